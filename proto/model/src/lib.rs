@@ -1,0 +1,14 @@
+//! The vocabulary shared by every crate: signals, identifiers, time, limits and error kinds.
+//!
+//! Refuses everything that does I/O, needs a runtime, or knows a wire or storage format.
+
+mod error;
+mod id;
+pub mod limit;
+mod signal;
+mod time;
+
+pub use error::ErrorKind;
+pub use id::{InvalidId, PartId, RequestKey, SpanId, TenantId, TraceId, WalPosition};
+pub use signal::SignalKind;
+pub use time::{Clock, ManualClock, SystemClock, TimeRange, UnixNanos};

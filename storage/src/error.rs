@@ -1,0 +1,122 @@
+use std::path::PathBuf;
+
+use trivium_model::{ErrorKind, PartId};
+
+/// What can go wrong in the store. `kind()` says what the caller can do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The operating system refused a file operation.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was attempted, as a verb: `open`, `append to`, `fsync`.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Bytes on disk are not what was written.
+    #[error("{} is corrupted at byte {offset}: expected {expected}, found {found}", path.display())]
+    Corrupted {
+        /// The file.
+        path: PathBuf,
+        /// Where in the file.
+        offset: u64,
+        /// What should stand there.
+        expected: String,
+        /// What stands there.
+        found: String,
+    },
+    /// A file was written by a version of Trivium that this one does not know.
+    #[error("{} has format version {found}, this build reads up to {supported}; start a newer Trivium on this folder", path.display())]
+    UnknownFormat {
+        /// The file.
+        path: PathBuf,
+        /// The version in the file.
+        found: u32,
+        /// The newest version that this build reads.
+        supported: u32,
+    },
+    /// Another process holds the data folder.
+    #[error("{} is in use by another process; stop it or choose another --data-dir", path.display())]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// The store takes no writes at the moment.
+    #[error("the store takes no writes: {reason}")]
+    Unavailable {
+        /// Why, and what ends it.
+        reason: String,
+    },
+    /// A publish was based on parts that are no longer there.
+    #[error("part {part} is no longer published; the compaction that read it must start over")]
+    Conflict {
+        /// The missing input.
+        part: PartId,
+    },
+    /// The catalog failed.
+    #[error("cannot {action} in the catalog: {source}")]
+    Catalog {
+        /// What was attempted.
+        action: &'static str,
+        /// What the database said.
+        source: sqlx::Error,
+    },
+    /// Arrow or Parquet failed on our own data.
+    #[error("cannot {action}: {source}")]
+    Columns {
+        /// What was attempted.
+        action: &'static str,
+        /// What the library said.
+        source: parquet::errors::ParquetError,
+    },
+    /// The text index failed on our own data.
+    #[error("cannot {action}: {source}")]
+    Text {
+        /// What was attempted.
+        action: &'static str,
+        /// What the library said.
+        source: Box<tantivy::TantivyError>,
+    },
+    /// A defect of ours.
+    #[error("internal error: {0}")]
+    Internal(String),
+}
+
+impl Error {
+    /// What the caller can do about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Io { .. } | Self::Unavailable { .. } | Self::Locked { .. } | Self::Catalog { .. } => {
+                ErrorKind::Unavailable
+            }
+            Self::Corrupted { .. } | Self::UnknownFormat { .. } => ErrorKind::Corrupted,
+            Self::Conflict { .. } => ErrorKind::Unavailable,
+            Self::Columns { .. } | Self::Text { .. } | Self::Internal(_) => ErrorKind::Internal,
+        }
+    }
+
+    pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { action, path, source }
+    }
+}
+
+impl From<arrow::error::ArrowError> for Error {
+    fn from(error: arrow::error::ArrowError) -> Self {
+        Self::Columns { action: "handle columns", source: error.into() }
+    }
+}
+
+impl From<parquet::errors::ParquetError> for Error {
+    fn from(source: parquet::errors::ParquetError) -> Self {
+        Self::Columns { action: "handle Parquet", source }
+    }
+}
+
+impl From<tantivy::TantivyError> for Error {
+    fn from(source: tantivy::TantivyError) -> Self {
+        Self::Text { action: "handle the text index", source: Box::new(source) }
+    }
+}

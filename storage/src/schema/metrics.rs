@@ -1,0 +1,62 @@
+use arrow::datatypes::{DataType, Field, Fields, SchemaRef};
+
+use super::{SERVICE_NAME, TIME, list, table, text, timestamp};
+
+/// The table `metrics`: one row per data point. Columns that a point's type does not have are null.
+pub fn metrics_schema() -> SchemaRef {
+    table(vec![
+        Field::new(TIME, timestamp(), false),
+        Field::new("start_time", timestamp(), true),
+        Field::new(SERVICE_NAME, text(), false),
+        Field::new("metric_name", text(), false),
+        // `gauge`, `sum`, `histogram`, `exponential_histogram`, `summary`.
+        Field::new("metric_type", text(), false),
+        Field::new("unit", text(), true),
+        Field::new("description", text(), true),
+        Field::new("metadata", text(), true),
+        // `delta` or `cumulative`; null for gauges and summaries.
+        Field::new("temporality", text(), true),
+        Field::new("is_monotonic", DataType::Boolean, true),
+        Field::new("attributes", text(), false),
+        // The identity of the series: XXH3-64 over resource, scope, name, type, unit, temporality, monotonicity and
+        // attributes, each followed by a zero byte.
+        Field::new("series_id", DataType::UInt64, false),
+        Field::new("flags", DataType::UInt32, false),
+        // Gauge and sum. A point sent as an integer has both columns, so that `value` alone serves every query.
+        Field::new("value", DataType::Float64, true),
+        Field::new("value_int", DataType::Int64, true),
+        // Histogram, exponential histogram, summary.
+        Field::new("count", DataType::UInt64, true),
+        Field::new("sum", DataType::Float64, true),
+        Field::new("min", DataType::Float64, true),
+        Field::new("max", DataType::Float64, true),
+        // Histogram.
+        Field::new("bucket_counts", list(DataType::UInt64), true),
+        Field::new("explicit_bounds", list(DataType::Float64), true),
+        // Exponential histogram.
+        Field::new("scale", DataType::Int32, true),
+        Field::new("zero_count", DataType::UInt64, true),
+        Field::new("zero_threshold", DataType::Float64, true),
+        Field::new("positive_offset", DataType::Int32, true),
+        Field::new("positive_counts", list(DataType::UInt64), true),
+        Field::new("negative_offset", DataType::Int32, true),
+        Field::new("negative_counts", list(DataType::UInt64), true),
+        // Summary.
+        Field::new("quantiles", list(DataType::Float64), true),
+        Field::new("quantile_values", list(DataType::Float64), true),
+        // Null, never empty, when the point has none.
+        Field::new("exemplars", list(DataType::Struct(exemplar_fields())), true),
+    ])
+}
+
+/// The fields of one element of `exemplars`.
+pub fn exemplar_fields() -> Fields {
+    Fields::from(vec![
+        Field::new(TIME, timestamp(), false),
+        Field::new("value", DataType::Float64, true),
+        Field::new("value_int", DataType::Int64, true),
+        Field::new("trace_id", DataType::FixedSizeBinary(16), true),
+        Field::new("span_id", DataType::FixedSizeBinary(8), true),
+        Field::new("attributes", DataType::Utf8, false),
+    ])
+}
