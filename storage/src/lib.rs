@@ -1,14 +1,30 @@
 //! Durability, parts, retention. Owns Tantivy, Parquet and the catalog; knows no wire format and no query language.
 
 pub mod attributes;
+mod buffer;
+pub mod catalog;
+mod compaction;
+mod config;
 mod error;
+pub mod fs;
+mod maintenance;
 pub mod part;
+mod recovery;
+mod remembered;
 pub mod rows;
 pub mod schema;
+mod seal;
 mod storage;
+mod table;
+mod telemetry;
 pub mod tokens;
+pub mod verify;
+pub mod wal;
 
+pub use config::StorageConfig;
 pub use error::Error;
-pub use part::{Part, PartFile, PartRecord, TokenFilter};
+pub use part::{EncodedPart, NewPart, Part, PartFile, PartRecord, TokenFilter, encode_part};
+pub use recovery::RecoveryReport;
 pub use rows::RowRanges;
-pub use storage::{AppendRequest, Appended, PayloadDecoder, Rejection, Snapshot, Storage};
+pub use storage::{AppendRequest, Appended, PayloadDecoder, Rejection, Snapshot, Storage, StorageDeps};
+pub use telemetry::StorageMetrics;

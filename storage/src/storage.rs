@@ -1,13 +1,32 @@
-//! The store as the other crates see it.
+//! The store as the other crates see it. See `ARCHITECTURE.md` for the way of a record.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;
-use trivium_model::{RequestKey, SignalKind, TenantId, UnixNanos, WalPosition};
+use tokio::sync::{Notify, oneshot};
+use trivium_model::{Clock, RequestKey, SignalKind, TenantId, UnixNanos, WalPosition};
 
+use crate::buffer::Committed;
+use crate::catalog::Catalog;
+use crate::config::StorageConfig;
 use crate::error::Error;
-use crate::part::Part;
+use crate::fs::FileSystem;
+use crate::part::{Part, PartRecord};
+use crate::remembered::{Known, RememberedRequests};
+use crate::table::{Retired, Table};
+use crate::telemetry::StorageMetrics;
+use crate::wal::{FrameHeader, Wal};
+
+/// How long an append waits for a seal to make room before it is refused as retryable.
+const ROOM_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// An open buffer may outgrow its bound by this factor while the one before it is being sealed.
+const BUFFER_OVERSHOOT: usize = 2;
 
 /// One export request that passed decoding and admission.
 #[derive(Clone, Debug)]
@@ -54,7 +73,7 @@ pub trait PayloadDecoder: Send + Sync + std::fmt::Debug {
 pub struct Snapshot {
     /// Published parts, in the order of their first times.
     pub parts: Vec<Arc<Part>>,
-    /// Rows that are durable in the WAL but not yet in a part, in arrival order; [`crate::schema::table_schema`].
+    /// Rows that are durable in the WAL but not yet in a part; [`crate::schema::table_schema`].
     pub buffered: Vec<RecordBatch>,
 }
 
@@ -77,32 +96,279 @@ pub struct Rejection {
     pub time: UnixNanos,
 }
 
+/// What the store is made of besides its configuration.
+#[derive(Debug)]
+pub struct StorageDeps {
+    /// Files.
+    pub fs: Arc<dyn FileSystem>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// What is published.
+    pub catalog: Arc<dyn Catalog>,
+    /// Wire format of the WAL's payloads.
+    pub decoder: Arc<dyn PayloadDecoder>,
+    /// Chance, for the names of parts: a different number for every start.
+    pub seed: u64,
+}
+
 /// The store. Cloning shares it.
 #[derive(Clone, Debug)]
-pub struct Storage {}
+pub struct Storage {
+    pub(crate) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) config: StorageConfig,
+    pub(crate) folder: PathBuf,
+    pub(crate) fs: Arc<dyn FileSystem>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) catalog: Arc<dyn Catalog>,
+    pub(crate) decoder: Arc<dyn PayloadDecoder>,
+    pub(crate) wal: Wal,
+    pub(crate) tables: [RwLock<Table>; 3],
+    pub(crate) remembered: Mutex<RememberedRequests>,
+    pub(crate) retired: Mutex<Retired>,
+    pub(crate) rejections: Mutex<Vec<Rejection>>,
+    pub(crate) chance: Mutex<u64>,
+    /// The last position whose rows are in a buffer. The WAL may be trimmed up to here at most: between the fsync of a frame
+    /// and its arrival in the buffer no table knows of it.
+    pub(crate) visible: AtomicU64,
+    /// Held while a signal is sealed or compacted: one such step at a time bounds the memory.
+    pub(crate) sealing: tokio::sync::Mutex<()>,
+    pub(crate) compacting: tokio::sync::Mutex<()>,
+    /// A buffer is full.
+    pub(crate) seal_wanted: Notify,
+    /// A buffer was sealed.
+    pub(crate) room: Notify,
+    /// New rows became visible.
+    pub(crate) appended: Notify,
+    pub(crate) closed: AtomicBool,
+    pub(crate) metrics: StorageMetrics,
+}
 
 impl Storage {
     /// Makes a request durable and visible. Returns after the fsync of the WAL group that contains it; after an error
-    /// nothing of it is visible, and the request may be sent again.
-    pub async fn append(&self, _request: AppendRequest) -> Result<Appended, Error> {
-        Err(Error::Internal("stub".into()))
+    /// nothing of it is visible, and the request may be sent again. Dropping the future does not undo the append.
+    pub async fn append(&self, request: AppendRequest) -> Result<Appended, Error> {
+        let inner = &self.inner;
+        inner.wait_for_room(request.signal).await?;
+        let known = inner.remembered().begin(request.key);
+        let report = match known {
+            Known::Stored => return Ok(Appended::Duplicate),
+            Known::InFlight(mut receiver) => {
+                let stored = receiver.wait_for(Option::is_some).await.map(|stored| *stored);
+                return match stored {
+                    Ok(Some(true)) => Ok(Appended::Duplicate),
+                    _ => Err(Error::Unavailable { reason: "the same request is being stored and failed; send it again".into() }),
+                };
+            }
+            Known::New(report) => report,
+        };
+        let (done, outcome) = oneshot::channel();
+        let key = request.key;
+        let header = FrameHeader {
+            tenant: request.tenant,
+            signal: request.signal,
+            key,
+            received_at: request.received_at,
+            oldest_admitted: request.oldest_admitted,
+        };
+        let payload = request.payload.clone();
+        let committer = Arc::clone(inner);
+        let committed = Box::new(move |position: Result<WalPosition, Error>| {
+            let outcome = position.and_then(|position| committer.commit(request, position));
+            if outcome.is_err() {
+                committer.remembered().failed(key);
+            }
+            // Nobody may be waiting any more: the client went away, its rows stay.
+            report.send_replace(Some(outcome.is_ok()));
+            drop(done.send(outcome));
+        });
+        if let Err(error) = inner.wal.append(header, payload, committed) {
+            inner.remembered().failed(key);
+            return Err(error);
+        }
+        outcome.await.map_err(|_| Error::Unavailable { reason: "the WAL is closed".into() })?.map(Appended::Stored)
     }
 
-    /// A consistent view of a table. Costs microseconds; holds the parts it names on disk until dropped.
-    pub fn snapshot(&self, _tenant: TenantId, _signal: SignalKind) -> Result<Snapshot, Error> {
-        Err(Error::Internal("stub".into()))
+    /// A consistent view of a table. Costs microseconds; the files of its parts stay until it is dropped.
+    pub fn snapshot(&self, tenant: TenantId, signal: SignalKind) -> Snapshot {
+        let table = self.inner.table(signal);
+        let sealing = table.sealing.iter().flat_map(|sealing| sealing.buffer.batches(tenant));
+        let buffered = sealing.chain(table.open.batches(tenant)).cloned().collect();
+        Snapshot { parts: table.parts(tenant).to_vec(), buffered }
     }
 
-    /// Returns when all that was acknowledged before the call is in published parts and no compaction is due.
-    pub async fn flush(&self) -> Result<(), Error> {
-        Err(Error::Internal("stub".into()))
+    /// Completes when rows became visible after the call; for live tails.
+    pub async fn appended(&self) {
+        self.inner.appended.notified().await;
+    }
+
+    /// Why a write would be refused now; `None` when it would be accepted.
+    pub fn not_ready(&self) -> Option<String> {
+        if self.inner.closed.load(Ordering::Acquire) {
+            return Some("the store is shutting down".into());
+        }
+        self.inner.wal.is_poisoned()
     }
 
     /// Counts refused records; they reach the catalog within a second.
-    pub fn record_rejections(&self, _rejections: Vec<Rejection>) {}
+    pub fn record_rejections(&self, rejections: Vec<Rejection>) {
+        let mut pending = lock(&self.inner.rejections);
+        // A flood of bad records must not become a flood of memory: the oldest counts go first to the catalog, the
+        // examples beyond the bound are dropped with their counts added to the last entry.
+        for rejection in rejections {
+            match pending.iter_mut().find(|other| same_cause(other, &rejection)) {
+                Some(other) => other.count += rejection.count,
+                None => pending.push(rejection),
+            }
+        }
+    }
 
     /// The refused records of the last days, summed by minute, signal, reason and service; newest first.
-    pub async fn rejections(&self, _tenant: TenantId) -> Result<Vec<Rejection>, Error> {
-        Err(Error::Internal("stub".into()))
+    pub async fn rejections(&self, tenant: TenantId) -> Result<Vec<Rejection>, Error> {
+        self.inner.write_rejections().await?;
+        self.inner.catalog.rejections(tenant, REJECTIONS_MAX).await
     }
+
+    /// Published parts of every signal and tenant, for status pages and metrics.
+    pub fn parts(&self) -> Vec<PartRecord> {
+        let tables = SignalKind::ALL.map(|signal| self.inner.table(signal));
+        tables.iter().flat_map(|table| table.all_parts().map(|part| part.record().clone())).collect()
+    }
+
+    /// Bytes of the WAL files on disk.
+    pub fn wal_bytes(&self) -> u64 {
+        self.inner.wal.bytes_on_disk()
+    }
+
+    /// Bytes and rows in the buffers of a signal.
+    pub fn buffered(&self, signal: SignalKind) -> (usize, u64) {
+        let table = self.inner.table(signal);
+        let sealing = table.sealing.as_ref().map(|sealing| &sealing.buffer);
+        let buffers = sealing.into_iter().chain([&table.open]);
+        buffers.fold((0, 0), |(bytes, rows), buffer| (bytes + buffer.bytes(), rows + buffer.rows()))
+    }
+
+    /// The metrics that the owner registers.
+    pub fn metrics(&self) -> &StorageMetrics {
+        &self.inner.metrics
+    }
+}
+
+/// Rows of the table `rejected` that one query sees.
+const REJECTIONS_MAX: u32 = 100_000;
+
+fn same_cause(left: &Rejection, right: &Rejection) -> bool {
+    const MINUTE: i64 = 60_000_000_000;
+    left.time.0.div_euclid(MINUTE) == right.time.0.div_euclid(MINUTE)
+        && (left.tenant, left.signal, &left.reason, &left.service)
+            == (right.tenant, right.signal, &right.reason, &right.service)
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic while the lock was held leaves plain data behind that each step has brought to a valid state.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Inner {
+    pub(crate) fn table(&self, signal: SignalKind) -> RwLockReadGuard<'_, Table> {
+        self.tables[signal.index()].read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn table_mut(&self, signal: SignalKind) -> RwLockWriteGuard<'_, Table> {
+        self.tables[signal.index()].write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn remembered(&self) -> MutexGuard<'_, RememberedRequests> {
+        lock(&self.remembered)
+    }
+
+    /// Runs on the WAL thread, in the order of positions, after the fsync.
+    fn commit(&self, request: AppendRequest, position: WalPosition) -> Result<WalPosition, Error> {
+        let (signal, key, received_at) = (request.signal, request.key, request.received_at);
+        let committed =
+            Committed { tenant: request.tenant, position, received_at, key, batch: request.batch };
+        let full = {
+            let mut table = self.table_mut(signal);
+            table.open.append(committed)?;
+            table.open.bytes() >= self.config.buffer_bytes_max
+        };
+        self.visible.store(position.0, Ordering::Release);
+        self.remembered().stored(key, received_at);
+        if full {
+            self.seal_wanted.notify_one();
+        }
+        self.appended.notify_waiters();
+        Ok(position)
+    }
+
+    /// Lets the client wait while the buffer is over its bound, which is all the backpressure there is.
+    async fn wait_for_room(&self, signal: SignalKind) -> Result<(), Error> {
+        if let Some(reason) = self.wal.is_poisoned() {
+            return Err(Error::Unavailable { reason });
+        }
+        let has_room = || self.table(signal).open.bytes() < BUFFER_OVERSHOOT * self.config.buffer_bytes_max;
+        let wait = async {
+            loop {
+                let room = self.room.notified();
+                if has_room() {
+                    return;
+                }
+                self.seal_wanted.notify_one();
+                room.await;
+            }
+        };
+        if has_room() {
+            return Ok(());
+        }
+        tokio::time::timeout(ROOM_TIMEOUT, wait).await.map_err(|_| Error::Unavailable {
+            reason: format!("the buffer of {signal} is full and the disk does not keep up; retry later"),
+        })
+    }
+
+    pub(crate) async fn write_rejections(&self) -> Result<(), Error> {
+        let pending = std::mem::take(&mut *lock(&self.rejections));
+        if pending.is_empty() {
+            return Ok(());
+        }
+        self.catalog.add_rejections(pending).await
+    }
+
+    pub(crate) fn part_folder(&self, record: &PartRecord) -> PathBuf {
+        part_folder(&self.folder, record)
+    }
+
+    /// A name for a new part, see [`trivium_model::PartId`].
+    pub(crate) fn new_part_id(&self) -> trivium_model::PartId {
+        let millis = u64::try_from(self.clock.now().0 / 1_000_000).unwrap_or(0);
+        let mut chance = lock(&self.chance);
+        let (high, low) = (next_random(&mut chance), next_random(&mut chance));
+        let mut id = [0; 16];
+        id[..6].copy_from_slice(&millis.to_be_bytes()[2..]);
+        id[6..14].copy_from_slice(&high.to_be_bytes());
+        id[14..].copy_from_slice(&low.to_be_bytes()[..2]);
+        trivium_model::PartId(id)
+    }
+
+    /// Counts of parts per signal and tenant, by which compaction is chosen.
+    pub(crate) fn parts_by_tenant(&self, signal: SignalKind) -> BTreeMap<TenantId, Vec<Arc<Part>>> {
+        let table = self.table(signal);
+        table.tenants().map(|tenant| (tenant, table.parts(tenant).to_vec())).collect()
+    }
+}
+
+/// Where a part lies: `parts/<signal>/<id>` below the data folder.
+pub(crate) fn part_folder(data_folder: &Path, record: &PartRecord) -> PathBuf {
+    data_folder.join("parts").join(record.signal.as_str()).join(record.id.to_string())
+}
+
+/// SplitMix64 (Steele, Lea, Flood 2014): names need to differ, nothing more.
+fn next_random(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut bits = *state;
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
 }

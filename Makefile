@@ -1,0 +1,32 @@
+# Two commands are all that a fresh clone needs: `make run` and `make test`.
+
+# The build outlives the clone, so that the next clone of CI or of a bisection does not start from nothing.
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/trivium-target
+TRIVIUM := $(CARGO_TARGET_DIR)/debug/trivium
+VENV := $(HOME)/.cache/trivium-venv
+DATA ?= demo-data
+
+.PHONY: help run test build fmt lint unit clients bench release clean
+
+help: ## Show this list
+	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: build ## Build Trivium and start it with the demo telemetry
+	@echo "UI: http://127.0.0.1:4319"
+	$(TRIVIUM) serve --demo --data-dir $(DATA)
+
+build: ## Build the binary
+	cargo build --locked
+
+test: ## Everything CI checks, with all that it needs
+	./tests/run.sh
+
+lint: ## Formatting and lints
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+release: ## Build the binary for production
+	cargo build --locked --release
+
+bench: release ## Measure ingest and queries on the telemetry of ../shared/data (see benches/README.md)
+	./benches/run.sh

@@ -1,0 +1,55 @@
+//! The receivers: the only files that know HTTP and gRPC.
+//!
+//! Both read a whole request with [`body`], hand it to the pipeline, and differ only in how they find the signal, the
+//! encoding and the compression, and in how they say what became of it ([`response`], [`status`]).
+
+mod body;
+pub(crate) mod compression;
+pub(crate) mod otlp_grpc;
+pub(crate) mod otlp_http;
+mod response;
+pub(crate) mod serve;
+mod status;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::task::TaskTracker;
+use trivium_model::{SignalKind, TenantId};
+
+use crate::admission::Admission;
+use crate::pipeline::Pipeline;
+use crate::telemetry::Telemetry;
+
+/// What both receivers share.
+#[derive(Debug)]
+pub(crate) struct Receiver {
+    pub(crate) pipeline: Arc<Pipeline>,
+    pub(crate) admission: Arc<Admission>,
+    telemetry: Arc<Telemetry>,
+    body_timeout: Duration,
+    /// The tasks that read refused bodies to their end; each ends by itself within its own limits.
+    discarding: TaskTracker,
+}
+
+impl Receiver {
+    pub(crate) fn new(
+        pipeline: Arc<Pipeline>,
+        admission: Arc<Admission>,
+        telemetry: Arc<Telemetry>,
+        body_timeout: Duration,
+    ) -> Self {
+        Self { pipeline, admission, telemetry, body_timeout, discarding: TaskTracker::new() }
+    }
+
+    /// Whose records a request carries. One tenant until there are credentials.
+    fn tenant(&self) -> TenantId {
+        TenantId::DEFAULT
+    }
+}
+
+/// The signal behind a path, `None` when nothing is served there. Paths are compared as they are: another case, a double
+/// or a trailing slash is another path, so that no form of it slips past a rule for the real one.
+fn signal_at(path: &str, paths: [(&str, SignalKind); 3]) -> Option<SignalKind> {
+    paths.iter().find(|(served, _)| *served == path).map(|(_, signal)| *signal)
+}

@@ -1,0 +1,31 @@
+//! `/api/v1/correlate/{id}`: every signal that bears the ID.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use axum::routing::get;
+use trivium_model::TenantId;
+
+use super::ApiError;
+use super::traces::{finish, json};
+use crate::correlate::{Wanted, correlate};
+use crate::lookup::run_blocking;
+use crate::state::QueryState;
+
+pub(super) fn routes() -> Router<Arc<QueryState>> {
+    Router::new().route("/api/v1/correlate/{*id}", get(story))
+}
+
+async fn story(State(state): State<Arc<QueryState>>, Path(id): Path<String>) -> Result<Response, ApiError> {
+    let wanted = Wanted::parse(&id)?;
+    let answer = run_blocking(state, move |state, deadline| {
+        let story = correlate(&state.storage, TenantId::DEFAULT, wanted, deadline)?;
+        let mut output = String::new();
+        story.write_open(&mut output)?;
+        output.push_str(",\"elapsed_ms\":");
+        finish(output, deadline)
+    });
+    Ok(json(answer.await?))
+}

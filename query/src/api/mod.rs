@@ -1,0 +1,31 @@
+//! The HTTP edge: the only files of this crate that know HTTP. Each `api/X.rs` has one `routes()`.
+//!
+//! In every JSON answer IDs are lower-case hexadecimal, times are nanoseconds since 1970 and 64-bit integers are strings,
+//! `NaN` and infinities are the strings `"NaN"`, `"Infinity"`, `"-Infinity"`.
+
+mod correlate;
+mod error;
+pub(crate) mod json;
+mod logs;
+mod sql;
+mod sql_render;
+pub(crate) mod time;
+mod traces;
+
+use std::sync::Arc;
+
+use axum::Router;
+
+pub use error::ApiError;
+
+use crate::state::QueryState;
+
+/// Everything that this crate serves, below `/api/v1`.
+pub fn router(state: Arc<QueryState>) -> Router {
+    Router::new()
+        .merge(sql::routes())
+        .merge(logs::routes())
+        .merge(traces::routes())
+        .merge(correlate::routes())
+        .with_state(state)
+}

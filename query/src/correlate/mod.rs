@@ -1,0 +1,151 @@
+//! Everything that bears an ID, from all retained time: the question that Trivium exists for.
+//!
+//! The ID may be anything: a trace, a span, an order number, a word. Indexes of all parts of all signals name candidates,
+//! the rows themselves decide, and the traces that are hit are told as a whole.
+
+mod bears;
+mod story;
+
+use arrow::array::RecordBatch;
+use hashbrown::HashSet;
+use trivium_model::{SignalKind, SpanId, TenantId, TraceId};
+use trivium_storage::tokens::filter_for_phrase;
+use trivium_storage::{Storage, TokenFilter};
+
+use crate::error::Error;
+use crate::log_search::{CompiledQuery, compile_text};
+use crate::lookup::{Deadline, Found, Lookup, id_at, id_column, rows_of_traces};
+
+use bears::Bearer;
+pub(crate) use story::Story;
+
+/// Bytes of an ID.
+const ID_BYTES_MAX: usize = 1_024;
+
+/// Rows of a signal that bear the ID themselves, in an answer.
+const DIRECT_ROWS_MAX: usize = 1_000;
+
+/// Traces that are told as a whole.
+const TRACES_MAX: usize = 20;
+
+/// Spans, and log records, of all told traces together.
+const STORY_ROWS_MAX: usize = 20_000;
+
+/// What an ID looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IdKind {
+    Trace(TraceId),
+    Span(SpanId),
+    Other,
+}
+
+impl IdKind {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Trace(_) => "trace",
+            Self::Span(_) => "span",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// An ID, ready to be looked for.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    pub(crate) text: String,
+    pub(crate) kind: IdKind,
+    filter: TokenFilter,
+    phrase: CompiledQuery,
+}
+
+impl Wanted {
+    /// Reads what the user pasted.
+    pub(crate) fn parse(text: &str) -> Result<Self, Error> {
+        let text = text.trim();
+        if text.len() > ID_BYTES_MAX {
+            return Err(Error::Limit { what: format!("the ID has {} bytes", text.len()), limit: format!("{ID_BYTES_MAX} bytes") });
+        }
+        let filter = filter_for_phrase(text);
+        if filter == TokenFilter::All || filter == TokenFilter::And(Vec::new()) {
+            let hint = "paste a trace ID, a span ID, an order number, or any word of a log record";
+            return Err(Error::invalid_with_hint(format!("{text:?} has no letter and no digit to look for"), hint));
+        }
+        let kind = match (text.parse::<TraceId>(), text.parse::<SpanId>()) {
+            (Ok(trace), _) if !trace.is_zero() => IdKind::Trace(trace),
+            (_, Ok(span)) if !span.is_zero() => IdKind::Span(span),
+            _ => IdKind::Other,
+        };
+        let quoted = format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+        Ok(Self { text: text.to_owned(), kind, filter, phrase: compile_text(&quoted)? })
+    }
+}
+
+/// The rows of one signal that bear the ID.
+#[derive(Debug, Default)]
+pub(crate) struct Direct {
+    pub(crate) batches: Vec<RecordBatch>,
+    pub(crate) rows: usize,
+    pub(crate) is_truncated: bool,
+}
+
+impl From<Found> for Direct {
+    fn from(found: Found) -> Self {
+        Self { batches: found.batches, rows: found.rows, is_truncated: found.is_truncated }
+    }
+}
+
+/// Finds everything that bears the ID and the traces it belongs to.
+pub(crate) fn correlate(storage: &Storage, tenant: TenantId, wanted: Wanted, deadline: Deadline) -> Result<Story, Error> {
+    let [logs, metrics, spans] = each_signal(|signal| direct(storage, tenant, signal, &wanted, deadline));
+    let (logs, metrics, spans): (Direct, Direct, Direct) = (logs?, metrics?, spans?);
+    let mut traces = Vec::new();
+    if let IdKind::Trace(trace) = wanted.kind {
+        traces.push(trace);
+    }
+    for batch in logs.batches.iter().chain(&spans.batches) {
+        let ids = id_column(batch, "trace_id")?;
+        traces.extend((0..batch.num_rows()).filter_map(|row| id_at(ids, row)));
+    }
+    traces.extend(bears::exemplar_traces(&wanted, &metrics.batches)?);
+    let mut seen = HashSet::new();
+    traces.retain(|trace| seen.insert(*trace));
+    let is_truncated = traces.len() > TRACES_MAX;
+    traces.truncate(TRACES_MAX);
+    let told: HashSet<TraceId> = traces.into_iter().collect();
+    let [told_logs, _, told_spans] = each_signal(|signal| match signal {
+        SignalKind::Metrics => Ok(Found::default()),
+        _ => rows_of_traces(storage, tenant, signal, &told, STORY_ROWS_MAX, deadline),
+    });
+    let (told_logs, told_spans) = (told_logs?, told_spans?);
+    let is_truncated = is_truncated || told_logs.is_truncated || told_spans.is_truncated;
+    let searched = SignalKind::ALL.map(|signal| storage.snapshot(tenant, signal));
+    Ok(Story { wanted, logs, metrics, spans, told_logs, told_spans, is_truncated, searched })
+}
+
+fn direct(storage: &Storage, tenant: TenantId, signal: SignalKind, wanted: &Wanted, deadline: Deadline) -> Result<Direct, Error> {
+    let bearer = Bearer { wanted, signal };
+    let is_hit = |batch: &RecordBatch| bearer.rows(batch);
+    let snapshot = storage.snapshot(tenant, signal);
+    let lookup = Lookup {
+        snapshot: &snapshot,
+        filter: &wanted.filter,
+        columns: bearer.columns(),
+        is_hit: &is_hit,
+        rows_max: DIRECT_ROWS_MAX,
+        deadline,
+    };
+    lookup.run().map(Direct::from)
+}
+
+/// Asks the three signals at the same time.
+fn each_signal<T: Send>(ask: impl Fn(SignalKind) -> Result<T, Error> + Sync) -> [Result<T, Error>; 3] {
+    let ask = &ask;
+    std::thread::scope(|scope| {
+        let others = [SignalKind::Logs, SignalKind::Metrics].map(|signal| scope.spawn(move || ask(signal)));
+        let traces = ask(SignalKind::Traces);
+        let [logs, metrics] = others.map(|thread| {
+            thread.join().unwrap_or_else(|_| Err(Error::Internal("a look-up panicked".into())))
+        });
+        [logs, metrics, traces]
+    })
+}

@@ -1,0 +1,33 @@
+//! The functions of SQL: which of DataFusion's are allowed, and our own.
+
+mod allowed;
+mod attribute;
+mod bounded;
+mod hex;
+mod matches;
+
+use std::sync::Arc;
+
+use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
+
+pub(crate) use attribute::{Attribute, attribute, attribute_number, is_attribute};
+pub(crate) use bounded::join_text;
+pub(crate) use hex::hex;
+pub(crate) use matches::Matches;
+
+/// Every scalar function that a query may call.
+pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
+    let mut functions = allowed::scalar_functions();
+    functions.extend([attribute(), attribute_number(), hex(), matches::matches()]);
+    functions
+}
+
+/// Every aggregate function that a query may call.
+pub(crate) fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
+    datafusion::functions_aggregate::all_default_aggregate_functions()
+}
+
+/// Every window function that a query may call.
+pub(crate) fn window_functions() -> Vec<Arc<WindowUDF>> {
+    datafusion::functions_window::all_default_window_functions()
+}

@@ -1,0 +1,322 @@
+//! What a statement may be: one, reading only, and of bounded size.
+//!
+//! The size is checked on the tokens, before anything recursive looks at them: neither the parser nor the planner meets a
+//! statement that could exhaust the stack. Filters of the user interface never come here as text.
+
+use std::ops::ControlFlow;
+
+use datafusion::common::DataFusionError;
+use datafusion::logical_expr::sqlparser::ast::{
+    Query, Select, SetExpr, Statement as SqlStatement, TableFactor, Visit, Visitor,
+};
+use datafusion::sql::parser::{DFParserBuilder, Statement};
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+
+use crate::error::Error;
+
+/// Bytes of a statement.
+const SQL_BYTES_MAX: usize = 64 * 1024;
+
+/// Names, literals and operators of a statement: what becomes a node of its tree.
+const NODES_MAX: usize = 2_000;
+
+/// Levels of parentheses, brackets and `CASE`.
+const DEPTH_MAX: usize = 64;
+
+/// Recursions of the parser: a level of nesting takes several.
+const PARSER_RECURSION_MAX: usize = 512;
+
+/// Joins of one statement. Cross joins multiply rows, and the planner's work grows with the number of inputs.
+const JOINS_MAX: usize = 16;
+
+/// A statement that may be planned.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    /// The statement, `EXPLAIN` included.
+    pub(crate) statement: Statement,
+    /// Whether it asks for the plan only.
+    pub(crate) is_explain: bool,
+}
+
+/// Reads a statement and refuses what may not be planned.
+pub(crate) fn admit(sql: &str) -> Result<Admitted, Error> {
+    if sql.len() > SQL_BYTES_MAX {
+        return Err(too_large(format!("it has {} bytes", sql.len()), format!("{SQL_BYTES_MAX} bytes")));
+    }
+    let tokens = Tokenizer::new(&GenericDialect {}, sql)
+        .tokenize_with_location()
+        .map_err(|error| Error::invalid(format!("cannot read the statement: {error}")))?;
+    check_size(&tokens)?;
+    let mut parser = DFParserBuilder::new(tokens)
+        .with_dialect(&GenericDialect {})
+        .with_recursion_limit(PARSER_RECURSION_MAX)
+        .build()
+        .map_err(|error| unreadable(&error))?;
+    let mut statements = parser.parse_statements().map_err(|error| unreadable(&error))?;
+    match (statements.pop_front(), statements.len()) {
+        (Some(statement), 0) => check_statement(statement),
+        (None, _) => Err(Error::invalid("the statement is empty")),
+        (Some(_), more) => {
+            Err(Error::invalid(format!("{} statements were sent; one statement is run at a time", more + 1)))
+        }
+    }
+}
+
+fn too_large(what: String, limit: String) -> Error {
+    Error::Limit { what, limit }
+}
+
+fn unreadable(error: &DataFusionError) -> Error {
+    let message = match error {
+        DataFusionError::SQL(error, _) => error.to_string(),
+        other => other.message().into_owned(),
+    };
+    let message = message.trim_start_matches("sql parser error: ").trim_start_matches("ParserError: ");
+    Error::invalid(format!("cannot read the statement: {message}"))
+}
+
+fn check_size(tokens: &[TokenWithSpan]) -> Result<(), Error> {
+    let (mut nodes, mut depth) = (0_usize, 0_usize);
+    for token in tokens {
+        match &token.token {
+            Token::Whitespace(_) | Token::Comma | Token::Period | Token::SemiColon | Token::EOF => {}
+            Token::LParen | Token::LBracket | Token::LBrace => depth += 1,
+            Token::RParen | Token::RBracket | Token::RBrace => depth = depth.saturating_sub(1),
+            Token::Word(word) => {
+                nodes += 1;
+                match word.value.to_ascii_uppercase().as_str() {
+                    "CASE" if word.quote_style.is_none() => depth += 1,
+                    "END" if word.quote_style.is_none() => depth = depth.saturating_sub(1),
+                    _ => {}
+                }
+            }
+            _ => nodes += 1,
+        }
+        if depth > DEPTH_MAX {
+            return Err(too_large(format!("it is nested more than {DEPTH_MAX} levels deep"), format!("{DEPTH_MAX} levels")));
+        }
+    }
+    if nodes > NODES_MAX {
+        let what = format!("it has {nodes} names, literals and operators");
+        return Err(too_large(what, NODES_MAX.to_string()));
+    }
+    Ok(())
+}
+
+fn read_only(statement: &str) -> Error {
+    let words: Vec<&str> = statement.split_whitespace().take(2).collect();
+    // The first word says what it is; the second only where the first alone would not.
+    let name = match words.as_slice() {
+        [first @ ("CREATE" | "DROP" | "ALTER" | "EXPLAIN" | "SELECT"), second, ..] => format!("{first} {second}"),
+        [first, ..] => (*first).to_owned(),
+        [] => "this statement".to_owned(),
+    };
+    Error::ReadOnly { statement: name }
+}
+
+fn check_statement(statement: Statement) -> Result<Admitted, Error> {
+    match &statement {
+        Statement::Statement(inner) => {
+            check_query(inner)?;
+            Ok(Admitted { statement, is_explain: false })
+        }
+        Statement::Explain(explain) => {
+            if explain.options.analyze {
+                return Err(read_only("EXPLAIN ANALYZE"));
+            }
+            match explain.statement.as_ref() {
+                Statement::Statement(inner) => check_query(inner)?,
+                other => return Err(read_only(&other.to_string())),
+            }
+            Ok(Admitted { statement, is_explain: true })
+        }
+        other => Err(read_only(&other.to_string())),
+    }
+}
+
+fn check_query(statement: &SqlStatement) -> Result<(), Error> {
+    if !matches!(statement, SqlStatement::Query(_)) {
+        return Err(read_only(&statement.to_string()));
+    }
+    let mut checker = Checker { joins: 0 };
+    match statement.visit(&mut checker) {
+        ControlFlow::Break(error) => Err(error),
+        ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
+/// Looks at every part of a query for what is no reading, however deep it stands.
+struct Checker {
+    joins: usize,
+}
+
+impl Visitor for Checker {
+    type Break = Error;
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Error> {
+        if query.with.as_ref().is_some_and(|with| with.recursive) {
+            return ControlFlow::Break(Error::invalid("WITH RECURSIVE is not supported: it has no bound"));
+        }
+        if !query.locks.is_empty() {
+            return ControlFlow::Break(read_only("FOR UPDATE"));
+        }
+        self.check_body(&query.body)
+    }
+
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<Error> {
+        if select.into.is_some() {
+            return ControlFlow::Break(read_only("SELECT INTO"));
+        }
+        let inputs = select.from.iter().map(|from| 1 + from.joins.len()).sum::<usize>();
+        self.joins += inputs.saturating_sub(1);
+        if self.joins > JOINS_MAX {
+            return ControlFlow::Break(too_large(format!("it joins more than {JOINS_MAX} times"), format!("{JOINS_MAX} joins")));
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_statement(&mut self, statement: &SqlStatement) -> ControlFlow<Error> {
+        match statement {
+            SqlStatement::Query(_) => ControlFlow::Continue(()),
+            other => ControlFlow::Break(read_only(&other.to_string())),
+        }
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Error> {
+        match factor {
+            TableFactor::TableFunction { .. } | TableFactor::Function { .. } => ControlFlow::Break(
+                Error::invalid(format!("{factor} is not a table; there are no functions that make rows")),
+            ),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+}
+
+impl Checker {
+    fn check_body(&self, body: &SetExpr) -> ControlFlow<Error> {
+        match body {
+            SetExpr::Insert(statement)
+            | SetExpr::Update(statement)
+            | SetExpr::Delete(statement)
+            | SetExpr::Merge(statement) => ControlFlow::Break(read_only(&statement.to_string())),
+            SetExpr::SetOperation { left, right, .. } => {
+                self.check_body(left)?;
+                self.check_body(right)
+            }
+            SetExpr::Query(_) | SetExpr::Select(_) | SetExpr::Values(_) | SetExpr::Table(_) => {
+                ControlFlow::Continue(())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use trivium_model::ErrorKind;
+
+    fn check(sql: &str, expected: &str) {
+        let error = admit(sql).expect_err(sql).to_string();
+        assert!(error.contains(expected), "{sql}: {error}");
+    }
+
+    #[test]
+    fn queries_and_plans_are_admitted() {
+        for sql in [
+            "SELECT 1",
+            "select * from logs where body like '%;%' -- drop",
+            "WITH a AS (SELECT 1 AS x) SELECT x FROM a UNION ALL SELECT 2;",
+            "(SELECT 1) UNION (SELECT 2) ORDER BY 1",
+            "EXPLAIN SELECT 1",
+            "VALUES (1), (2)",
+        ] {
+            assert!(admit(sql).is_ok(), "{sql}: {:?}", admit(sql).err());
+        }
+    }
+
+    #[test]
+    fn one_statement_at_a_time() {
+        check("SELECT 1; DROP TABLE logs", "2 statements");
+        check(" ; ", "empty");
+        check("", "empty");
+        check("SELEC 1", "cannot read the statement");
+    }
+
+    #[test]
+    fn everything_that_writes_is_refused_as_such() {
+        for sql in [
+            "CREATE EXTERNAL TABLE t STORED AS CSV LOCATION '/etc/passwd'",
+            "CREATE VIEW v AS SELECT 1",
+            "CREATE TABLE t AS SELECT 1",
+            "DROP TABLE logs",
+            "INSERT INTO logs VALUES (1)",
+            "COPY logs TO '/tmp/x'",
+            "COPY (SELECT 1) TO '/tmp/x'",
+            "UPDATE logs SET body = 'x'",
+            "DELETE FROM logs",
+            "TRUNCATE TABLE logs",
+            "SET datafusion.execution.batch_size = 1",
+            "RESET datafusion.execution.batch_size",
+            "SHOW ALL",
+            "PREPARE p AS SELECT 1",
+            "EXECUTE p",
+            "BEGIN",
+            "COMMIT",
+            "EXPLAIN ANALYZE SELECT 1",
+            "EXPLAIN COPY logs TO '/tmp/x'",
+            "EXPLAIN DROP TABLE logs",
+            "SELECT * INTO t FROM logs",
+            "WITH a AS (SELECT 1) INSERT INTO logs SELECT * FROM a",
+            "SELECT * FROM logs FOR UPDATE",
+            "SELECT * FROM (SELECT * INTO t FROM logs)",
+            "DESCRIBE logs",
+            "KILL 1",
+            "ANALYZE TABLE logs",
+        ] {
+            match admit(sql) {
+                Err(Error::ReadOnly { .. }) => {}
+                other => panic!("{sql}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn size_is_bounded_before_anything_recurses() {
+        let cases = [
+            format!("SELECT {}1", "1 + ".repeat(2_000)),
+            format!("SELECT 1 WHERE {} false", "true OR ".repeat(20_000)),
+            format!("SELECT {}1{}", "(".repeat(5_000), ")".repeat(5_000)),
+            format!("SELECT {}1{}", "[".repeat(100), "]".repeat(100)),
+            format!("SELECT {}1", "- ".repeat(5_000)),
+            format!("SELECT {}true", "NOT ".repeat(5_000)),
+            format!("SELECT {} 1 {}", "CASE WHEN true THEN ".repeat(65), "END ".repeat(65)),
+            format!("SELECT * FROM {}", vec!["logs"; 18].join(" CROSS JOIN ")),
+            format!("SELECT * FROM {}", vec!["logs"; 18].join(", ")),
+            format!("SELECT '{}'", "x".repeat(70_000)),
+        ];
+        for sql in cases {
+            let error = admit(&sql).expect_err(sql.get(..40).unwrap_or_default());
+            assert_eq!(error.kind(), ErrorKind::LimitExceeded, "{error}");
+        }
+    }
+
+    #[test]
+    fn deep_chains_below_the_limits_do_not_exhaust_the_stack() {
+        for sql in [
+            format!("SELECT {}1", "- ".repeat(900)),
+            format!("SELECT {}true", "NOT ".repeat(900)),
+            format!("SELECT {}1{}", "(".repeat(64), ")".repeat(64)),
+            format!("SELECT 1 {}", "UNION ALL SELECT 1 ".repeat(400)),
+        ] {
+            // Admitted or refused, but never a crash.
+            drop(admit(&sql));
+        }
+    }
+
+    #[test]
+    fn what_makes_rows_without_bound_is_refused() {
+        check("WITH RECURSIVE t AS (SELECT 1 UNION ALL SELECT 1 FROM t) SELECT * FROM t", "RECURSIVE");
+        check("SELECT * FROM TABLE(generate_series(1, 10))", "is not a table");
+    }
+}

@@ -1,0 +1,132 @@
+//! Runs a search over a snapshot. Blocking: callers put it on a thread of its own.
+
+use std::time::Instant;
+
+use tokio_util::sync::CancellationToken;
+use trivium_model::TimeRange;
+use trivium_storage::Snapshot;
+
+use super::cursor::Cursor;
+use super::facets::{Facets, ValueCounts};
+use super::field::Field;
+use super::histogram::{Buckets, Histogram, clip};
+use super::matcher::CompiledQuery;
+use super::page::PageRequest;
+use super::scan::{ScanPlan, Source, scan, sources};
+use super::suggest;
+use crate::error::Error;
+
+/// What is asked of the logs.
+#[derive(Clone, Debug)]
+pub struct SearchRequest {
+    /// Which records.
+    pub query: CompiledQuery,
+    /// From when; all of time is fine, because the newest records are looked at first.
+    pub range: TimeRange,
+    /// How many records.
+    pub limit: usize,
+    /// The newest first; else the oldest.
+    pub descending: bool,
+    /// Where the page before ended.
+    pub cursor: Option<Cursor>,
+    /// Whether to count all matches over time.
+    pub histogram: Option<Buckets>,
+    /// Fields whose values are counted over all matches.
+    pub facets: Vec<Field>,
+    /// When to stop and answer with what was found.
+    pub deadline: Instant,
+}
+
+/// What was found.
+#[derive(Debug)]
+pub struct SearchAnswer {
+    /// The records as JSON, in order.
+    pub records: Vec<String>,
+    /// Where the next page starts; `None` on the last.
+    pub next_cursor: Option<Cursor>,
+    /// How many records match: exactly when `matched_exact`, else at least.
+    pub matched: u64,
+    /// Whether every record of the range was looked at.
+    pub matched_exact: bool,
+    /// Counts over time.
+    pub histogram: Option<Histogram>,
+    /// Counts of values, field by field.
+    pub facets: Vec<(Field, ValueCounts)>,
+    /// Whether time ran out, or a part could not be read: records may be missing, counts are too low.
+    pub partial: bool,
+    /// What the reader should know.
+    pub warnings: Vec<String>,
+    /// Rows that were looked at one by one.
+    pub rows_read: u64,
+}
+
+/// Runs a search. A cancelled one answers early with what it has.
+pub fn search(
+    snapshot: &Snapshot,
+    request: &SearchRequest,
+    cancel: &CancellationToken,
+) -> Result<SearchAnswer, Error> {
+    if let Some(cursor) = request.cursor.filter(|cursor| cursor.descending != request.descending) {
+        let order = if cursor.descending { "desc" } else { "asc" };
+        return Err(Error::invalid_with_hint("the cursor belongs to the other order", format!("ask with order={order}")));
+    }
+    request.facets.iter().try_for_each(Facets::check)?;
+    let sources = sources(snapshot, request.range)?;
+    let histogram = request.histogram.map(|buckets| empty_histogram(buckets, request.range, &sources)).transpose()?;
+    let plan = ScanPlan {
+        query: &request.query,
+        sources: &sources,
+        range: request.range,
+        descending: request.descending,
+        // One more, to know whether there is another page.
+        wanted: if request.limit == 0 { 0 } else { request.limit.saturating_add(1) },
+        cursor: request.cursor,
+        histogram,
+        facets: &request.facets,
+        deadline: request.deadline,
+        cancel,
+    };
+    let scanned = scan(&plan)?;
+    let page = PageRequest {
+        sources: &sources,
+        limit: request.limit,
+        descending: request.descending,
+        cursor: request.cursor,
+    }
+    .page(&scanned)?;
+    let mut warnings = request.query.warnings().to_vec();
+    warnings.extend(scanned.warnings);
+    if scanned.partial {
+        warnings.push("the search did not see all records: counts are too low, and records may be missing".into());
+    }
+    if page.cut_by_bytes {
+        warnings.push("the records are large: the page has fewer than asked for; go on with next_cursor".into());
+    }
+    warnings.extend(suggest::warnings(&scanned.unseen_keys, &sources));
+    Ok(SearchAnswer {
+        records: page.records,
+        next_cursor: page.next,
+        matched: scanned.matched,
+        matched_exact: scanned.complete && (request.cursor.is_none() || plan.counts_everything()),
+        histogram: scanned.histogram,
+        facets: scanned.facets,
+        partial: scanned.partial,
+        warnings,
+        rows_read: scanned.rows_read,
+    })
+}
+
+/// Buckets over the part of the range in which there are records.
+fn empty_histogram(buckets: Buckets, range: TimeRange, sources: &[Source]) -> Result<Histogram, Error> {
+    let mut bounds: Option<(i64, i64)> = None;
+    for source in sources {
+        let Some((first, last)) = source.time_bounds()? else { continue };
+        bounds = Some(bounds.map_or((first, last), |known| (known.0.min(first), known.1.max(last))));
+    }
+    let (first, last) = bounds.and_then(|(first, last)| clip(range, first, last)).unwrap_or((0, 0));
+    Histogram::new(buckets, first, last)
+}
+
+#[cfg(test)]
+#[path = "execute_tests.rs"]
+mod tests;

@@ -1,0 +1,46 @@
+//! Log search: a language that needs no manual, and its execution over parts and buffered rows.
+//!
+//! Flow: [`parser`] reads the text into an [`ast::Node`]; [`compile`] makes it ready: tests of rows (`matcher`, `leaf`) and
+//! what the indexes can answer (`plan`). [`search`] then takes the pieces of the snapshot in the order of the answer,
+//! asks the indexes of each part for candidates, reads the columns of the tests, and only for the records that are shown
+//! the rest. DataFusion plans nothing here.
+
+pub mod ast;
+mod attribute_facets;
+mod caseless;
+mod chunks;
+mod columns;
+mod cursor;
+mod execute;
+mod facets;
+pub mod field;
+mod histogram;
+mod json_text;
+mod leaf;
+mod matcher;
+mod memo;
+mod page;
+pub mod parser;
+mod plan;
+pub(crate) mod record;
+mod scan;
+pub mod severity;
+mod severity_test;
+mod suggest;
+mod syntax_error;
+mod tail;
+mod term;
+mod text;
+mod tokenize;
+mod top;
+mod value;
+mod worker;
+
+pub use cursor::Cursor;
+pub use execute::{SearchAnswer, SearchRequest, search};
+pub use facets::{FACETS_MAX, VALUES_MAX, ValueCounts};
+pub use field::Field;
+pub use histogram::{BUCKETS_MAX, Buckets, Histogram};
+pub use matcher::{CompiledQuery, Evaluation, compile, compile_text};
+pub use syntax_error::SyntaxError;
+pub use tail::{Tail, TailBatch};

@@ -1,0 +1,141 @@
+use std::error::Error as StdError;
+
+use arrow::error::ArrowError;
+use datafusion::common::SchemaError;
+use datafusion::error::DataFusionError;
+use datafusion::parquet::errors::ParquetError;
+
+use crate::error::Error;
+use crate::table::TABLE_NAMES;
+
+/// Turns DataFusion's errors into ours: what the caller can act on becomes a message for people, the rest a defect.
+#[derive(Clone, Debug)]
+pub(crate) struct SqlErrors {
+    /// The size of the memory pool, for the message.
+    pub(crate) memory_bytes_max: usize,
+}
+
+impl SqlErrors {
+    pub(crate) fn convert(&self, error: DataFusionError) -> Error {
+        match error {
+            DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => self.convert(*inner),
+            DataFusionError::Collection(errors) => match errors.into_iter().next() {
+                Some(first) => self.convert(first),
+                None => Error::Internal("the engine failed without a reason".into()),
+            },
+            DataFusionError::Shared(error) => self.convert_shared(&error),
+            DataFusionError::External(error) => self.convert_external(error),
+            DataFusionError::ArrowError(error, _) => self.convert_arrow(*error),
+            DataFusionError::ParquetError(error) => self.convert_parquet(*error),
+            other => self.convert_shared(&other),
+        }
+    }
+
+    /// What can be told without owning the error.
+    fn convert_shared(&self, error: &DataFusionError) -> Error {
+        match error.find_root() {
+            DataFusionError::ResourcesExhausted(_) => Error::Memory { limit_bytes: self.memory_bytes_max },
+            DataFusionError::SchemaError(error, _) => schema_error(error),
+            DataFusionError::Plan(message) => plan_error(message),
+            DataFusionError::SQL(error, _) => Error::invalid(format!("cannot read the statement: {error}")),
+            DataFusionError::Execution(message) => Error::invalid(clean(message)),
+            DataFusionError::NotImplemented(message) => Error::invalid(format!("not supported: {}", clean(message))),
+            DataFusionError::ArrowError(error, _) => arrow_error(error),
+            DataFusionError::External(error) => Error::Internal(error.to_string()),
+            other => Error::Internal(clean(&other.to_string())),
+        }
+    }
+
+    fn convert_external(&self, error: Box<dyn StdError + Send + Sync>) -> Error {
+        let error = match error.downcast::<Error>() {
+            Ok(ours) => return *ours,
+            Err(error) => error,
+        };
+        let error = match error.downcast::<trivium_storage::Error>() {
+            Ok(storage) => return Error::Storage(*storage),
+            Err(error) => error,
+        };
+        match error.downcast::<DataFusionError>() {
+            Ok(inner) => self.convert(*inner),
+            Err(error) => Error::Internal(error.to_string()),
+        }
+    }
+
+    fn convert_arrow(&self, error: ArrowError) -> Error {
+        match error {
+            ArrowError::ExternalError(error) => self.convert_external(error),
+            other => arrow_error(&other),
+        }
+    }
+
+    fn convert_parquet(&self, error: ParquetError) -> Error {
+        match error {
+            ParquetError::External(error) => self.convert_external(error),
+            other => Error::Internal(other.to_string()),
+        }
+    }
+}
+
+/// Errors of values: a cast that fails, an overflow, a division by zero. They come from the data and the statement.
+fn arrow_error(error: &ArrowError) -> Error {
+    match error {
+        ArrowError::DivideByZero => Error::invalid("division by zero"),
+        ArrowError::ArithmeticOverflow(message) => Error::invalid(format!("arithmetic overflow: {message}")),
+        ArrowError::CastError(message)
+        | ArrowError::ComputeError(message)
+        | ArrowError::ParseError(message)
+        | ArrowError::InvalidArgumentError(message)
+        | ArrowError::NotYetImplemented(message) => Error::invalid(clean(message)),
+        other => Error::Internal(other.to_string()),
+    }
+}
+
+fn schema_error(error: &SchemaError) -> Error {
+    let SchemaError::FieldNotFound { field, valid_fields } = error else {
+        return Error::invalid(clean(&error.to_string()));
+    };
+    let names: Vec<&str> = valid_fields.iter().map(|column| column.name.as_str()).collect();
+    let message = format!("there is no column {:?}", field.flat_name());
+    match closest(&field.name, &names) {
+        Some(name) => Error::invalid_with_hint(message, format!("did you mean {name}?")),
+        None if names.is_empty() => Error::invalid(message),
+        None => Error::invalid_with_hint(message, format!("there are {}", names.join(", "))),
+    }
+}
+
+fn plan_error(message: &str) -> Error {
+    let missing = message.strip_prefix("table '").and_then(|rest| rest.strip_suffix("' not found"));
+    match missing {
+        Some(table) => {
+            let name = table.strip_prefix("trivium.").unwrap_or(table);
+            let name = name.strip_prefix("public.").unwrap_or(name);
+            Error::invalid_with_hint(format!("there is no table {name:?}"), format!("there are {}", TABLE_NAMES.join(", ")))
+        }
+        None => Error::invalid(clean(message)),
+    }
+}
+
+/// The name that a misspelt one most likely means.
+fn closest<'a>(name: &str, names: &[&'a str]) -> Option<&'a str> {
+    let distance = |other: &str| datafusion::common::utils::datafusion_strsim::levenshtein(name, other);
+    let (best, edits) = names.iter().map(|other| (*other, distance(other))).min_by_key(|(_, edits)| *edits)?;
+    (edits <= name.len() / 3 + 1).then_some(best)
+}
+
+/// A message without DataFusion's prefixes and appendices.
+fn clean(message: &str) -> String {
+    const PREFIXES: [&str; 6] = [
+        "Error during planning: ", "Execution error: ", "Schema error: ", "Arrow error: ", "Optimizer rule ", "External error: ",
+    ];
+    let mut text = message;
+    while let Some(rest) = PREFIXES.iter().find_map(|prefix| text.strip_prefix(prefix)) {
+        text = rest;
+    }
+    let mut letters = text.chars();
+    match letters.next() {
+        Some(first) if letters.as_str().starts_with(|second: char| second.is_lowercase() || second == ' ') => {
+            first.to_lowercase().chain(letters).collect()
+        }
+        _ => text.to_owned(),
+    }
+}

@@ -1,0 +1,41 @@
+use std::sync::Arc;
+
+use prometheus_client::registry::Registry;
+use trivium_model::Clock;
+use trivium_storage::Storage;
+
+use crate::admission::Admission;
+use crate::config::QueryConfig;
+use crate::engine::Engine;
+use crate::telemetry::QueryMetrics;
+
+/// What every handler shares.
+#[derive(Debug)]
+pub struct QueryState {
+    /// Where the data are.
+    pub storage: Storage,
+    /// What `now` means in a query.
+    pub clock: Arc<dyn Clock>,
+    /// The limits.
+    pub config: QueryConfig,
+    /// Runs SQL.
+    pub engine: Engine,
+    /// Hands out the permits without which no query runs.
+    pub admission: Admission,
+    /// What is counted.
+    pub metrics: QueryMetrics,
+}
+
+/// Builds the query side on an open store. Metrics are registered under `trivium_query_`.
+pub fn build(
+    config: QueryConfig,
+    storage: Storage,
+    clock: Arc<dyn Clock>,
+    registry: &mut Registry,
+) -> Arc<QueryState> {
+    let engine = Engine::new(&config, Arc::new(storage.clone()), Arc::clone(&clock))
+        .expect("a session without disk and network needs nothing that can be missing");
+    let admission = Admission::new(&config);
+    let metrics = QueryMetrics::register(registry);
+    Arc::new(QueryState { storage, clock, config, engine, admission, metrics })
+}

@@ -1,0 +1,9 @@
+use super::signal::Indexed;
+
+/// The columns of `logs` that the parts' indexes cover.
+pub(super) const INDEXED: &[(&str, Indexed)] = &[
+    ("trace_id", Indexed::Id),
+    ("span_id", Indexed::Id),
+    ("body", Indexed::Text),
+    ("attributes", Indexed::Attributes),
+];

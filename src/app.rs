@@ -1,0 +1,222 @@
+//! The composition root: builds every component in the order of their dependencies, runs them, stops them in reverse.
+
+use std::collections::hash_map::RandomState;
+use std::future::Future;
+use std::hash::{BuildHasher, Hasher};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::Context;
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+use trivium_ingest::decode::OtlpDecoder;
+use trivium_ingest::{Ingest, IngestConfig, IngestDeps};
+use trivium_model::{Clock, SystemClock};
+use trivium_query::{QueryConfig, QueryState};
+use trivium_storage::catalog::SqliteCatalog;
+use trivium_storage::fs::RealFileSystem;
+use trivium_storage::{RecoveryReport, Storage, StorageConfig, StorageDeps};
+
+use crate::cli::{LogsArgs, ServeArgs};
+use crate::config::{Config, LogFormat};
+use crate::server;
+
+/// How long requests in flight may take to end after a signal to stop.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The listeners, bound before anything is promised.
+struct Listeners {
+    otlp_grpc: TcpListener,
+    otlp_http: TcpListener,
+    http: TcpListener,
+}
+
+/// Runs the server until it is told to stop.
+pub(crate) fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+    let config = args.resolve()?;
+    start_logging(&config)?;
+    // Two runtimes, so that a heavy query cannot delay the acknowledgement of an export.
+    let ingest = runtime("trivium-ingest")?;
+    let query = runtime("trivium-query")?;
+    let result = ingest.block_on(run(&config, args.demo, &query));
+    query.shutdown_timeout(DRAIN_TIMEOUT);
+    result
+}
+
+fn runtime(name: &str) -> anyhow::Result<Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.thread_name(name).thread_stack_size(8 * 1024 * 1024).enable_all().build().context("cannot start the runtime")
+}
+
+async fn run(config: &Config, demo: bool, query: &Runtime) -> anyhow::Result<ExitCode> {
+    let listeners = bind(config).await?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let mut registry = Registry::default();
+    let storage = open_storage(config, Arc::clone(&clock), &mut registry).await?;
+    let ingest = build_ingest(config, &storage, &clock, &mut registry);
+    let state = build_query(config, &storage, &clock, &mut registry);
+    let stop = CancellationToken::new();
+    let bound = server::Bound::of(&listeners.otlp_grpc, &listeners.otlp_http, &listeners.http)?;
+
+    let admin = server::Admin { storage: storage.clone(), registry: Arc::new(Mutex::new(registry)), stop: stop.clone() };
+    let api = server::router(trivium_query::router(state), admin);
+    let api_server = query.spawn(trivium_ingest::serve(listeners.http, api, stop.clone().cancelled_owned()));
+    let grpc_server = tokio::spawn(trivium_ingest::serve(listeners.otlp_grpc, ingest.grpc_router(), stop.clone().cancelled_owned()));
+    let http_server = tokio::spawn(trivium_ingest::serve(listeners.otlp_http, ingest.http_router(), stop.clone().cancelled_owned()));
+    let maintenance = {
+        let (storage, stop) = (storage.clone(), stop.clone());
+        tokio::spawn(async move { storage.maintain(stop.cancelled()).await })
+    };
+    crate::print(&bound.to_json())?;
+    tracing::info!(ui = %format!("http://{}", bound.http), otlp_grpc = %bound.otlp_grpc, otlp_http = %bound.otlp_http, "ready");
+
+    let demo = demo.then(|| tokio::spawn(crate::demo::run_inside(bound.otlp_http, stop.clone())));
+    let reason = wait_for_stop(&storage, &stop).await;
+    tracing::info!(reason, "stopping");
+    ingest.drain();
+    stop.cancel();
+    for (name, task) in [("gRPC", grpc_server), ("HTTP", http_server), ("API", api_server)] {
+        finish(name, task).await;
+    }
+    if let Some(demo) = demo {
+        demo.abort();
+    }
+    drop(maintenance.await);
+    storage.close().await;
+    tracing::info!("stopped");
+    Ok(if storage.not_ready().is_some_and(|reason| reason.contains("fsync")) { ExitCode::from(2) } else { ExitCode::SUCCESS })
+}
+
+async fn finish(name: &str, task: tokio::task::JoinHandle<std::io::Result<()>>) {
+    match tokio::time::timeout(DRAIN_TIMEOUT, task).await {
+        Ok(Ok(Ok(()))) => {}
+        Ok(Ok(Err(error))) => tracing::error!(name, %error, "listener failed"),
+        Ok(Err(error)) => tracing::error!(name, %error, "listener died"),
+        Err(_) => tracing::warn!(name, "requests were still open when the server stopped"),
+    }
+}
+
+/// Waits for a signal, or for the disk to fail in a way that nothing can be acknowledged any more.
+async fn wait_for_stop(storage: &Storage, stop: &CancellationToken) -> &'static str {
+    let poisoned = async {
+        while storage.not_ready().is_none() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => "asked to",
+        () = interrupted() => "interrupted",
+        () = poisoned => "the WAL cannot be written; see the error above",
+    }
+}
+
+async fn interrupted() {
+    let terminate = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        () = terminate => {}
+    }
+}
+
+async fn bind(config: &Config) -> anyhow::Result<Listeners> {
+    let listen = async |flag: &str, address: std::net::SocketAddr| {
+        TcpListener::bind(address).await.with_context(|| {
+            format!("cannot listen on {address}; is another Trivium running? Choose another address with --{flag}")
+        })
+    };
+    Ok(Listeners {
+        otlp_grpc: listen("otlp-grpc", config.otlp_grpc).await?,
+        otlp_http: listen("otlp-http", config.otlp_http).await?,
+        http: listen("http", config.http).await?,
+    })
+}
+
+async fn open_storage(config: &Config, clock: Arc<dyn Clock>, registry: &mut Registry) -> anyhow::Result<Storage> {
+    let folder = config.data_dir.as_path();
+    let fs = Arc::new(RealFileSystem::new());
+    let catalog = SqliteCatalog::open(folder).await?;
+    let seed = RandomState::new().build_hasher().finish();
+    let deps = StorageDeps { fs, clock, catalog: Arc::new(catalog), decoder: Arc::new(OtlpDecoder), seed };
+    let (storage, report) = Storage::open(folder, storage_config(config), deps).await?;
+    storage.metrics().register(registry);
+    log_recovery(folder, &report);
+    Ok(storage)
+}
+
+fn storage_config(config: &Config) -> StorageConfig {
+    let mut storage = StorageConfig {
+        buffer_bytes_max: usize::try_from(config.buffer_mib << 20).unwrap_or(usize::MAX),
+        seal_after_seconds: config.seal_after().as_secs(),
+        ..StorageConfig::default()
+    };
+    storage.set_retention(config.retention.0);
+    storage
+}
+
+fn log_recovery(folder: &Path, report: &RecoveryReport) {
+    tracing::info!(
+        folder = %folder.display(), parts = report.parts, replayed_requests = report.replayed_requests,
+        replayed_rows = report.replayed_rows, orphans = report.orphans, "opened the store"
+    );
+    for (part, problem) in &report.damaged_parts {
+        tracing::error!(%part, problem, "a part is damaged; its files are in quarantine/, everything else is served");
+    }
+    if let Some(wal) = &report.wal {
+        tracing::debug!(?wal, "opened the WAL");
+    }
+}
+
+fn build_ingest(config: &Config, storage: &Storage, clock: &Arc<dyn Clock>, registry: &mut Registry) -> Ingest {
+    let settings = IngestConfig::new(config.retention.0, usize::try_from(config.in_flight_mib << 20).unwrap_or(usize::MAX));
+    trivium_ingest::build(settings, IngestDeps { sink: Arc::new(storage.clone()), clock: Arc::clone(clock), registry })
+}
+
+fn build_query(config: &Config, storage: &Storage, clock: &Arc<dyn Clock>, registry: &mut Registry) -> Arc<QueryState> {
+    let settings = QueryConfig {
+        memory_bytes_max: usize::try_from(config.query_memory_mib << 20).unwrap_or(usize::MAX),
+        timeout: config.query_timeout(),
+        concurrency: config.query_concurrency,
+        ..QueryConfig::default()
+    };
+    trivium_query::build(settings, storage.clone(), Arc::clone(clock), registry)
+}
+
+fn start_logging(config: &Config) -> anyhow::Result<()> {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_new(&config.log_level)
+        .with_context(|| format!("log_level {:?} is not a level or filter", config.log_level))?;
+    // Standard output carries the line with the addresses only; logs go to standard error.
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match config.log_format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+    started.map_err(|error| anyhow::anyhow!("cannot start logging: {error}"))
+}
+
+/// `trivium logs`: one page, or with `--follow` one line a record until interrupted.
+pub(crate) async fn logs(args: &LogsArgs) -> anyhow::Result<()> {
+    let search = trivium_client::LogSearch {
+        query: args.query.clone(),
+        start: args.start.clone(),
+        end: args.end.clone(),
+        limit: args.limit,
+    };
+    if args.follow {
+        return trivium_client::tail(&args.server.url, &args.query, args.server.json, |line| {
+            crate::print(line).is_ok()
+        })
+        .await;
+    }
+    crate::print(&trivium_client::logs(&args.server.url, &search, args.server.json).await?)?;
+    Ok(())
+}

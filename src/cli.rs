@@ -1,0 +1,194 @@
+//! The command line. Every flag of `serve` is also an environment variable and a key of the configuration file.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, LogFormat, Retention};
+
+/// Logs, metrics and traces in one binary: OTLP in, durable at acknowledgement, searchable, joined by any ID.
+#[derive(Debug, Parser)]
+#[command(name = "trivium", version, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start the server: OTLP on 4317 (gRPC) and 4318 (HTTP), API and UI on 4319.
+    Serve(ServeArgs),
+    /// Send the telemetry of a small shop to a running server: an hour of history, then live, with a bad deploy in it.
+    Demo(DemoArgs),
+    /// Load OTLP files into a running server: .otlp.zst, or JSON lines as the collector's file exporter writes them.
+    Import(ImportArgs),
+    /// Ask with SQL over the tables logs, spans and metrics.
+    Sql(SqlArgs),
+    /// Search log records: words, "phrases", field:value, ranges, wildcards, /regex/, AND OR NOT.
+    Logs(LogsArgs),
+    /// Show one trace as a tree, with its log records.
+    Trace(IdArgs),
+    /// Find everything that bears an ID: trace, span, order number, request ID, any value or word.
+    Find(IdArgs),
+    /// Check a data folder: catalog against files, checksums, the WAL. The server may be running.
+    Verify(VerifyArgs),
+    /// Print the effective configuration, commented, as a file that --config reads.
+    Config(ServeArgs),
+}
+
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct ServeArgs {
+    /// Configuration file (TOML); `trivium config` prints one.
+    #[arg(long, env = "TRIVIUM_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Where everything is kept [default: trivium-data]
+    #[arg(long, env = "TRIVIUM_DATA_DIR")]
+    data_dir: Option<PathBuf>,
+    /// Address of OTLP over gRPC [default: 127.0.0.1:4317]
+    #[arg(long, env = "TRIVIUM_OTLP_GRPC")]
+    otlp_grpc: Option<SocketAddr>,
+    /// Address of OTLP over HTTP [default: 127.0.0.1:4318]
+    #[arg(long, env = "TRIVIUM_OTLP_HTTP")]
+    otlp_http: Option<SocketAddr>,
+    /// Address of the API and the UI [default: 127.0.0.1:4319]
+    #[arg(long, env = "TRIVIUM_HTTP")]
+    http: Option<SocketAddr>,
+    /// How long telemetry is kept: 30d, 12h …, or none to take and keep records of any age [default: 30d]
+    #[arg(long, env = "TRIVIUM_RETENTION")]
+    retention: Option<Retention>,
+    /// How Trivium's own log lines look [default: text]
+    #[arg(long, env = "TRIVIUM_LOG_FORMAT")]
+    log_format: Option<LogFormat>,
+    /// Which of them are written: error, warn, info, debug, trace or a filter [default: info]
+    #[arg(long, env = "TRIVIUM_LOG_LEVEL")]
+    log_level: Option<String>,
+    /// Store Trivium's own metrics and traces in itself
+    #[arg(long, env = "TRIVIUM_SELF_TELEMETRY", num_args = 0..=1, default_missing_value = "true")]
+    self_telemetry: Option<bool>,
+    /// MiB in which rows of one signal gather before they become a part [default: 64]
+    #[arg(long, env = "TRIVIUM_BUFFER_MIB")]
+    buffer_mib: Option<u64>,
+    /// Age at which rows become a part even when the buffer is not full [default: 5m]
+    #[arg(long, env = "TRIVIUM_SEAL_AFTER")]
+    seal_after: Option<String>,
+    /// MiB of export requests that may be in work at once [default: 256]
+    #[arg(long, env = "TRIVIUM_IN_FLIGHT_MIB")]
+    in_flight_mib: Option<u64>,
+    /// MiB of memory that all SQL queries together may use [default: 512]
+    #[arg(long, env = "TRIVIUM_QUERY_MEMORY_MIB")]
+    query_memory_mib: Option<u64>,
+    /// Time after which a query is cancelled unless it asks for another [default: 30s]
+    #[arg(long, env = "TRIVIUM_QUERY_TIMEOUT")]
+    query_timeout: Option<String>,
+    /// Queries that run at once [default: 16]
+    #[arg(long, env = "TRIVIUM_QUERY_CONCURRENCY")]
+    query_concurrency: Option<usize>,
+    /// Also send the demo telemetry to the server once it is ready
+    #[arg(long, env = "TRIVIUM_DEMO")]
+    pub(crate) demo: bool,
+}
+
+impl ServeArgs {
+    /// The configuration with the precedence flag > environment > file > default.
+    pub(crate) fn resolve(&self) -> anyhow::Result<Config> {
+        let mut config = Config::load(self.config.as_deref())?;
+        let args = self.clone();
+        macro_rules! overlay {
+            ($($field:ident),+) => { $(if let Some(value) = args.$field { config.$field = value; })+ };
+        }
+        overlay!(
+            data_dir, otlp_grpc, otlp_http, http, retention, log_format, log_level, self_telemetry, buffer_mib,
+            seal_after, in_flight_mib, query_memory_mib, query_timeout, query_concurrency
+        );
+        config.validate()?;
+        Ok(config)
+    }
+}
+
+/// Where a running server is.
+#[derive(Debug, Args)]
+pub(crate) struct ServerArgs {
+    /// API address of the running server
+    #[arg(long, env = "TRIVIUM_URL", default_value = "http://127.0.0.1:4319")]
+    pub(crate) url: String,
+    /// Print the JSON answer as it came
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// OTLP/HTTP address of the running server
+    #[arg(long, env = "TRIVIUM_DEMO_ENDPOINT", default_value = "http://127.0.0.1:4318")]
+    pub(crate) endpoint: String,
+    /// The same seed gives the same shop
+    #[arg(long, env = "TRIVIUM_DEMO_SEED", default_value_t = 42)]
+    pub(crate) seed: u64,
+    /// How much history comes first
+    #[arg(long, env = "TRIVIUM_DEMO_HISTORY", default_value = "1h")]
+    pub(crate) history: String,
+    /// Stop after the history
+    #[arg(long)]
+    pub(crate) no_live: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// Files to load
+    #[arg(required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// OTLP/HTTP address of the running server
+    #[arg(long, env = "TRIVIUM_IMPORT_ENDPOINT", default_value = "http://127.0.0.1:4318")]
+    pub(crate) endpoint: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SqlArgs {
+    /// The statement
+    pub(crate) sql: String,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogsArgs {
+    /// The search, for example: level:error service:checkout "connection refused"
+    #[arg(default_value = "")]
+    pub(crate) query: String,
+    /// Earliest time: RFC 3339, Unix seconds or now-15m
+    #[arg(long)]
+    pub(crate) start: Option<String>,
+    /// Latest time
+    #[arg(long)]
+    pub(crate) end: Option<String>,
+    /// How many records, newest first
+    #[arg(long, default_value_t = 50)]
+    pub(crate) limit: usize,
+    /// Keep printing new records
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct IdArgs {
+    /// The ID
+    pub(crate) id: String,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// The data folder
+    #[arg(long, env = "TRIVIUM_DATA_DIR", default_value = "trivium-data")]
+    pub(crate) data_dir: PathBuf,
+    /// Also read every row and every index
+    #[arg(long)]
+    pub(crate) deep: bool,
+    /// Print the findings as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}

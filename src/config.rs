@@ -1,0 +1,206 @@
+//! The configuration: one TOML file, overlaid by the environment, overlaid by flags.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use serde::{Deserialize, Serialize};
+
+/// How log lines of the server look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    /// For eyes.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// How long telemetry is kept: a duration such as `30d`, or `none` for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub(crate) struct Retention(pub(crate) Option<Duration>);
+
+impl std::str::FromStr for Retention {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(Self(None));
+        }
+        let duration = humantime::parse_duration(text)
+            .map_err(|error| format!("{text:?} is neither a duration such as 30d nor none: {error}"))?;
+        if duration < Duration::from_secs(60) {
+            return Err(format!("{text:?} is shorter than a minute; data would vanish before anyone can look at them"));
+        }
+        Ok(Self(Some(duration)))
+    }
+}
+
+impl TryFrom<String> for Retention {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Retention> for String {
+    fn from(retention: Retention) -> Self {
+        retention.0.map_or_else(|| "none".into(), |duration| humantime::format_duration(duration).to_string())
+    }
+}
+
+/// The effective configuration of `trivium serve`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Config {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) otlp_grpc: SocketAddr,
+    pub(crate) otlp_http: SocketAddr,
+    pub(crate) http: SocketAddr,
+    pub(crate) retention: Retention,
+    pub(crate) log_format: LogFormat,
+    pub(crate) log_level: String,
+    pub(crate) self_telemetry: bool,
+    pub(crate) buffer_mib: u64,
+    pub(crate) seal_after: String,
+    pub(crate) in_flight_mib: u64,
+    pub(crate) query_memory_mib: u64,
+    pub(crate) query_timeout: String,
+    pub(crate) query_concurrency: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        Self {
+            data_dir: PathBuf::from("trivium-data"),
+            otlp_grpc: local(4317),
+            otlp_http: local(4318),
+            http: local(4319),
+            retention: Retention(Some(Duration::from_secs(30 * 24 * 3600))),
+            log_format: LogFormat::Text,
+            log_level: "info".into(),
+            self_telemetry: false,
+            buffer_mib: 64,
+            seal_after: "5m".into(),
+            in_flight_mib: 256,
+            query_memory_mib: 512,
+            query_timeout: "30s".into(),
+            query_concurrency: 16,
+        }
+    }
+}
+
+/// One setting as the reference shows it: key, what it does.
+const REFERENCE: [(&str, &str); 14] = [
+    ("data_dir", "Where everything is kept. One process at a time; the folder is locked."),
+    ("otlp_grpc", "Address of OTLP over gRPC; port 0 picks a free one."),
+    ("otlp_http", "Address of OTLP over HTTP: /v1/logs, /v1/metrics, /v1/traces."),
+    ("http", "Address of the API and the UI."),
+    (
+        "retention",
+        "How long telemetry is kept, by its own time: 30d, 12h … or none for ever. Records that are older when they\n\
+         # arrive are refused and counted; with none, records of any age are taken.",
+    ),
+    ("log_format", "How Trivium's own log lines look: text or json."),
+    ("log_level", "Which of them are written: error, warn, info, debug, trace, or a filter such as trivium_storage=debug."),
+    ("self_telemetry", "Whether Trivium stores its own metrics and traces in itself, as the service trivium."),
+    (
+        "buffer_mib",
+        "MiB of memory in which rows of one signal gather before they become a part. More makes larger parts and less\n\
+         # compaction; a busy signal needs up to three times as much.",
+    ),
+    ("seal_after", "Age at which rows become a part even when the buffer is not full. Bounds what a restart replays."),
+    ("in_flight_mib", "MiB of export requests that may be in work at once; above it clients are told to come back later."),
+    ("query_memory_mib", "MiB of memory that all SQL queries together may use."),
+    ("query_timeout", "Time after which a query is cancelled unless it asks for another, at most 5m."),
+    ("query_concurrency", "Queries that run at once; more wait shortly, then are refused as retryable."),
+];
+
+impl Config {
+    /// Reads the file, if any; without one all defaults hold.
+    pub(crate) fn load(file: Option<&Path>) -> anyhow::Result<Self> {
+        let Some(path) = file else { return Ok(Self::default()) };
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the configuration {}", path.display()))?;
+        toml::from_str(&text).with_context(|| {
+            format!("the configuration {} is not valid; `trivium config` prints a valid one", path.display())
+        })
+    }
+
+    /// Everything that is wrong, at once.
+    pub(crate) fn validate(&self) -> anyhow::Result<()> {
+        let mut problems = Vec::new();
+        for (key, value) in [("seal_after", &self.seal_after), ("query_timeout", &self.query_timeout)] {
+            if let Err(error) = humantime::parse_duration(value) {
+                problems.push(format!("{key} = {value:?} is not a duration such as 30s or 5m: {error}"));
+            }
+        }
+        for (key, value, least) in [
+            ("buffer_mib", self.buffer_mib, 1),
+            ("in_flight_mib", self.in_flight_mib, 64),
+            ("query_memory_mib", self.query_memory_mib, 16),
+            ("query_concurrency", self.query_concurrency as u64, 1),
+        ] {
+            if value < least {
+                problems.push(format!("{key} = {value} is below the least useful value {least}"));
+            }
+        }
+        if problems.is_empty() {
+            return Ok(());
+        }
+        bail!("the configuration has {} problem(s):\n  {}", problems.len(), problems.join("\n  "))
+    }
+
+    pub(crate) fn seal_after(&self) -> Duration {
+        humantime::parse_duration(&self.seal_after).unwrap_or(Duration::from_secs(300))
+    }
+
+    pub(crate) fn query_timeout(&self) -> Duration {
+        humantime::parse_duration(&self.query_timeout).unwrap_or(Duration::from_secs(30))
+    }
+
+    /// The configuration as a file that `--config` reads back, every setting with what it does.
+    pub(crate) fn render(&self) -> anyhow::Result<String> {
+        let table = toml::Table::try_from(self).context("cannot render the configuration")?;
+        let mut text = String::from(
+            "# Trivium's effective configuration. Every key is also a flag (--data-dir) and an environment variable\n\
+             # (TRIVIUM_DATA_DIR); a flag wins over the environment, the environment over this file.\n",
+        );
+        for (key, doc) in REFERENCE {
+            let value = table.get(key).with_context(|| format!("setting {key} has no value"))?;
+            text.push_str(&format!("\n# {doc}\n{key} = {value}\n"));
+        }
+        Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_printed_configuration_is_read_back_as_the_same() {
+        let config = Config { retention: Retention(None), buffer_mib: 7, ..Config::default() };
+        let text = config.render().expect("the default configuration renders");
+        assert_eq!(toml::from_str::<Config>(&text).expect("the printed configuration is valid"), config);
+    }
+
+    #[test]
+    fn every_setting_is_in_the_reference() {
+        let table = toml::Table::try_from(Config::default()).expect("a table");
+        let missing: Vec<&String> =
+            table.keys().filter(|key| !REFERENCE.iter().any(|(known, _)| known == key)).collect();
+        assert!(missing.is_empty(), "settings without documentation: {missing:?}");
+    }
+
+    #[test]
+    fn all_problems_are_reported_at_once() {
+        let config = Config { buffer_mib: 0, seal_after: "soon".into(), ..Config::default() };
+        let error = config.validate().expect_err("two settings are wrong").to_string();
+        assert!(error.contains("buffer_mib") && error.contains("seal_after"), "{error}");
+    }
+}

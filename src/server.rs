@@ -1,0 +1,125 @@
+//! The API listener: the query API, the UI, and what operators ask for.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use prometheus_client::registry::Registry;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use trivium_model::SignalKind;
+use trivium_storage::Storage;
+
+/// The addresses that were bound, as the line on standard output tells them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bound {
+    pub(crate) otlp_grpc: SocketAddr,
+    pub(crate) otlp_http: SocketAddr,
+    pub(crate) http: SocketAddr,
+}
+
+impl Bound {
+    pub(crate) fn of(otlp_grpc: &TcpListener, otlp_http: &TcpListener, http: &TcpListener) -> anyhow::Result<Self> {
+        let address = |listener: &TcpListener| listener.local_addr().context("a listener has no address");
+        Ok(Self { otlp_grpc: address(otlp_grpc)?, otlp_http: address(otlp_http)?, http: address(http)? })
+    }
+
+    pub(crate) fn to_json(self) -> String {
+        let Self { otlp_grpc, otlp_http, http } = self;
+        json!({"otlp_grpc": otlp_grpc, "otlp_http": otlp_http, "http": http, "ui": format!("http://{http}/")}).to_string()
+    }
+}
+
+/// What the operator's endpoints need.
+#[derive(Clone, Debug)]
+pub(crate) struct Admin {
+    pub(crate) storage: Storage,
+    pub(crate) registry: Arc<Mutex<Registry>>,
+    pub(crate) stop: CancellationToken,
+}
+
+/// Everything on the API port.
+pub(crate) fn router(api: Router, admin: Admin) -> Router {
+    let operations = Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .route("/-/flush", post(flush))
+        .route("/-/reload", post(reload))
+        .with_state(admin);
+    operations.merge(api).merge(trivium_ui::router())
+}
+
+/// Ready only when a write would be accepted and found.
+async fn ready(State(admin): State<Admin>) -> Response {
+    let problem = if admin.stop.is_cancelled() { Some("shutting down".into()) } else { admin.storage.not_ready() };
+    match problem {
+        None => "ready\n".into_response(),
+        Some(problem) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {problem}\n")).into_response(),
+    }
+}
+
+async fn metrics(State(admin): State<Admin>) -> Response {
+    let mut text = String::new();
+    let registry = admin.registry.lock().unwrap_or_else(PoisonError::into_inner);
+    let encoded = prometheus_client::encoding::text::encode(&mut text, &registry);
+    drop(registry);
+    match encoded {
+        Ok(()) => {
+            let end = text.len() - text.strip_suffix("# EOF\n").map_or(0, |_| "# EOF\n".len());
+            text.truncate(end);
+            text.push_str(&storage_gauges(&admin.storage));
+            text.push_str("# EOF\n");
+            ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
+        }
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+/// Sizes are read when asked for: they belong to the parts, not to counters that could drift from them.
+fn storage_gauges(storage: &Storage) -> String {
+    use std::fmt::Write;
+    let parts = storage.parts();
+    let mut text = String::new();
+    let mut gauge = |name: &str, help: &str, value: &dyn Fn(SignalKind) -> u64| {
+        drop(writeln!(text, "# HELP trivium_storage_{name} {help}.\n# TYPE trivium_storage_{name} gauge"));
+        for signal in SignalKind::ALL {
+            drop(writeln!(text, "trivium_storage_{name}{{signal=\"{signal}\"}} {}", value(signal)));
+        }
+    };
+    let of = |signal| parts.iter().filter(move |part| part.signal == signal);
+    gauge("parts", "published parts", &|signal| of(signal).count() as u64);
+    gauge("part_rows", "rows in published parts", &|signal| of(signal).map(|part| u64::from(part.rows)).sum());
+    gauge("part_bytes", "bytes of published parts", &|signal| {
+        of(signal).flat_map(|part| &part.files).map(|file| file.bytes).sum()
+    });
+    gauge("buffered_rows", "rows in the WAL that are not yet in a part", &|signal| storage.buffered(signal).1);
+    gauge("buffered_bytes", "bytes of memory of these rows", &|signal| storage.buffered(signal).0 as u64);
+    drop(writeln!(text, "# HELP trivium_storage_wal_bytes bytes of the WAL files.\n# TYPE trivium_storage_wal_bytes gauge"));
+    drop(writeln!(text, "trivium_storage_wal_bytes {}", storage.wal_bytes()));
+    text
+}
+
+/// Returns when all that was acknowledged is in published parts and no compaction is due.
+async fn flush(State(admin): State<Admin>) -> Response {
+    match admin.storage.flush().await {
+        Ok(()) => Json(json!({"flushed": true})).into_response(),
+        Err(error) => {
+            let body = json!({"error": {"kind": "unavailable", "message": error.to_string()}});
+            (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
+        }
+    }
+}
+
+/// There are no rules or SLOs to load yet; what is configured by flags needs a restart, and the answer says so.
+async fn reload() -> Response {
+    Json(json!({"reloaded": [], "message": "nothing is loaded from files that can change; settings need a restart"}))
+        .into_response()
+}

@@ -1,0 +1,78 @@
+//! Measures what a part costs: CPU and bytes per row, by signal and file, on the TrainTicket day.
+//!
+//! `cargo run --release -p trivium-storage --example part_speed [logs|traces|metrics] [repetitions]`
+
+mod load;
+
+use std::path::Path;
+use std::time::Instant;
+
+use arrow::array::RecordBatch;
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use trivium_model::{PartId, SignalKind, TenantId, UnixNanos};
+use trivium_storage::{EncodedPart, NewPart, encode_part};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let only = arguments.next().unwrap_or_else(|| "all".to_owned());
+    let repetitions: usize = arguments.next().map_or(Ok(3), |text| text.parse())?;
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/trainticket-2023-01-29");
+    let folder = if folder.exists() { folder } else { "/work/shared/data/trainticket-2023-01-29".into() };
+    for (signal, file) in [(SignalKind::Logs, "logs"), (SignalKind::Traces, "traces"), (SignalKind::Metrics, "metrics")] {
+        if only != "all" && only != file {
+            continue;
+        }
+        let requests = load::requests(&folder.join(format!("{file}.otlp.zst")))?;
+        let batches = load::batches(signal, &requests);
+        measure(signal, &batches, repetitions)?;
+    }
+    Ok(())
+}
+
+fn new_part(signal: SignalKind) -> NewPart {
+    NewPart { id: PartId([1; 16]), tenant: TenantId::DEFAULT, signal, level: 0, created_at: UnixNanos(0) }
+}
+
+fn measure(signal: SignalKind, batches: &[RecordBatch], repetitions: usize) -> Result<(), Box<dyn std::error::Error>> {
+    let rows = load::rows(batches);
+    let mut best = f64::MAX;
+    let mut last: Option<EncodedPart> = None;
+    for _ in 0..repetitions {
+        let start = Instant::now();
+        last = Some(encode_part(new_part(signal), batches)?);
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    let part = last.ok_or("no repetition")?;
+    println!("{signal}: {rows} rows, encode {:.0} ns/row", best * 1e9 / rows as f64);
+    for (name, bytes) in &part.files {
+        println!("  {name}: {:.2} B/row", bytes.len() as f64 / rows as f64);
+    }
+    let total: usize = part.files.iter().map(|(_, bytes)| bytes.len()).sum();
+    println!("  total: {:.2} B/row", total as f64 / rows as f64);
+    columns(rows, &part)?;
+    let folder = Path::new("/tmp/part_speed").join(signal.as_str());
+    std::fs::create_dir_all(&folder)?;
+    for (name, bytes) in &part.files {
+        std::fs::write(folder.join(name), bytes)?;
+    }
+    Ok(())
+}
+
+fn columns(rows: usize, part: &EncodedPart) -> Result<(), Box<dyn std::error::Error>> {
+    let Some((_, bytes)) = part.files.iter().find(|(name, _)| name == "columns.parquet") else { return Ok(()) };
+    let reader = SerializedFileReader::new(bytes.clone())?;
+    let metadata = reader.metadata();
+    let mut sum = 0;
+    for leaf in 0..metadata.file_metadata().schema_descr().num_columns() {
+        let chunks = || metadata.row_groups().iter().map(|group| group.column(leaf));
+        let size: i64 = chunks().map(|chunk| chunk.compressed_size()).sum();
+        sum += size;
+        if size as f64 / rows as f64 >= 0.01 {
+            let first = metadata.row_group(0).column(leaf);
+            let encodings: Vec<String> = first.encodings().map(|encoding| encoding.to_string()).collect();
+            println!("    {:24} {:6.2} B/row {:?} {encodings:?}", first.column_path().string(), size as f64 / rows as f64, first.compression());
+        }
+    }
+    println!("    {:24} {:6.2} B/row", "footer and page index", (bytes.len() as i64 - sum) as f64 / rows as f64);
+    Ok(())
+}

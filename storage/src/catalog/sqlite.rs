@@ -1,0 +1,350 @@
+//! The catalog of a single process: one SQLite file, `catalog.sqlite`. See `FORMAT.md` beside this file.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
+use sqlx::{Row, SqliteConnection, SqlitePool};
+use trivium_model::{PartId, SignalKind, TenantId, UnixNanos, WalPosition};
+
+use super::record::{StoredPart, decode_keys, encode_keys};
+use super::{Catalog, CatalogState, Publish, QuarantinedPart, Tombstone, invariant, rejected};
+use crate::error::Error;
+use crate::storage::Rejection;
+
+/// The file inside the data folder.
+const FILE_NAME: &str = "catalog.sqlite";
+
+/// The migrations in order; number `i` leads to schema version `i + 1`. A published one never changes.
+const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_initial.sql")];
+
+/// The first SQLite without the WAL-reset bug, by which a committed transaction could be lost at a checkpoint.
+const SQLITE_VERSION_MIN: [u32; 3] = [3, 51, 3];
+
+/// How long a statement waits for another process (a backup, a person with `sqlite3`) to leave the file.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Connections for reading, opened when needed.
+const READERS_MAX: u32 = 2;
+
+/// The catalog in a SQLite file. Cloning shares it.
+///
+/// One connection writes; WAL journal with `synchronous=FULL`, so every commit is fsynced before it is answered.
+#[derive(Clone, Debug)]
+pub struct SqliteCatalog {
+    path: PathBuf,
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
+
+impl SqliteCatalog {
+    /// Opens or creates the catalog in `folder`, which exists, and brings it to the newest schema version.
+    /// [`Error::UnknownFormat`] when a newer Trivium wrote it.
+    pub async fn open(folder: &Path) -> Result<Self, Error> {
+        let path = folder.join(FILE_NAME);
+        let options = SqliteConnectOptions::new()
+            .filename(&path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            // macOS answers fsync from its disk's cache unless told otherwise.
+            .pragma("fullfsync", "1")
+            .pragma("checkpoint_fullfsync", "1")
+            .busy_timeout(BUSY_TIMEOUT);
+        let writer = connections(1)
+            .min_connections(1)
+            .connect_with(options.clone())
+            .await
+            .map_err(failed("open the SQLite file"))?;
+        check_sqlite_version(&writer).await?;
+        migrate(&writer, &path).await?;
+        // SQLite fsyncs the folder for its journals, not for the database file itself.
+        let opened = std::fs::File::open(folder).map_err(Error::io("open", folder))?;
+        opened.sync_all().map_err(Error::io("fsync", folder))?;
+        let readers = connections(READERS_MAX).connect_lazy_with(options.create_if_missing(false).read_only(true));
+        Ok(Self { path, writer, readers })
+    }
+
+    /// Waits for running statements and closes the file, which moves SQLite's journal into it. Not needed for safety.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
+    async fn publish_once(&self, publish: Publish) -> Result<(), Error> {
+        invariant::publish_is_sound(&publish)?;
+        // IMMEDIATE: a transaction that begins by reading could not be upgraded while another process writes.
+        let begun = self.writer.begin_with("BEGIN IMMEDIATE").await;
+        let mut transaction = begun.map_err(failed("begin a publish"))?;
+        if is_published(&mut transaction, publish.token).await? {
+            return Ok(());
+        }
+        let removed_rows = remove_parts(&mut transaction, &publish).await?;
+        invariant::rows_survive(&publish, removed_rows)?;
+        if let Some(position) = publish.wal_position {
+            advance_position(&mut transaction, &publish, position).await?;
+        }
+        for part in &publish.add {
+            StoredPart::encode(part)?.insert(&mut transaction).await?;
+        }
+        insert_publish(&mut transaction, &publish).await?;
+        transaction.commit().await.map_err(failed("commit a publish"))
+    }
+
+    async fn load_state(&self) -> Result<CatalogState, Error> {
+        // One read transaction: parts and positions must be of the same moment, or rows would be replayed twice.
+        let mut transaction = self.readers.begin().await.map_err(failed("begin to load the state"))?;
+        let mut state = CatalogState::default();
+        for stored in StoredPart::select_all(&mut transaction).await? {
+            let part = stored.decode(&self.path)?;
+            match (stored.removed_at, stored.quarantined) {
+                (Some(removed_at), _) => state.tombstones.push(Tombstone { part, removed_at }),
+                (None, Some((at, reason))) => state.quarantined.push(QuarantinedPart { part, reason, at }),
+                (None, None) => state.parts.push(part),
+            }
+        }
+        let positions: Vec<(i64, i64)> = sqlx::query_as("SELECT signal, position FROM wal_positions")
+            .fetch_all(&mut *transaction)
+            .await
+            .map_err(failed("read the WAL positions"))?;
+        for (tag, position) in positions {
+            let signal = invariant::signal(tag).ok_or_else(|| self.corrupted("the tag of a signal", tag))?;
+            state.wal_positions[signal.index()] = WalPosition(position.cast_unsigned());
+        }
+        let blobs: Vec<(Vec<u8>,)> = sqlx::query_as("SELECT request_keys FROM publishes WHERE request_keys <> x''")
+            .fetch_all(&mut *transaction)
+            .await
+            .map_err(failed("read the remembered requests"))?;
+        for (blob,) in blobs {
+            let keys = decode_keys(&blob).ok_or_else(|| self.corrupted("request keys of 24 bytes each", blob.len()))?;
+            state.request_keys.extend(keys);
+        }
+        Ok(state)
+    }
+
+    async fn purge(&self, parts: Vec<PartId>) -> Result<(), Error> {
+        let action = "forget deleted parts";
+        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed(action))?;
+        for part in parts {
+            sqlx::query("DELETE FROM parts WHERE id = ? AND removed_at IS NOT NULL")
+                .bind(part.0.as_slice())
+                .execute(&mut *transaction)
+                .await
+                .map_err(failed(action))?;
+        }
+        transaction.commit().await.map_err(failed(action))
+    }
+
+    async fn forget_publishes(&self, received_before: UnixNanos) -> Result<(), Error> {
+        sqlx::query("DELETE FROM publishes WHERE last_received < ?")
+            .bind(received_before.0)
+            .execute(&self.writer)
+            .await
+            .map_err(failed("forget old requests"))?;
+        Ok(())
+    }
+
+    async fn quarantine(&self, part: PartId, reason: String, at: UnixNanos) -> Result<(), Error> {
+        let action = "quarantine a part";
+        // A part that is in quarantine keeps its first reason and time.
+        let updated = sqlx::query(
+            "UPDATE parts SET quarantined_at = coalesce(quarantined_at, ?), \
+             quarantine_reason = coalesce(quarantine_reason, ?) WHERE id = ? AND removed_at IS NULL",
+        )
+        .bind(at.0)
+        .bind(reason)
+        .bind(part.0.as_slice())
+        .execute(&self.writer)
+        .await
+        .map_err(failed(action))?;
+        if updated.rows_affected() == 0 { Err(Error::Conflict { part }) } else { Ok(()) }
+    }
+
+    /// Never an error: a file so damaged that the check itself fails is a finding.
+    async fn integrity_findings(&self) -> Vec<String> {
+        let checked: Result<Vec<(String,)>, Error> = sqlx::query_as("PRAGMA integrity_check")
+            .fetch_all(&self.readers)
+            .await
+            .map_err(failed("check the SQLite file"));
+        let mut findings = match checked {
+            Ok(lines) => lines.into_iter().map(|(line,)| line).filter(|line| line != "ok").collect(),
+            Err(error) => vec![error.to_string()],
+        };
+        match self.load_state().await {
+            Ok(state) => findings.extend(invariant::findings(&state)),
+            Err(error) => findings.push(error.to_string()),
+        }
+        findings.iter().map(|finding| format!("{}: {finding}", self.path.display())).collect()
+    }
+
+    fn corrupted(&self, expected: &str, found: impl ToString) -> Error {
+        Error::Corrupted { path: self.path.clone(), offset: 0, expected: expected.into(), found: found.to_string() }
+    }
+}
+
+impl Catalog for SqliteCatalog {
+    fn publish(&self, publish: Publish) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(self.publish_once(publish))
+    }
+
+    fn load(&self) -> BoxFuture<'_, Result<CatalogState, Error>> {
+        Box::pin(self.load_state())
+    }
+
+    fn purge_tombstones(&self, parts: Vec<PartId>) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(self.purge(parts))
+    }
+
+    fn forget_request_keys_before(&self, received_at: UnixNanos) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(self.forget_publishes(received_at))
+    }
+
+    fn quarantine_part(&self, part: PartId, reason: String, at: UnixNanos) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(self.quarantine(part, reason, at))
+    }
+
+    fn quarantined_parts(&self) -> BoxFuture<'_, Result<Vec<QuarantinedPart>, Error>> {
+        Box::pin(async { Ok(self.load_state().await?.quarantined) })
+    }
+
+    fn add_rejections(&self, rejections: Vec<Rejection>) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(rejected::add(&self.writer, rejections))
+    }
+
+    fn rejections(&self, tenant: TenantId, limit: u32) -> BoxFuture<'_, Result<Vec<Rejection>, Error>> {
+        Box::pin(rejected::select(&self.readers, &self.path, tenant, limit))
+    }
+
+    fn check_integrity(&self) -> BoxFuture<'_, Result<Vec<String>, Error>> {
+        Box::pin(async { Ok(self.integrity_findings().await) })
+    }
+}
+
+/// An error of the database, with what was attempted.
+pub(super) fn failed(action: &'static str) -> impl FnOnce(sqlx::Error) -> Error {
+    move |source| Error::Catalog { action, source }
+}
+
+/// Connections that stay open: reopening one costs more than it holds.
+fn connections(max: u32) -> SqlitePoolOptions {
+    SqlitePoolOptions::new().max_connections(max).idle_timeout(None).max_lifetime(None).test_before_acquire(false)
+}
+
+async fn check_sqlite_version(writer: &SqlitePool) -> Result<(), Error> {
+    let (found,): (String,) = sqlx::query_as("SELECT sqlite_version()")
+        .fetch_one(writer)
+        .await
+        .map_err(failed("ask for the version of SQLite"))?;
+    if sqlite_is_safe(&found) {
+        return Ok(());
+    }
+    let [major, minor, patch] = SQLITE_VERSION_MIN;
+    let reason = format!(
+        "this build is linked with SQLite {found}, which can lose committed transactions; \
+         build it with SQLite {major}.{minor}.{patch} or newer"
+    );
+    Err(Error::Unavailable { reason })
+}
+
+fn sqlite_is_safe(version: &str) -> bool {
+    let numbers: Vec<u32> = version.split('.').map_while(|number| u32::from_str(number).ok()).collect();
+    numbers.as_slice() >= SQLITE_VERSION_MIN.as_slice()
+}
+
+/// Runs the migrations that the file has not seen, each in its own transaction together with the new version number.
+async fn migrate(writer: &SqlitePool, path: &Path) -> Result<(), Error> {
+    let (found,): (i64,) =
+        sqlx::query_as("PRAGMA user_version").fetch_one(writer).await.map_err(failed("read the schema version"))?;
+    let found = u32::try_from(found).unwrap_or(u32::MAX);
+    let supported = u32::try_from(MIGRATIONS.len()).expect("there are few migrations");
+    if found > supported {
+        return Err(Error::UnknownFormat { path: path.into(), found, supported });
+    }
+    for (version, migration) in (1..=supported).zip(MIGRATIONS).skip(found as usize) {
+        let action = "migrate the schema";
+        let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed(action))?;
+        sqlx::raw_sql(migration).execute(&mut *transaction).await.map_err(failed(action))?;
+        // PRAGMA takes no bound parameters; the version is a number of ours.
+        let set_version = sqlx::AssertSqlSafe(format!("PRAGMA user_version = {version}"));
+        sqlx::raw_sql(set_version).execute(&mut *transaction).await.map_err(failed(action))?;
+        transaction.commit().await.map_err(failed(action))?;
+    }
+    Ok(())
+}
+
+async fn is_published(transaction: &mut SqliteConnection, token: [u8; 16]) -> Result<bool, Error> {
+    let known = sqlx::query("SELECT 1 FROM publishes WHERE token = ?")
+        .bind(token.as_slice())
+        .fetch_optional(transaction)
+        .await
+        .map_err(failed("look up a publish token"))?;
+    Ok(known.is_some())
+}
+
+/// Turns the removed parts into tombstones; answers how many rows they hold.
+async fn remove_parts(transaction: &mut SqliteConnection, publish: &Publish) -> Result<u64, Error> {
+    let mut rows = 0_u64;
+    for &part in &publish.remove {
+        let removed: Option<SqliteRow> = sqlx::query(
+            "UPDATE parts SET removed_at = ? WHERE id = ? AND signal = ? \
+             AND removed_at IS NULL AND quarantined_at IS NULL RETURNING row_count",
+        )
+        .bind(publish.at.0)
+        .bind(part.0.as_slice())
+        .bind(i64::from(publish.signal.tag()))
+        .fetch_optional(&mut *transaction)
+        .await
+        .map_err(failed("remove a part"))?;
+        let removed = removed.ok_or(Error::Conflict { part })?;
+        let part_rows: u32 = removed.try_get(0).map_err(failed("read the rows of a removed part"))?;
+        rows += u64::from(part_rows);
+    }
+    Ok(rows)
+}
+
+async fn advance_position(
+    transaction: &mut SqliteConnection,
+    publish: &Publish,
+    position: WalPosition,
+) -> Result<(), Error> {
+    let before = position_of(&mut *transaction, publish.signal).await?;
+    invariant::position_grows(publish, before, position)?;
+    sqlx::query("INSERT INTO wal_positions (signal, position) VALUES (?, ?) ON CONFLICT DO UPDATE SET position = excluded.position")
+        .bind(i64::from(publish.signal.tag()))
+        .bind(position.0.cast_signed())
+        .execute(transaction)
+        .await
+        .map_err(failed("advance the WAL position"))?;
+    Ok(())
+}
+
+async fn position_of(transaction: &mut SqliteConnection, signal: SignalKind) -> Result<WalPosition, Error> {
+    let position: Option<(i64,)> = sqlx::query_as("SELECT position FROM wal_positions WHERE signal = ?")
+        .bind(i64::from(signal.tag()))
+        .fetch_optional(transaction)
+        .await
+        .map_err(failed("read the WAL position"))?;
+    Ok(position.map_or(WalPosition::ZERO, |(position,)| WalPosition(position.cast_unsigned())))
+}
+
+async fn insert_publish(transaction: &mut SqliteConnection, publish: &Publish) -> Result<(), Error> {
+    // A publish without requests is remembered as long as one whose requests came when it was made.
+    let last_received = publish.request_keys.iter().map(|&(_, received_at)| received_at).fold(publish.at, Ord::max);
+    sqlx::query(
+        "INSERT INTO publishes (token, signal, published_at, last_received, request_keys) VALUES (?, ?, ?, ?, ?)",
+    )
+    .bind(publish.token.as_slice())
+    .bind(i64::from(publish.signal.tag()))
+    .bind(publish.at.0)
+    .bind(last_received.0)
+    .bind(encode_keys(&publish.request_keys))
+    .execute(transaction)
+    .await
+    .map_err(failed("remember a publish"))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,67 @@
+//! The seam between the store and the disk. Everything durable goes through it, so that tests can crash between any two
+//! operations; nothing else in this crate that writes uses `std::fs`.
+
+mod real;
+
+use std::fmt::Debug;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+
+use crate::error::Error;
+
+pub use real::{FolderLock, RealFileSystem, lock_folder};
+
+/// An open file that is written from its beginning to its end.
+pub trait File: Send + Debug {
+    /// Appends all of the bytes. After an error the file may hold a part of them.
+    fn append(&mut self, bytes: &[u8]) -> Result<(), Error>;
+
+    /// Returns when all that was appended survives a power cut. After an error nothing is known of what was appended
+    /// since the last success, and trying again proves nothing (Rebello et al., ATC 2020).
+    fn sync(&mut self) -> Result<(), Error>;
+
+    /// Cuts the file to a length and goes on from there.
+    fn truncate(&mut self, bytes: u64) -> Result<(), Error>;
+}
+
+/// Files and folders. Creation, renaming and removal of an entry survive a power cut only after [`FileSystem::sync_dir`]
+/// of its folder.
+pub trait FileSystem: Send + Sync + Debug {
+    /// Makes a folder and its parents, durably.
+    fn create_dir_all(&self, path: &Path) -> Result<(), Error>;
+
+    /// Makes a new, empty file; an error when it exists.
+    fn create_new(&self, path: &Path) -> Result<Box<dyn File>, Error>;
+
+    /// The whole content.
+    fn read(&self, path: &Path) -> Result<Bytes, Error>;
+
+    /// The length in bytes.
+    fn len(&self, path: &Path) -> Result<u64, Error>;
+
+    /// Whether there is a file or folder.
+    fn exists(&self, path: &Path) -> Result<bool, Error>;
+
+    /// The paths in a folder, sorted.
+    fn list(&self, path: &Path) -> Result<Vec<PathBuf>, Error>;
+
+    /// Gives a file or folder another name, in place of what had it.
+    fn rename(&self, from: &Path, to: &Path) -> Result<(), Error>;
+
+    /// Removes a file; nothing happens when there is none.
+    fn remove_file(&self, path: &Path) -> Result<(), Error>;
+
+    /// Removes a folder and all in it; nothing happens when there is none.
+    fn remove_dir_all(&self, path: &Path) -> Result<(), Error>;
+
+    /// Makes the entries of a folder durable.
+    fn sync_dir(&self, path: &Path) -> Result<(), Error>;
+
+    /// Writes a new file and returns when its content is durable. Its entry is not until the folder is synced.
+    fn write_file_synced(&self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
+        let mut file = self.create_new(path)?;
+        file.append(bytes)?;
+        file.sync()
+    }
+}

@@ -1,0 +1,126 @@
+use std::fs;
+use std::io::{ErrorKind, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+
+use super::{File, FileSystem};
+use crate::error::Error;
+
+/// The file system of the machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RealFileSystem;
+
+impl RealFileSystem {
+    /// The file system of the machine.
+    pub fn new() -> Self {
+        Self
+    }
+}
+
+/// Holds a data folder for this process as long as it lives.
+#[derive(Debug)]
+pub struct FolderLock {
+    /// The lock ends when the file is closed, by whatever end of the process.
+    _file: fs::File,
+}
+
+/// Takes a data folder for this process. [`Error::Locked`] when another process has it.
+pub fn lock_folder(folder: &Path) -> Result<FolderLock, Error> {
+    fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+    let path = folder.join("lock");
+    let file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+    let file = file.map_err(Error::io("open", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(FolderLock { _file: file }),
+        Err(fs::TryLockError::WouldBlock) => Err(Error::Locked { path }),
+        Err(fs::TryLockError::Error(source)) => Err(Error::io("lock", &path)(source)),
+    }
+}
+
+#[derive(Debug)]
+struct RealFile {
+    file: fs::File,
+    path: PathBuf,
+}
+
+impl File for RealFile {
+    fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.file.write_all(bytes).map_err(Error::io("append to", &self.path))
+    }
+
+    fn sync(&mut self) -> Result<(), Error> {
+        self.file.sync_data().map_err(Error::io("fsync", &self.path))
+    }
+
+    fn truncate(&mut self, bytes: u64) -> Result<(), Error> {
+        self.file.set_len(bytes).map_err(Error::io("truncate", &self.path))?;
+        self.file.seek(SeekFrom::Start(bytes)).map(drop).map_err(Error::io("seek in", &self.path))
+    }
+}
+
+fn unless_missing(result: std::io::Result<()>) -> std::io::Result<()> {
+    match result {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+impl FileSystem for RealFileSystem {
+    fn create_dir_all(&self, path: &Path) -> Result<(), Error> {
+        if path.is_dir() {
+            return Ok(());
+        }
+        // Each new entry is synced in its parent, from the top down.
+        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            self.create_dir_all(parent)?;
+        }
+        match fs::create_dir(path) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(Error::io("create", path)(error)),
+            _ => {}
+        }
+        path.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or(Ok(()), |parent| self.sync_dir(parent))
+    }
+
+    fn create_new(&self, path: &Path) -> Result<Box<dyn File>, Error> {
+        let file = fs::OpenOptions::new().write(true).create_new(true).open(path).map_err(Error::io("create", path))?;
+        Ok(Box::new(RealFile { file, path: path.to_path_buf() }))
+    }
+
+    fn read(&self, path: &Path) -> Result<Bytes, Error> {
+        fs::read(path).map(Bytes::from).map_err(Error::io("read", path))
+    }
+
+    fn len(&self, path: &Path) -> Result<u64, Error> {
+        fs::metadata(path).map(|metadata| metadata.len()).map_err(Error::io("look at", path))
+    }
+
+    fn exists(&self, path: &Path) -> Result<bool, Error> {
+        path.try_exists().map_err(Error::io("look at", path))
+    }
+
+    fn list(&self, path: &Path) -> Result<Vec<PathBuf>, Error> {
+        let entries = fs::read_dir(path).map_err(Error::io("list", path))?;
+        let paths: std::io::Result<Vec<PathBuf>> = entries.map(|entry| entry.map(|entry| entry.path())).collect();
+        let mut paths = paths.map_err(Error::io("list", path))?;
+        paths.sort_unstable();
+        Ok(paths)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> Result<(), Error> {
+        fs::rename(from, to).map_err(Error::io("rename", from))
+    }
+
+    fn remove_file(&self, path: &Path) -> Result<(), Error> {
+        unless_missing(fs::remove_file(path)).map_err(Error::io("remove", path))
+    }
+
+    fn remove_dir_all(&self, path: &Path) -> Result<(), Error> {
+        unless_missing(fs::remove_dir_all(path)).map_err(Error::io("remove", path))
+    }
+
+    fn sync_dir(&self, path: &Path) -> Result<(), Error> {
+        let folder = fs::File::open(path).map_err(Error::io("open", path))?;
+        folder.sync_all().map_err(Error::io("fsync", path))
+    }
+}

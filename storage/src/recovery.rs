@@ -1,0 +1,199 @@
+//! From a data folder to a running store: what the catalog lists, what the WAL still holds, what a crash left behind.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use trivium_model::{PartId, SignalKind, WalPosition};
+
+use crate::buffer::Committed;
+use crate::catalog::CatalogState;
+use crate::config::StorageConfig;
+use crate::error::Error;
+use crate::part::{Part, PartRecord};
+use crate::remembered::RememberedRequests;
+use crate::storage::{Inner, Storage, StorageDeps, part_folder};
+use crate::table::{Retired, Table};
+use crate::telemetry::StorageMetrics;
+use crate::wal::{Frame, Wal, WalConfig, WalRecovery};
+
+/// What the start found and did.
+#[derive(Debug, Default)]
+pub struct RecoveryReport {
+    /// Parts in service.
+    pub parts: usize,
+    /// Parts that the catalog lists but whose files are missing or have the wrong length; now in quarantine.
+    pub damaged_parts: Vec<(PartId, String)>,
+    /// Folders that no catalog entry names, left by a crash between writing and publishing; removed.
+    pub orphans: usize,
+    /// Requests taken from the WAL into the buffers.
+    pub replayed_requests: u64,
+    /// Their rows.
+    pub replayed_rows: u64,
+    /// Requests in the WAL that could not be decoded; kept in `quarantine/`.
+    pub undecodable_requests: u64,
+    /// What the WAL itself found.
+    pub wal: Option<WalRecovery>,
+}
+
+impl Storage {
+    /// Opens the data folder: loads the catalog, removes what a crash left behind, replays the WAL. When it returns, every
+    /// request that was ever acknowledged is visible exactly once, except what the report names as damaged.
+    pub async fn open(
+        folder: &Path,
+        config: StorageConfig,
+        deps: StorageDeps,
+    ) -> Result<(Self, RecoveryReport), Error> {
+        deps.fs.create_dir_all(&folder.join("parts"))?;
+        let state = deps.catalog.load().await?;
+        let mut report = RecoveryReport::default();
+        let positions = SignalKind::ALL.map(|signal| state.wal_position(signal));
+        let highest = positions.into_iter().max().unwrap_or_default();
+        let wal_config = WalConfig {
+            file_bytes_max: config.wal_file_bytes_max,
+            queue_bytes_max: config.wal_queue_bytes_max,
+        };
+        let (wal, recovery) = Wal::open(Arc::clone(&deps.fs), &folder.join("wal"), wal_config, highest)?;
+        report.wal = Some(recovery);
+        let storage = Self { inner: Arc::new(inner(folder, config, deps, wal, highest)) };
+        storage.inner.load_parts(&state, &mut report).await?;
+        storage.inner.remove_leftovers(&state, &mut report).await?;
+        storage.inner.remember(&state);
+        storage.inner.replay(positions, &mut report).await?;
+        report.parts = storage.parts().len();
+        Ok((storage, report))
+    }
+}
+
+fn inner(folder: &Path, config: StorageConfig, deps: StorageDeps, wal: Wal, highest: WalPosition) -> Inner {
+    Inner {
+        folder: folder.to_path_buf(),
+        tables: SignalKind::ALL.map(|signal| RwLock::new(Table::new(signal))),
+        remembered: Mutex::new(RememberedRequests::new(Duration::from_secs(config.remember_requests_seconds))),
+        config,
+        fs: deps.fs,
+        clock: deps.clock,
+        catalog: deps.catalog,
+        decoder: deps.decoder,
+        wal,
+        retired: Mutex::new(Retired::default()),
+        rejections: Mutex::new(Vec::new()),
+        chance: Mutex::new(deps.seed),
+        visible: AtomicU64::new(highest.0),
+        sealing: tokio::sync::Mutex::new(()),
+        compacting: tokio::sync::Mutex::new(()),
+        seal_wanted: Notify::new(),
+        room: Notify::new(),
+        appended: Notify::new(),
+        closed: AtomicBool::new(false),
+        metrics: StorageMetrics::default(),
+    }
+}
+
+impl Inner {
+    async fn load_parts(&self, state: &CatalogState, report: &mut RecoveryReport) -> Result<(), Error> {
+        for record in &state.parts {
+            match self.check_and_open(record) {
+                Ok(part) => self.table_mut(record.signal).add(Arc::new(part)),
+                Err(error) => {
+                    report.damaged_parts.push((record.id, error.to_string()));
+                    self.quarantine(record, &error).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Lengths only: reading gigabytes to check sums would delay the start. Sums are checked before every merge, by the
+    /// background check and by `trivium verify`.
+    fn check_and_open(&self, record: &PartRecord) -> Result<Part, Error> {
+        let folder = self.part_folder(record);
+        for file in &record.files {
+            let path = folder.join(&file.name);
+            let bytes = self.fs.len(&path)?;
+            if bytes != file.bytes {
+                let (expected, found) = (format!("{} bytes", file.bytes), format!("{bytes} bytes"));
+                return Err(Error::Corrupted { path, offset: bytes.min(file.bytes), expected, found });
+            }
+        }
+        Part::open(record.clone(), folder)
+    }
+
+    /// Removes folders of parts that were never published, and of parts that were replaced before the last stop.
+    async fn remove_leftovers(&self, state: &CatalogState, report: &mut RecoveryReport) -> Result<(), Error> {
+        let known: HashSet<PathBuf> =
+            state.parts.iter().map(|record| part_folder(&self.folder, record)).collect();
+        for signal in SignalKind::ALL {
+            let folder = self.folder.join("parts").join(signal.as_str());
+            if !self.fs.exists(&folder)? {
+                continue;
+            }
+            for path in self.fs.list(&folder)? {
+                if !known.contains(&path) {
+                    self.fs.remove_dir_all(&path)?;
+                    report.orphans += 1;
+                }
+            }
+        }
+        self.catalog.purge_tombstones(state.tombstones.iter().map(|tombstone| tombstone.part.id).collect()).await
+    }
+
+    fn remember(&self, state: &CatalogState) {
+        let mut remembered = self.remembered();
+        for &(key, received_at) in &state.request_keys {
+            remembered.stored(key, received_at);
+        }
+    }
+
+    /// Takes the requests that are not in parts yet from the WAL into the buffers, sealing on the way so that a large WAL
+    /// does not need more memory than a running server.
+    async fn replay(self: &Arc<Self>, positions: [WalPosition; 3], report: &mut RecoveryReport) -> Result<(), Error> {
+        let after = positions.into_iter().min().unwrap_or_default();
+        let mut reader = self.wal.replay(after);
+        while let Some(frame) = reader.next_frame()? {
+            let signal = frame.header.signal;
+            self.visible.store(frame.position.0, std::sync::atomic::Ordering::Release);
+            if frame.position <= positions[signal.index()] {
+                continue;
+            }
+            self.replay_frame(frame, report)?;
+            if self.table(signal).open.bytes() >= self.config.buffer_bytes_max {
+                self.seal(signal).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn replay_frame(&self, frame: Frame, report: &mut RecoveryReport) -> Result<(), Error> {
+        let Frame { position, header, payload } = frame;
+        let decoded = self.decoder.decode(header.signal, &payload, header.received_at, header.oldest_admitted);
+        let batch = match decoded {
+            Ok(Some(batch)) => batch,
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                // It was decoded when it was acknowledged, so this is a defect: keep the bytes, serve the rest.
+                tracing::error!(%error, %position, "a request in the WAL cannot be decoded; kept in quarantine/");
+                report.undecodable_requests += 1;
+                self.metrics.quarantined.inc();
+                let folder = self.folder.join("quarantine");
+                self.fs.create_dir_all(&folder)?;
+                let name = format!("request-{}-{position:020}.otlp", header.signal);
+                return self.fs.write_file_synced(&folder.join(name), &payload);
+            }
+        };
+        report.replayed_requests += 1;
+        report.replayed_rows += batch.num_rows() as u64;
+        self.remembered().stored(header.key, header.received_at);
+        let committed = Committed {
+            tenant: header.tenant,
+            position,
+            received_at: header.received_at,
+            key: header.key,
+            batch,
+        };
+        self.table_mut(header.signal).open.append(committed)
+    }
+}

@@ -1,0 +1,251 @@
+//! From a full buffer, or from several small parts, to published parts.
+//!
+//! The order is what makes it safe: files are written and fsynced, with their folders; then one catalog transaction makes
+//! them visible, takes the inputs out and moves the WAL position; then the WAL is trimmed. A crash before the transaction
+//! leaves files that nobody knows (recovery removes them) and a WAL that still has everything; a crash after it leaves WAL
+//! frames below the position (replay skips them).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::TimestampNanosecondType;
+use trivium_model::{PartId, SignalKind, TenantId, WalPosition};
+
+use crate::catalog::Publish;
+use crate::compaction::{self, WINDOW_NANOS};
+use crate::error::Error;
+use crate::part::{EncodedPart, NewPart, Part, PartRecord, encode_part};
+use crate::schema;
+use crate::storage::{Inner, lock};
+use crate::table::Sealing;
+
+/// Windows of time that one buffer is split into at most; with a wider spread of times the windows become longer than a
+/// day, so that a sender of random times cannot create thousands of files.
+const WINDOWS_MAX: i64 = 32;
+
+impl Inner {
+    /// Publishes what the open buffer of a signal holds; `false` when there was nothing. After an error the rows stay in
+    /// the sealing buffer, visible, and the next call tries again.
+    pub(crate) async fn seal(self: &Arc<Self>, signal: SignalKind) -> Result<bool, Error> {
+        let _one_at_a_time = self.sealing.lock().await;
+        let Some(sealing) = self.start_sealing(signal) else { return Ok(false) };
+        let prepared = lock(&sealing.publish).clone();
+        let publish = match prepared {
+            Some(publish) => publish,
+            None => self.prepare(&sealing).await?,
+        };
+        self.catalog.publish(publish.clone()).await?;
+        let parts = self.open_parts(&publish.add)?;
+        {
+            let mut table = self.table_mut(signal);
+            table.sealing = None;
+            parts.into_iter().for_each(|part| table.add(part));
+        }
+        self.metrics.seals.get_or_create(&signal.into()).inc();
+        self.metrics.sealed_rows.get_or_create(&signal.into()).inc_by(sealing.buffer.rows());
+        self.room.notify_waiters();
+        self.trim_wal()?;
+        Ok(true)
+    }
+
+    fn start_sealing(&self, signal: SignalKind) -> Option<Arc<Sealing>> {
+        let mut table = self.table_mut(signal);
+        if table.sealing.is_none() {
+            if table.open.is_empty() {
+                return None;
+            }
+            let buffer = std::mem::replace(&mut table.open, crate::buffer::Buffer::new(signal));
+            table.sealing = Some(Arc::new(Sealing { buffer, publish: std::sync::Mutex::new(None) }));
+            self.room.notify_waiters();
+        }
+        table.sealing.clone()
+    }
+
+    async fn prepare(self: &Arc<Self>, sealing: &Arc<Sealing>) -> Result<Publish, Error> {
+        let (inner, work) = (Arc::clone(self), Arc::clone(sealing));
+        let records = blocking(move || inner.write_buffer(&work)).await?;
+        let buffer = &sealing.buffer;
+        let publish = Publish {
+            token: self.new_part_id().0,
+            signal: buffer.signal(),
+            add: records,
+            remove: Vec::new(),
+            dropped_rows: 0,
+            wal_position: Some(buffer.last_position()),
+            request_keys: buffer.keys().to_vec(),
+            at: self.clock.now(),
+        };
+        *lock(&sealing.publish) = Some(publish.clone());
+        Ok(publish)
+    }
+
+    fn write_buffer(&self, sealing: &Sealing) -> Result<Vec<PartRecord>, Error> {
+        let mut records = Vec::new();
+        for tenant in sealing.buffer.tenants() {
+            let batches: Vec<RecordBatch> = sealing.buffer.batches(tenant).cloned().collect();
+            for window in split_by_window(batches)? {
+                records.push(self.write_part(sealing.buffer.signal(), tenant, 0, &window)?);
+            }
+        }
+        let rows: u64 = records.iter().map(|record| u64::from(record.rows)).sum();
+        assert_eq!(rows, sealing.buffer.rows(), "every row of a sealed buffer is in exactly one part");
+        Ok(records)
+    }
+
+    fn write_part(
+        &self,
+        signal: SignalKind,
+        tenant: TenantId,
+        level: u32,
+        batches: &[RecordBatch],
+    ) -> Result<PartRecord, Error> {
+        let new = NewPart { id: self.new_part_id(), tenant, signal, level, created_at: self.clock.now() };
+        let EncodedPart { record, files } = encode_part(new, batches)?;
+        let folder = self.part_folder(&record);
+        self.fs.create_dir_all(&folder)?;
+        for (name, bytes) in &files {
+            self.fs.write_file_synced(&folder.join(name), bytes)?;
+        }
+        self.fs.sync_dir(&folder)?;
+        if let Some(parent) = folder.parent() {
+            self.fs.sync_dir(parent)?;
+        }
+        Ok(record)
+    }
+
+    fn open_parts(&self, records: &[PartRecord]) -> Result<Vec<Arc<Part>>, Error> {
+        let open = |record: &PartRecord| Part::open(record.clone(), self.part_folder(record)).map(Arc::new);
+        records.iter().map(open).collect()
+    }
+
+    /// Removes WAL files of which every frame is in published parts.
+    pub(crate) fn trim_wal(&self) -> Result<(), Error> {
+        // Read before the tables: a frame that becomes visible in between only makes the bound smaller than it could be.
+        let last = WalPosition(self.visible.load(Ordering::Acquire));
+        let published = SignalKind::ALL.map(|signal| self.table(signal).published_up_to(last));
+        let up_to = published.into_iter().min().unwrap_or_default();
+        self.wal.remove_up_to(up_to)
+    }
+
+    /// Does one merge that is due; `false` when none is.
+    pub(crate) async fn compact_once(self: &Arc<Self>, signal: SignalKind) -> Result<bool, Error> {
+        let _one_at_a_time = self.compacting.lock().await;
+        for (tenant, parts) in self.parts_by_tenant(signal) {
+            let records: Vec<&PartRecord> = parts.iter().map(|part| part.record()).collect();
+            let Some(ids) = compaction::due(signal, &records, self.clock.now()) else { continue };
+            let inputs: Vec<Arc<Part>> =
+                parts.iter().filter(|part| ids.contains(&part.record().id)).map(Arc::clone).collect();
+            self.merge(signal, tenant, inputs).await?;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    async fn merge(self: &Arc<Self>, signal: SignalKind, tenant: TenantId, inputs: Vec<Arc<Part>>) -> Result<(), Error> {
+        let inner = Arc::clone(self);
+        let work = inputs.clone();
+        let output = blocking(move || inner.write_merged(signal, tenant, &work)).await?;
+        let rows: u64 = inputs.iter().map(|part| u64::from(part.record().rows)).sum();
+        assert_eq!(u64::from(output.rows), rows, "a merge neither loses nor makes rows");
+        let remove = inputs.iter().map(|part| part.record().id).collect();
+        self.replace(signal, vec![output], remove, 0).await?;
+        self.metrics.compactions.get_or_create(&signal.into()).inc();
+        self.metrics.compacted_rows.get_or_create(&signal.into()).inc_by(rows);
+        Ok(())
+    }
+
+    fn write_merged(&self, signal: SignalKind, tenant: TenantId, inputs: &[Arc<Part>]) -> Result<PartRecord, Error> {
+        let mut batches = Vec::new();
+        let mut level = 0;
+        for part in inputs {
+            part.verify(false)?;
+            batches.extend(part.read(None, None)?);
+            level = level.max(part.record().level + 1);
+        }
+        self.write_part(signal, tenant, level, &batches)
+    }
+
+    /// Publishes parts in the place of others, in the catalog first and then for the queries.
+    pub(crate) async fn replace(
+        &self,
+        signal: SignalKind,
+        add: Vec<PartRecord>,
+        remove: Vec<PartId>,
+        dropped_rows: u64,
+    ) -> Result<(), Error> {
+        let publish = Publish {
+            token: self.new_part_id().0,
+            signal,
+            add,
+            remove,
+            dropped_rows,
+            wal_position: None,
+            request_keys: Vec::new(),
+            at: self.clock.now(),
+        };
+        self.catalog.publish(publish.clone()).await?;
+        let parts = self.open_parts(&publish.add)?;
+        let removed = {
+            let mut table = self.table_mut(signal);
+            parts.into_iter().for_each(|part| table.add(part));
+            table.remove(&publish.remove)
+        };
+        lock(&self.retired).add(&removed);
+        Ok(())
+    }
+}
+
+/// Runs work that takes CPU or blocks on files away from the async workers.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(Error::Internal(error.to_string())))
+}
+
+/// The rows by windows of time, a day each unless they spread over more than [`WINDOWS_MAX`] days.
+fn split_by_window(batches: Vec<RecordBatch>) -> Result<Vec<Vec<RecordBatch>>, Error> {
+    let mut bounds = (i64::MAX, i64::MIN);
+    for batch in &batches {
+        for &time in times(batch)? {
+            bounds = (bounds.0.min(time), bounds.1.max(time));
+        }
+    }
+    let (first, last) = (bounds.0.div_euclid(WINDOW_NANOS), bounds.1.div_euclid(WINDOW_NANOS));
+    if first >= last {
+        return Ok(vec![batches]);
+    }
+    let days = (last - first + 1 + WINDOWS_MAX - 1) / WINDOWS_MAX;
+    let mut windows: BTreeMap<i64, Vec<RecordBatch>> = BTreeMap::new();
+    for batch in &batches {
+        for (window, rows) in split_batch(batch, first, days)? {
+            windows.entry(window).or_default().push(rows);
+        }
+    }
+    Ok(windows.into_values().collect())
+}
+
+fn split_batch(batch: &RecordBatch, first_day: i64, days: i64) -> Result<Vec<(i64, RecordBatch)>, Error> {
+    let window_of = |time: i64| (time.div_euclid(WINDOW_NANOS) - first_day) / days;
+    let windows: Vec<i64> = times(batch)?.iter().map(|&time| window_of(time)).collect();
+    let mut distinct = windows.clone();
+    distinct.sort_unstable();
+    distinct.dedup();
+    if let [only] = distinct[..] {
+        return Ok(vec![(only, batch.clone())]);
+    }
+    let rows_of = |window: i64| {
+        let mask = BooleanArray::from_iter(windows.iter().map(|&other| Some(other == window)));
+        Ok((window, filter_record_batch(batch, &mask)?))
+    };
+    distinct.into_iter().map(rows_of).collect()
+}
+
+fn times(batch: &RecordBatch) -> Result<&[i64], Error> {
+    let column = batch.column_by_name(schema::TIME);
+    let times = column.and_then(|column| column.as_primitive_opt::<TimestampNanosecondType>());
+    let times = times.filter(|times| times.null_count() == 0);
+    times.map(|times| &times.values()[..]).ok_or_else(|| Error::Internal("rows without a time reached the store".into()))
+}

@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Everything CI checks. Installs what it needs itself; prints its counts at the end.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$HOME/.cache/trivium-target}"
+export CARGO_TERM_COLOR=never
+venv="${TRIVIUM_VENV:-$HOME/.cache/trivium-venv}"
+modules="${TRIVIUM_NODE_MODULES:-$HOME/.cache/trivium-node}"
+
+step() { printf '\n== %s (%ss)\n' "$1" "$SECONDS"; }
+
+step "tools"
+if ! python3 -c 'import venv, ensurepip' 2>/dev/null || ! command -v cc >/dev/null; then
+  apt-get update -qq && apt-get install -y -qq python3-venv python3-pip build-essential
+fi
+[ -x "$venv/bin/python" ] || python3 -m venv "$venv"
+"$venv/bin/pip" install --quiet --disable-pip-version-check -r tests/clients/requirements.txt
+mkdir -p "$modules"
+cp tests/clients/package.json tests/clients/package-lock.json tests/clients/export.mjs "$modules/"
+(cd "$modules" && npm ci --ignore-scripts --no-audit --no-fund --silent)
+
+step "formatting and lints"
+cargo fmt --all --check
+cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
+
+step "tests"
+log="$(mktemp)"
+TRIVIUM_PYTHON="$venv/bin/python" TRIVIUM_NODE_CLIENT="$modules/export.mjs" \
+  cargo test --locked --workspace --no-fail-fast 2>&1 | tee "$log"
+
+step "done"
+awk '/^test result:/ {passed += $4; failed += $6; skipped += $8} END {printf "%d passed, %d failed, %d skipped\n", passed, failed, skipped}' "$log"
+rm -f "$log"
