@@ -213,3 +213,6 @@ impl SqlAnswer {
         Some(Ok(batch))
     }
 }
+
+#[cfg(test)]
+mod tests;

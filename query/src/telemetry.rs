@@ -10,7 +10,7 @@ use prometheus_client::registry::Registry;
 #[derive(Clone, Debug)]
 pub struct QueryMetrics {
     requests: Family<Outcome, Counter>,
-    seconds: Family<Endpoint, Histogram>,
+    seconds: Family<Endpoint, Histogram, fn() -> Histogram>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -29,7 +29,8 @@ impl QueryMetrics {
     pub(crate) fn register(registry: &mut Registry) -> Self {
         let requests = Family::default();
         // From 1 ms to about 16 s.
-        let seconds = Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 2.0, 15)));
+        let histogram: fn() -> Histogram = || Histogram::new(exponential_buckets(0.001, 2.0, 15));
+        let seconds = Family::new_with_constructor(histogram);
         registry.register("trivium_query_requests", "Queries answered or refused", Family::clone(&requests));
         registry.register("trivium_query_duration_seconds", "Time to the last row", Family::clone(&seconds));
         Self { requests, seconds }

@@ -81,8 +81,8 @@ fn explanation(signal: SignalKind, outcome: &Outcome, rejected: u64) -> String {
         sentences.push(format!("rejected {rejected} of {all} {}s: {}", signal.item(), reasons.join("; ")));
     }
     if !outcome.sanitized.is_empty() {
-        let changes: Vec<String> =
-            outcome.sanitized.iter().map(|(reason, count)| format!("{count} because {reason}")).collect();
+        let change = |(reason, count): &(&str, u64)| format!("{} ({count})", reason.replace('_', " "));
+        let changes: Vec<String> = outcome.sanitized.iter().map(change).collect();
         sentences.push(format!("stored with changed values: {}", changes.join("; ")));
     }
     sentences.join(". ")
@@ -165,10 +165,11 @@ mod tests {
 
     #[test]
     fn changed_values_are_a_warning() {
-        let warning = partial_success(SignalKind::Logs, &outcome(Vec::new(), vec![("the body is over 1 MiB", 2)]));
+        let warning =
+            partial_success(SignalKind::Logs, &outcome(Vec::new(), vec![("truncated", 2), ("duplicate_key", 1)]));
         let warning = warning.expect("a warning");
         assert_eq!(warning.rejected, 0);
-        assert_eq!(warning.error_message, "stored with changed values: 2 because the body is over 1 MiB");
+        assert_eq!(warning.error_message, "stored with changed values: truncated (2); duplicate key (1)");
     }
 
     #[test]

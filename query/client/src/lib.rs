@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::request::{Api, parse};
 use crate::tail::EventReader;
-use crate::terminal::{Terminal, Tone, harmless};
+use crate::terminal::{Terminal, Tone};
 
 /// What to search log records for, as in `GET /api/v1/logs`.
 #[derive(Clone, Debug, Default)]
@@ -59,10 +59,15 @@ pub async fn tail(url: &str, query: &str, json: bool, mut print: impl FnMut(&str
     while let Some(piece) = response.chunk().await.with_context(|| format!("the stream of {url} broke off"))? {
         for event in reader.read(&piece)? {
             let line = match event.name.as_str() {
-                "error" => anyhow::bail!("the server ended the stream: {}", harmless(&event.data)),
-                _ if json => event.data,
-                "message" | "log" | "record" => log_line::render(&parse(&event.data)?, terminal),
-                name => terminal.paint(Tone::Warning, &format!("[{}] {}", harmless(name), harmless(&event.data))),
+                "end" => anyhow::bail!("the server ended the stream: {}", value::text(&parse(&event.data)?, "reason")),
+                "message" if json => event.data,
+                "message" => log_line::render(&parse(&event.data)?, terminal),
+                // A program that reads JSON lines wants records only.
+                "skipped" if !json => {
+                    let count = value::text(&parse(&event.data)?, "count");
+                    terminal.paint(Tone::Warning, &format!("({count} records came too fast and are not shown)"))
+                }
+                _ => continue,
             };
             if !print(&line) {
                 return Ok(());
@@ -97,8 +102,41 @@ fn rendered(answer: String, json: bool, render: fn(&Value, Terminal) -> String) 
 /// bottom.
 fn log_lines(answer: &Value, terminal: Terminal) -> String {
     let records = value::list(answer, "logs");
-    if records.is_empty() {
-        return terminal.paint(Tone::Faint, "(no log record matches)");
+    let mut lines: Vec<String> = records.iter().rev().map(|record| log_line::render(record, terminal)).collect();
+    let matched = value::integer(&answer["matched"]).and_then(|matched| usize::try_from(matched).ok());
+    let note = match matched {
+        _ if records.is_empty() => "(no log record matches)".into(),
+        Some(matched) if matched > records.len() => format!("(the newest {} of {matched})", records.len()),
+        _ if answer["next_cursor"].is_string() => format!("(the newest {}, there are more)", records.len()),
+        _ => String::new(),
+    };
+    let notes = (!note.is_empty()).then(|| terminal.paint(Tone::Faint, &note));
+    let warnings = value::list(answer, "warnings").iter();
+    lines.extend(
+        notes.into_iter().chain(warnings.map(|warning| terminal.paint(Tone::Warning, &value::display(warning)))),
+    );
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: Terminal = Terminal { width: None, colours: false };
+
+    #[test]
+    fn the_newest_record_stands_at_the_bottom() {
+        let record = |body: &str| json!({ "time": "0", "severity_number": 9, "service": "cart", "body": body });
+        let answer =
+            json!({ "logs": [record("second"), record("first")], "matched": 7, "warnings": ["took too long\u{1b}"] });
+        let lines = log_lines(&answer, PLAIN);
+        let lines: Vec<_> = lines.lines().collect();
+        assert!(lines[0].ends_with("first") && lines[1].ends_with("second"), "{lines:?}");
+        assert_eq!(lines[2..], ["(the newest 2 of 7)", "took too long\\u{1b}"]);
     }
-    records.iter().rev().map(|record| log_line::render(record, terminal)).collect::<Vec<_>>().join("\n")
+
+    #[test]
+    fn nothing_is_said_to_be_nothing() {
+        assert_eq!(log_lines(&json!({ "logs": [], "matched": 0 }), PLAIN), "(no log record matches)");
+    }
 }

@@ -13,7 +13,7 @@ pub(crate) fn render(record: &Value, terminal: Terminal) -> String {
     let (severity, tone) = severity(record);
     let time = terminal.paint(Tone::Faint, &time(&record["time"]));
     let severity = terminal.paint(tone, &fit(&severity, 5));
-    let service = terminal.paint(Tone::Name, &fit(&text(record, "service_name"), SERVICE_WIDTH));
+    let service = terminal.paint(Tone::Name, &fit(&text(record, "service"), SERVICE_WIDTH));
     let trace = match text(record, "trace_id") {
         trace if trace.is_empty() => String::new(),
         trace => terminal.paint(Tone::Faint, &format!("  trace={trace}")),
@@ -54,7 +54,7 @@ mod tests {
     #[test]
     fn a_record_is_one_line_whatever_it_says() {
         let record = json!({
-            "time": "1790000000123456789", "severity_number": 17, "service_name": "payment\u{1b}[0m",
+            "time": "1790000000123456789", "severity_number": 17, "service": "payment\u{1b}[0m",
             "body": "failed\n\tat Pool.java:1", "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
         });
         let line = render(&record, Terminal { width: None, colours: false });

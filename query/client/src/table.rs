@@ -11,7 +11,8 @@ const GAP: usize = 2;
 /// A column is not made narrower than this to fit the terminal.
 const WIDTH_MIN: usize = 6;
 
-/// Renders `{"columns": [{"name", "type"}], "rows": [[…]], "truncated"?}`.
+/// Renders `{"columns": [{"name", "type"}], "rows": [[…]], "truncated"?, "error"?}`; an answer that failed on its way has the
+/// error after its rows.
 pub(crate) fn render(answer: &Value, terminal: Terminal) -> String {
     let columns: Vec<Column> = list(answer, "columns").iter().map(Column::new).collect();
     let rows: Vec<Vec<String>> = list(answer, "rows")
@@ -30,6 +31,10 @@ pub(crate) fn render(answer: &Value, terminal: Terminal) -> String {
         lines.push(join(row.iter().zip(&columns).zip(&widths).map(|((cell, column), &width)| column.fit(cell, width))));
     }
     lines.push(terminal.paint(Tone::Faint, &footer(answer, rows.len())));
+    if answer["error"].is_object() {
+        let message = format!("the answer broke off: {}", text(&answer["error"], "message"));
+        lines.push(terminal.paint(Tone::Failure, &message));
+    }
     lines.join("\n")
 }
 
@@ -144,6 +149,15 @@ mod tests {
                 "(2 rows, there are more)",
             ],
         );
+    }
+
+    #[test]
+    fn an_answer_that_broke_off_says_so() {
+        let broken = json!({
+            "columns": [{"name": "a", "type": "int32"}], "rows": [[1]], "row_count": 1, "partial": true,
+            "error": {"kind": "cancelled", "message": "the time is over"},
+        });
+        check(&broken, None, &["a", "─", "1", "(1 row)", "the answer broke off: the time is over"]);
     }
 
     #[test]

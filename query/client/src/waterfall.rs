@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::log_line;
 use crate::terminal::{Terminal, Tone, cut, fit};
-use crate::value::{display, duration, integer, list, text, time};
+use crate::value::{duration, integer, list, text, time};
 
 /// Columns of the output when nobody looks at a terminal.
 const WIDTH: usize = 140;
@@ -16,16 +16,17 @@ const INDENT_MAX: usize = 24;
 
 const DURATION_WIDTH: usize = 8;
 
-/// Renders `{"trace_id", "spans": […], "logs": […]}`.
+/// Renders `{"trace_id", "spans": […], "logs": […], "truncated"?}`. The spans come in reading order and know their depth.
 pub(crate) fn render(answer: &Value, terminal: Terminal) -> String {
     let spans = list(answer, "spans");
-    let tree = Tree::new(spans);
+    let ids: HashSet<&str> = spans.iter().filter_map(|span| span["span_id"].as_str()).collect();
     let mut logs = LogsBySpan::new(list(answer, "logs"));
     let frame = Frame::new(spans, terminal);
     let mut lines = vec![frame.heading(answer, spans.len(), list(answer, "logs").len())];
-    for (index, depth) in tree.in_order() {
-        let span = &spans[index];
-        lines.push(frame.span(span, depth, tree.is_orphan(index)));
+    for span in spans {
+        let depth = integer(&span["depth"]).and_then(|depth| usize::try_from(depth).ok()).unwrap_or(0);
+        let is_orphan = span["parent_span_id"].as_str().is_some_and(|parent| !ids.contains(parent));
+        lines.push(frame.span(span, depth, is_orphan));
         lines.extend(list(span, "events").iter().map(|event| frame.event(event, depth)));
         lines.extend(logs.take(&text(span, "span_id")).into_iter().map(|record| frame.record(record, depth)));
     }
@@ -34,59 +35,10 @@ pub(crate) fn render(answer: &Value, terminal: Terminal) -> String {
         lines.push(terminal.paint(Tone::Strong, "log records of no span above"));
         lines.extend(rest.into_iter().map(|record| log_line::render(record, terminal)));
     }
+    if answer["truncated"] == Value::Bool(true) {
+        lines.push(terminal.paint(Tone::Warning, "(the trace is larger than what is shown)"));
+    }
     lines.join("\n")
-}
-
-/// Which span is below which.
-struct Tree {
-    roots: Vec<usize>,
-    children: HashMap<usize, Vec<usize>>,
-    orphans: HashSet<usize>,
-}
-
-impl Tree {
-    fn new(spans: &[Value]) -> Self {
-        let mut order: Vec<usize> = (0..spans.len()).collect();
-        order.sort_by_key(|&index| start(&spans[index]));
-        let by_id: HashMap<&str, usize> =
-            spans.iter().enumerate().filter_map(|(index, span)| Some((span["span_id"].as_str()?, index))).collect();
-        let mut tree = Self { roots: Vec::new(), children: HashMap::new(), orphans: HashSet::new() };
-        for index in order {
-            let parent = spans[index]["parent_span_id"].as_str().filter(|parent| !parent.is_empty());
-            match parent.map(|parent| by_id.get(parent).copied().filter(|&parent| parent != index)) {
-                Some(Some(parent)) => tree.children.entry(parent).or_default().push(index),
-                Some(None) => {
-                    tree.orphans.insert(index);
-                    tree.roots.push(index);
-                }
-                None => tree.roots.push(index),
-            }
-        }
-        tree
-    }
-
-    fn is_orphan(&self, index: usize) -> bool {
-        self.orphans.contains(&index)
-    }
-
-    /// Every span once, parents first, with its depth. Spans that are each other's parents are taken last, as roots.
-    fn in_order(&self) -> Vec<(usize, usize)> {
-        let mut visited = HashSet::new();
-        let mut ordered = Vec::new();
-        let circular = self.children.keys().copied().collect::<std::collections::BTreeSet<_>>();
-        for root in self.roots.iter().copied().chain(circular) {
-            let mut stack = vec![(root, 0)];
-            while let Some((index, depth)) = stack.pop() {
-                if !visited.insert(index) {
-                    continue;
-                }
-                ordered.push((index, depth));
-                let children = self.children.get(&index).map(Vec::as_slice).unwrap_or_default();
-                stack.extend(children.iter().rev().map(|&child| (child, depth + 1)));
-            }
-        }
-        ordered
-    }
 }
 
 /// The log records that no span has taken yet.
@@ -140,22 +92,22 @@ impl Frame {
     }
 
     fn span(&self, span: &Value, depth: usize, orphan: bool) -> String {
-        let failed = integer(&span["status_code"]) == Some(2) || span["status_code"] == "error";
+        let failed = span["status"]["code"] == "error";
         let mark = if failed { "✗ " } else { "" };
         let missing = if orphan { " (parent not found)" } else { "" };
-        let message = text(span, "status_message");
+        let message = text(&span["status"], "message");
         let reason = if failed && !message.is_empty() { format!(": {message}") } else { String::new() };
         let name = format!(
-            "{:indent$}{mark}{}  {}{reason}{missing}",
+            "{:indent$}{}{mark}{}  {}{reason}{missing}",
             "",
-            text(span, "service_name"),
+            direct(span),
+            text(span, "service"),
             text(span, "name"),
             indent = indent(depth)
         );
         let tone = if failed { Tone::Failure } else { Tone::Plain };
         let name = self.terminal.paint(tone, &fit(&name, self.name_width));
-        let took = span["duration"].as_str().map_or_else(|| display(&span["duration"]), str::to_owned);
-        let took = took.parse().map_or_else(|_| "?".into(), duration);
+        let took = integer(&span["duration"]).map_or_else(|| "?".into(), duration);
         let bar_tone = if failed { Tone::Failure } else { Tone::Name };
         let (offset, length) = self.bar(span);
         let bar = self.terminal.paint(bar_tone, &"▇".repeat(length));
@@ -173,8 +125,7 @@ impl Frame {
     }
 
     fn event(&self, event: &Value, depth: usize) -> String {
-        let attributes = attributes(&event["attributes"]);
-        let of = |key: &str| text(&attributes, key);
+        let of = |key: &str| text(&event["attributes"], key);
         let name = text(event, "name");
         let what = match name.as_str() {
             "exception" => format!("exception {}: {}", of("exception.type"), of("exception.message")),
@@ -185,7 +136,7 @@ impl Frame {
 
     fn record(&self, record: &Value, depth: usize) -> String {
         let (severity, tone) = log_line::severity(record);
-        self.below(depth, "│", &format!("{severity} {}", log_line::body(record)), tone)
+        self.below(depth, "│", &format!("{}{severity} {}", direct(record), log_line::body(record)), tone)
     }
 
     /// A line that belongs to the span above it.
@@ -204,19 +155,16 @@ fn indent(depth: usize) -> usize {
 }
 
 fn start(span: &Value) -> i64 {
-    integer(&span["time"]).unwrap_or(0)
+    integer(&span["start_time"]).unwrap_or(0)
 }
 
 fn length(span: &Value) -> i64 {
     integer(&span["duration"]).unwrap_or(0).max(0)
 }
 
-/// Attributes come as an object, or as its text.
-fn attributes(value: &Value) -> Value {
-    match value {
-        Value::String(text) => serde_json::from_str(text).unwrap_or_default(),
-        other => other.clone(),
-    }
+/// The mark of a row that bears the ID that was asked for.
+fn direct(row: &Value) -> &'static str {
+    if row["direct"] == Value::Bool(true) { "▸ " } else { "" }
 }
 
 #[cfg(test)]
@@ -227,10 +175,11 @@ mod tests {
 
     const PLAIN: Terminal = Terminal { width: Some(90), colours: false };
 
-    fn span(id: &str, parent: Option<&str>, start: i64, length: i64) -> Value {
+    fn span(id: &str, parent: Option<&str>, depth: usize, start: i64, length: i64) -> Value {
         json!({
-            "span_id": id, "parent_span_id": parent, "time": start.to_string(), "duration": length.to_string(),
-            "service_name": format!("service-{id}"), "name": format!("work {id}"), "status_code": 0,
+            "span_id": id, "parent_span_id": parent, "depth": depth, "start_time": start.to_string(),
+            "duration": length.to_string(), "service": format!("service-{id}"), "name": format!("work {id}"),
+            "status": {"code": "unset"},
         })
     }
 
@@ -241,52 +190,48 @@ mod tests {
 
     #[test]
     fn spans_stand_below_their_parents_with_their_logs() {
-        let mut failed = span("b", Some("a"), 50_000_000, 50_000_000);
-        failed["status_code"] = json!(2);
-        failed["status_message"] = json!("no answer");
-        failed["events"] = json!([{"name": "exception", "attributes": {"exception.type": "Timeout", "exception.message": "5s\u{1b}"}}]);
+        let mut failed = span("b", Some("a"), 1, 50_000_000, 50_000_000);
+        failed["status"] = json!({"code": "error", "message": "no answer"});
+        let attributes = json!({"exception.type": "Timeout", "exception.message": "5s\u{1b}"});
+        failed["events"] = json!([{"name": "exception", "attributes": attributes}]);
+        let mut direct = span("c", Some("a"), 1, 0, 25_000_000);
+        direct["direct"] = json!(true);
         let answer = json!({
             "trace_id": "4bf9",
-            "spans": [failed, span("c", Some("a"), 0, 25_000_000), span("a", None, 0, 100_000_000)],
+            "spans": [span("a", None, 0, 0, 100_000_000), direct, failed],
             "logs": [
-                {"span_id": "b", "body": "gave up\nreally", "severity_number": 17, "time": "90000000"},
-                {"span_id": null, "body": "no span", "severity_number": 9, "time": "90000000", "service_name": "x"},
+                {"span_id": "b", "body": "gave up\nreally", "severity_number": 17, "time": "90000000", "direct": true},
+                {"span_id": null, "body": "no span", "severity_number": 9, "time": "90000000", "service": "x"},
             ],
+            "truncated": true,
         });
         check(
             &answer,
             &[
                 "trace 4bf9  1970-01-01 00:00:00.000  100ms  3 spans, 2 log records",
                 "service-a  work a                                   100ms  ▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇",
-                "  service-c  work c                                25.0ms  ▇▇▇▇▇▇▇▇",
+                "  ▸ service-c  work c                              25.0ms  ▇▇▇▇▇▇▇▇",
                 "  ✗ service-b  work b: no answer                   50.0ms                 ▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇",
                 "    • exception Timeout: 5s\\u{1b}",
-                "    │ ERROR gave up\\nreally",
+                "    │ ▸ ERROR gave up\\nreally",
                 "log records of no span above",
                 "1970-01-01 00:00:00.090 INFO  x              no span",
+                "(the trace is larger than what is shown)",
             ],
         );
     }
 
     #[test]
-    fn no_span_is_lost_whatever_its_parent() {
-        let answer = json!({ "trace_id": "1", "spans": [
-            span("a", Some("gone"), 0, 10), span("b", Some("c"), 0, 10), span("c", Some("b"), 0, 10), span("d", Some("d"), 0, 10),
-        ]});
-        let rendered = render(&answer, PLAIN);
-        assert_eq!(rendered.lines().count(), 5, "{rendered}");
-        for id in ["a", "b", "c", "d"] {
-            assert_eq!(rendered.matches(&format!("work {id}")).count(), 1, "{rendered}");
-        }
+    fn a_span_without_its_parent_says_so() {
+        let rendered = render(&json!({ "trace_id": "1", "spans": [span("a", Some("gone"), 0, 0, 10)] }), PLAIN);
         assert!(rendered.contains("service-a  work a (parent not found)"), "{rendered}");
     }
 
     #[test]
     fn a_deep_chain_fits_the_terminal() {
+        let parent = |depth: usize| depth.checked_sub(1).map(|parent| parent.to_string());
         let spans: Vec<Value> = (0..10_000)
-            .map(|depth| {
-                span(&depth.to_string(), (depth > 0).then(|| (depth - 1).to_string()).as_deref(), depth, 20_000 - depth)
-            })
+            .map(|depth| span(&depth.to_string(), parent(depth).as_deref(), depth, depth as i64, 20_000 - depth as i64))
             .collect();
         let rendered = render(&json!({ "trace_id": "1", "spans": spans }), PLAIN);
         assert_eq!(rendered.lines().count(), 10_001);
@@ -295,9 +240,11 @@ mod tests {
 
     #[test]
     fn extreme_times_do_not_break_the_time_line() {
-        let spans =
-            [span("a", None, i64::MIN, i64::MAX), span("b", None, i64::MAX, i64::MAX), span("c", None, 0, i64::MIN)];
+        let times = [(i64::MIN, i64::MAX), (i64::MAX, i64::MAX), (0, i64::MIN)];
+        let spans: Vec<Value> = times.into_iter().map(|(start, length)| span("a", None, 0, start, length)).collect();
         let rendered = render(&json!({ "trace_id": "1", "spans": spans }), PLAIN);
         assert_eq!(rendered.lines().count(), 4, "{rendered}");
+        let without = render(&json!({ "trace_id": "1", "spans": [{"span_id": "a"}], "logs": [] }), PLAIN);
+        assert_eq!(without.lines().count(), 2, "{without}");
     }
 }

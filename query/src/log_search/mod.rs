@@ -14,6 +14,8 @@ mod cursor;
 mod execute;
 mod facets;
 pub mod field;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod histogram;
 mod json_text;
 mod leaf;

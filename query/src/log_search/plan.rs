@@ -143,3 +143,7 @@ fn any_of(filters: impl Iterator<Item = TokenFilter>) -> TokenFilter {
     }
     TokenFilter::Or(any)
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -64,11 +64,6 @@ impl<'batch> LogRecords<'batch> {
         })
     }
 
-    /// The times of the records.
-    pub(crate) fn event_times(&self) -> &'batch [i64] {
-        self.times.first().map(|(_, column)| &column.values()[..]).unwrap_or_default()
-    }
-
     /// The column `time`, in nanoseconds.
     pub(crate) fn event_times(&self) -> &'batch [i64] {
         self.event_times

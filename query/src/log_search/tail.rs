@@ -143,3 +143,7 @@ fn read(snapshot: &Snapshot, place: Place) -> Result<String, Error> {
     }
     Ok(json)
 }
+
+#[cfg(test)]
+#[path = "tail_tests.rs"]
+mod tests;

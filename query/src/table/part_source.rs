@@ -82,7 +82,7 @@ fn select_rows(file: PartitionedFile, rows: &RowRanges, total: u32) -> Partition
 
 /// The scan of the files.
 pub(super) fn plan(scan: &Scan, files: &[PartFile], groups: Vec<FileGroup>) -> Result<Arc<dyn ExecutionPlan>> {
-    let parquet = ParquetSource::new(TableSchema::from_file_schema(Arc::clone(&scan.schema)))
+    let parquet = ParquetSource::new(TableSchema::from(Arc::clone(&scan.schema)))
         .with_parquet_file_reader_factory(Arc::new(PartReaderFactory))
         .with_pushdown_filters(true)
         .with_reorder_filters(true)

@@ -2,6 +2,8 @@
 //! operations; nothing else in this crate that writes uses `std::fs`.
 
 mod real;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};

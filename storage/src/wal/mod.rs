@@ -8,6 +8,9 @@ mod reader;
 mod recovery;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

@@ -160,14 +160,14 @@ pub(super) fn recover(fs: &dyn FileSystem, folder: &Path) -> Result<(Vec<WalFile
         if content.damaged {
             quarantine(fs, folder, path, &bytes)?;
         }
-        let Some(first) = content.first else {
+        if content.first.is_none() {
             fs.remove_file(path)?;
             continue;
-        };
+        }
         if is_last && (state.report.unclean || content.valid_bytes < bytes.len()) {
             write_anew(fs, folder, path, &bytes[..content.valid_bytes])?;
         }
-        files.push(WalFile { path: path.clone(), first, last: content.last, bytes: content.valid_bytes as u64 });
+        files.push(WalFile { path: path.clone(), last: content.last, bytes: content.valid_bytes as u64 });
     }
     fs.remove_file(&clean)?;
     fs.sync_dir(folder)?;

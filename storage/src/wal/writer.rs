@@ -20,7 +20,6 @@ const GROUP_BYTES_MAX: usize = 16 * 1024 * 1024;
 #[derive(Clone, Debug)]
 pub(super) struct WalFile {
     pub(super) path: PathBuf,
-    pub(super) first: WalPosition,
     pub(super) last: WalPosition,
     pub(super) bytes: u64,
 }
@@ -279,7 +278,7 @@ impl Appender {
         self.previous_sum = FileHeader::decode(&header).map_or(0, |(_, sum)| sum);
         self.open = Some(OpenFile { file, bytes, frames: 0 });
         // Until its first group is durable the file holds nothing: its last position is the one before its first.
-        lock(&self.shared.files).push(WalFile { path, first, last: self.last, bytes });
+        lock(&self.shared.files).push(WalFile { path, last: self.last, bytes });
         Ok(())
     }
 }
