@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::terminal::{Terminal, Tone, harmless};
-use crate::value::{display, duration, integer, list, text, time};
+use crate::value::{counted, display, duration, integer, list, text, time};
 use crate::{log_line, waterfall};
 
 /// Lines after which further traces get one line each.
@@ -36,12 +36,11 @@ pub(crate) fn render(answer: &Value, terminal: Terminal) -> String {
 
 fn heading(answer: &Value, terminal: Terminal) -> String {
     let id = terminal.paint(Tone::Strong, &text(answer, "id"));
-    let count = |name: &str, one: &str, many: &str| {
-        let count = integer(&answer["counts"][name]).unwrap_or(0);
-        format!("{count} {}", if count == 1 { one } else { many })
+    let count = |name: &str, noun: &str| {
+        counted(integer(&answer["counts"][name]).and_then(|count| usize::try_from(count).ok()).unwrap_or(0), noun)
     };
-    let (logs, spans) = (count("logs", "log record", "log records"), count("spans", "span", "spans"));
-    let (exemplars, traces) = (count("exemplars", "exemplar", "exemplars"), count("traces", "trace", "traces"));
+    let (logs, spans) = (count("logs", "log record"), count("spans", "span"));
+    let (exemplars, traces) = (count("exemplars", "exemplar"), count("traces", "trace"));
     format!("{id}  is borne by {logs}, {spans} and {exemplars}, in {traces}")
 }
 
@@ -49,10 +48,10 @@ fn heading(answer: &Value, terminal: Terminal) -> String {
 fn summary(trace: &Value, terminal: Terminal) -> String {
     let summary = &trace["summary"];
     let id = terminal.paint(Tone::Strong, &format!("trace {}", text(trace, "trace_id")));
-    let (spans, logs) = (list(trace, "spans").len(), list(trace, "logs").len());
+    let (spans, logs) = (counted(list(trace, "spans").len(), "span"), counted(list(trace, "logs").len(), "log record"));
     let took = integer(&summary["duration"]).map(duration).unwrap_or_default();
     let root = format!("{} {}", text(summary, "root_service"), text(summary, "root_name"));
-    format!("{id}  {}  {took}  {root}  {spans} spans, {logs} log records", time(&summary["start_time"]))
+    format!("{id}  {}  {took}  {root}  {spans}, {logs}", time(&summary["start_time"]))
 }
 
 fn section(lines: &mut Vec<String>, title: &str, rows: impl Iterator<Item = String>, terminal: Terminal) {
@@ -124,8 +123,8 @@ mod tests {
         let expected = [
             "ORD-2026-000123-x7  is borne by 2 log records, 1 span and 1 exemplar, in 1 trace",
             "",
-            "trace 4bf9  1970-01-01 00:00:00.000  5.00ms  1 spans, 0 log records",
-            "▸ checkout  PlaceOrder                                   5.00ms  ▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇",
+            "trace 4bf9  1970-01-01 00:00:00.000  5.00ms  1 span, 0 log records",
+            "▸ checkout  PlaceOrder                                    5.00ms  ▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇",
             "",
             "log records of no trace",
             "1970-01-01 00:00:00.000 WARN  batch          ORD-2026-000123-x7 late",

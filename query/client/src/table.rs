@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::terminal::{Terminal, Tone, cut, fit, width};
-use crate::value::{display, list, text, time};
+use crate::value::{counted, display, list, text, time};
 
 /// Columns between two cells.
 const GAP: usize = 2;
@@ -97,9 +97,8 @@ fn join(cells: impl Iterator<Item = String>) -> String {
 }
 
 fn footer(answer: &Value, rows: usize) -> String {
-    let noun = if rows == 1 { "row" } else { "rows" };
     let more = if answer["truncated"] == Value::Bool(true) { ", there are more" } else { "" };
-    format!("({rows} {noun}{more})")
+    format!("({}{more})", counted(rows, "row"))
 }
 
 #[cfg(test)]

@@ -29,6 +29,11 @@ pub(crate) fn list<'a>(value: &'a Value, field: &str) -> &'a [Value] {
     value[field].as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
+/// `1 span`, `2 spans`.
+pub(crate) fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
 /// A time in nanoseconds as UTC, with the milliseconds.
 pub(crate) fn time(value: &Value) -> String {
     match integer(value) {

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::log_line;
 use crate::terminal::{Terminal, Tone, cut, fit};
-use crate::value::{duration, integer, list, text, time};
+use crate::value::{counted, duration, integer, list, text, time};
 
 /// Columns of the output when nobody looks at a terminal.
 const WIDTH: usize = 140;
@@ -21,7 +21,7 @@ pub(crate) fn render(answer: &Value, terminal: Terminal) -> String {
     let spans = list(answer, "spans");
     let ids: HashSet<&str> = spans.iter().filter_map(|span| span["span_id"].as_str()).collect();
     let mut logs = LogsBySpan::new(list(answer, "logs"));
-    let frame = Frame::new(spans, terminal);
+    let frame = Frame::new(answer, spans, terminal);
     let mut lines = vec![frame.heading(answer, spans.len(), list(answer, "logs").len())];
     for span in spans {
         let depth = integer(&span["depth"]).and_then(|depth| usize::try_from(depth).ok()).unwrap_or(0);
@@ -76,9 +76,11 @@ struct Frame {
 }
 
 impl Frame {
-    fn new(spans: &[Value], terminal: Terminal) -> Self {
-        let first = spans.iter().map(start).min().unwrap_or(0);
-        let last = spans.iter().map(|span| start(span).saturating_add(length(span))).max().unwrap_or(0);
+    fn new(answer: &Value, spans: &[Value], terminal: Terminal) -> Self {
+        // Of some traces only log records are known.
+        let begun = integer(&answer["summary"]["start_time"]).unwrap_or(0);
+        let first = spans.iter().map(start).min().unwrap_or(begun);
+        let last = spans.iter().map(|span| start(span).saturating_add(length(span))).max().unwrap_or(begun);
         let width = terminal.width.unwrap_or(WIDTH).max(60);
         let bar_width = width / 3;
         let name_width = width - bar_width - DURATION_WIDTH - 4;
@@ -88,7 +90,8 @@ impl Frame {
     fn heading(&self, answer: &Value, spans: usize, logs: usize) -> String {
         let id = self.terminal.paint(Tone::Strong, &format!("trace {}", text(answer, "trace_id")));
         let first = time(&Value::from(self.first));
-        format!("{id}  {first}  {}  {spans} spans, {logs} log records", duration(self.length))
+        let (spans, logs) = (counted(spans, "span"), counted(logs, "log record"));
+        format!("{id}  {first}  {}  {spans}, {logs}", duration(self.length))
     }
 
     fn span(&self, span: &Value, depth: usize, orphan: bool) -> String {

@@ -2,20 +2,36 @@
 
 mod columnar;
 mod gather;
+mod ids;
+mod indexing;
 mod sort;
+mod text;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::{max, min};
 use arrow::datatypes::{TimestampNanosecondType, UInt64Type};
 use bytes::Bytes;
-use trivium_model::{PartId, SignalKind, TenantId, TimeRange, UnixNanos, WalPosition};
+use parquet::file::metadata::ParquetMetaData;
+use trivium_model::{PartId, SignalKind, TenantId, TimeRange, UnixNanos, WalPosition, limit};
 
+use self::columnar::ColumnReader;
+use self::ids::{IdIndex, fingerprint};
+use self::text::TextIndex;
 use crate::error::Error;
 use crate::rows::RowRanges;
 use crate::schema::{TIME, WAL_POSITION, table_schema};
+use crate::tokens::is_id_token;
+
+/// The names of a part's files.
+const COLUMNS: &str = "columns.parquet";
+const IDS: &str = "ids.idx";
+const TEXT: &str = "text.idx";
+
+/// Stands in the text index before the letters that an ID token begins with.
+const ID_LETTERS: char = '\u{1}';
 
 /// What the catalog knows of a part. Holds no local path: where a part lies follows from its ID and the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,7 +102,9 @@ pub fn encode_part(new: NewPart, batches: &[RecordBatch]) -> Result<EncodedPart,
     let table = gather::gather(&table_schema(new.signal), batches)?;
     let order = sort::order(new.signal, &table)?;
     let columns = columnar::write_columns(&table, &order, sort::sorted_by(new.signal))?;
-    let files = vec![("columns.parquet".to_owned(), columns)];
+    let indexes = indexing::index_rows(new.signal, &table, &order)?;
+    let mut files = vec![(COLUMNS.to_owned(), columns), (IDS.to_owned(), indexes.ids)];
+    files.extend(indexes.text.map(|text| (TEXT.to_owned(), text)));
     let record = record(new, &table, &files)?;
     Ok(EncodedPart { record, files })
 }
@@ -139,19 +157,70 @@ pub enum TokenFilter {
 pub struct Part {
     record: PartRecord,
     folder: PathBuf,
+    columns: OnceLock<ColumnReader>,
+    ids: OnceLock<IdIndex>,
+    text: OnceLock<TextIndex>,
 }
 
 impl Part {
-    /// Opens the files of a published part in `folder`. Reads the file lengths, not the contents: headers and footers are
-    /// read, checked and kept when they are first needed.
+    /// A published part in `folder`. Reads nothing: headers and footers are read, checked and kept when they are first
+    /// needed, so that a start with many parts is fast.
     pub fn open(record: PartRecord, folder: PathBuf) -> Result<Self, Error> {
-        Ok(Self { record, folder })
+        Ok(Self { record, folder, columns: OnceLock::new(), ids: OnceLock::new(), text: OnceLock::new() })
     }
 
     /// Reads every file of the part whole and compares length, CRC32C and the number of rows with the record. With `deep`
-    /// also decodes every column and checks that the indexes find the tokens of every row.
-    pub fn verify(&self, _deep: bool) -> Result<(), Error> {
-        Err(Error::Internal("stub".into()))
+    /// also decodes every column and checks that the indexes find the tokens of rows.
+    pub fn verify(&self, deep: bool) -> Result<(), Error> {
+        for file in &self.record.files {
+            self.verify_file(file)?;
+        }
+        let rows = self.columns()?.rows();
+        if rows != u64::from(self.record.rows) {
+            return Err(self.corrupted(COLUMNS, format!("{} rows", self.record.rows), format!("{rows} rows")));
+        }
+        self.ids()?;
+        if self.record.signal == SignalKind::Logs {
+            self.text()?;
+        }
+        if deep { self.verify_rows() } else { Ok(()) }
+    }
+
+    fn verify_file(&self, file: &PartFile) -> Result<(), Error> {
+        let path = self.folder.join(&file.name);
+        let bytes = std::fs::read(&path).map_err(Error::io("read", &path))?;
+        if bytes.len() as u64 != file.bytes {
+            return Err(self.corrupted(&file.name, format!("{} bytes", file.bytes), format!("{} bytes", bytes.len())));
+        }
+        let sum = crc32c::crc32c(&bytes);
+        if sum != file.crc32c {
+            return Err(self.corrupted(&file.name, format!("CRC32C {:08x}", file.crc32c), format!("{sum:08x}")));
+        }
+        Ok(())
+    }
+
+    /// Decodes all rows and makes sure that each of them is found by its own tokens.
+    fn verify_rows(&self) -> Result<(), Error> {
+        let mut start = 0_u32;
+        for batch in self.read(None, None)? {
+            let rows = u32::try_from(batch.num_rows()).unwrap_or(u32::MAX);
+            for token in indexing::sample_tokens(self.record.signal, &batch)? {
+                let found = self.candidate_rows(&TokenFilter::Token(token.text.clone()))?;
+                let row = start + token.row;
+                if !found.iter().any(|range| range.contains(&row)) {
+                    return Err(self.corrupted(IDS, format!("row {row} under {:?}", token.text), "other rows".into()));
+                }
+            }
+            start = start.saturating_add(rows);
+        }
+        if start == self.record.rows {
+            return Ok(());
+        }
+        Err(self.corrupted(COLUMNS, format!("{} rows", self.record.rows), format!("{start} rows")))
+    }
+
+    fn corrupted(&self, file: &str, expected: String, found: String) -> Error {
+        Error::Corrupted { path: self.folder.join(file), offset: 0, expected, found }
     }
 
     /// What the catalog knows of it.
@@ -161,7 +230,7 @@ impl Part {
 
     /// The Parquet file with the columns.
     pub fn columns_path(&self) -> PathBuf {
-        self.folder.join("columns.parquet")
+        self.folder.join(COLUMNS)
     }
 
     /// Whether a row may lie in `range`.
@@ -171,18 +240,107 @@ impl Part {
 
     /// A superset of the rows that match `filter`, by the ID index and, for logs, the text index. Blocking; microseconds
     /// when the index pages are in memory.
-    pub fn candidate_rows(&self, _filter: &TokenFilter) -> Result<RowRanges, Error> {
-        Err(Error::Internal("stub".into()))
+    pub fn candidate_rows(&self, filter: &TokenFilter) -> Result<RowRanges, Error> {
+        let all = || RowRanges::all(self.record.rows);
+        Ok(self.candidate_blocks(filter)?.map_or_else(all, |blocks| {
+            RowRanges::from_blocks(blocks, limit::INDEX_BLOCK_ROWS, self.record.rows)
+        }))
+    }
+
+    /// Ascending block numbers; `None` for all blocks.
+    fn candidate_blocks(&self, filter: &TokenFilter) -> Result<Option<Vec<u32>>, Error> {
+        match filter {
+            TokenFilter::All => Ok(None),
+            TokenFilter::Token(token) => {
+                let is_word = self.record.signal == SignalKind::Logs && !is_id_token(token);
+                if is_word { self.text()?.blocks(token).map(Some) } else { self.ids()?.blocks(fingerprint(token)) }
+            }
+            TokenFilter::Prefix(prefix) => self.blocks_with_prefix(prefix),
+            TokenFilter::And(filters) => {
+                let mut blocks: Option<Vec<u32>> = None;
+                for filter in filters {
+                    blocks = match (blocks, self.candidate_blocks(filter)?) {
+                        (Some(left), Some(right)) => Some(common(&left, &right)),
+                        (left, right) => left.or(right),
+                    };
+                    if blocks.as_ref().is_some_and(Vec::is_empty) {
+                        break;
+                    }
+                }
+                Ok(blocks)
+            }
+            TokenFilter::Or(filters) => {
+                let mut blocks = Vec::new();
+                for filter in filters {
+                    match self.candidate_blocks(filter)? {
+                        Some(some) => blocks.extend(some),
+                        None => return Ok(None),
+                    }
+                }
+                blocks.sort_unstable();
+                blocks.dedup();
+                Ok(Some(blocks))
+            }
+        }
+    }
+
+    /// Words have an order that a prefix can use; of ID tokens the text index knows the letters that they begin with. A
+    /// prefix with digits tells nothing.
+    fn blocks_with_prefix(&self, prefix: &str) -> Result<Option<Vec<u32>>, Error> {
+        if self.record.signal != SignalKind::Logs || prefix.is_empty() || prefix.bytes().any(|byte| byte.is_ascii_digit()) {
+            return Ok(None);
+        }
+        let text = self.text()?;
+        let ids = text.blocks_with_prefix(&format!("{ID_LETTERS}{prefix}"))?;
+        Ok(match (text.blocks_with_prefix(prefix)?, ids) {
+            (Some(mut words), Some(ids)) => {
+                words.extend(ids);
+                words.sort_unstable();
+                words.dedup();
+                Some(words)
+            }
+            _ => None,
+        })
     }
 
     /// The named columns of the given rows, in row order, in batches of up to 8,192 rows. Blocking. Reads only the pages
     /// that hold the rows. `None` stands for all columns and all rows.
-    pub fn read(&self, _columns: Option<&[&str]>, _rows: Option<&RowRanges>) -> Result<Vec<RecordBatch>, Error> {
-        Err(Error::Internal("stub".into()))
+    pub fn read(&self, columns: Option<&[&str]>, rows: Option<&RowRanges>) -> Result<Vec<RecordBatch>, Error> {
+        if rows.is_some_and(RowRanges::is_empty) {
+            return Ok(Vec::new());
+        }
+        self.columns()?.read(columns, rows)
     }
 
     /// The decoded footer and page index of the Parquet file.
-    pub fn metadata(&self) -> Result<Arc<parquet::file::metadata::ParquetMetaData>, Error> {
-        Err(Error::Internal("stub".into()))
+    pub fn metadata(&self) -> Result<Arc<ParquetMetaData>, Error> {
+        Ok(Arc::clone(self.columns()?.metadata()))
     }
+
+    fn columns(&self) -> Result<&ColumnReader, Error> {
+        opened(&self.columns, || ColumnReader::open(&self.columns_path()))
+    }
+
+    fn ids(&self) -> Result<&IdIndex, Error> {
+        opened(&self.ids, || IdIndex::open(&self.folder.join(IDS)))
+    }
+
+    fn text(&self) -> Result<&TextIndex, Error> {
+        opened(&self.text, || TextIndex::open(&self.folder.join(TEXT)))
+    }
+}
+
+/// What a cell holds, after opening it if need be. Two threads may both open; one of the results is kept.
+fn opened<T>(cell: &OnceLock<T>, open: impl FnOnce() -> Result<T, Error>) -> Result<&T, Error> {
+    if let Some(known) = cell.get() {
+        return Ok(known);
+    }
+    let new = open()?;
+    Ok(cell.get_or_init(|| new))
+}
+
+/// The numbers in both ascending lists.
+fn common(left: &[u32], right: &[u32]) -> Vec<u32> {
+    let (short, long) = if left.len() <= right.len() { (left, right) } else { (right, left) };
+    short.iter().copied().filter(|block| long.binary_search(block).is_ok()).collect()
 }

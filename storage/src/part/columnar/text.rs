@@ -10,9 +10,9 @@ use super::chunk::{Bounds, ChunkBuilder, Compressor, EncodedChunk, PageShape, St
 use super::fixed::{PAGE_ROWS, Pages, code_pages, null_chunk};
 
 /// Rows of a page of a text column without a dictionary: what a needle search decompresses.
-const TEXT_PAGE_ROWS: usize = 1024;
+const TEXT_PAGE_ROWS: usize = 1_024;
 /// Bytes after which a page of text ends, however few its rows.
-const TEXT_PAGE_BYTES: usize = 4 << 20;
+const TEXT_PAGE_BYTES: usize = 1 << 20;
 /// A dictionary above this size must save at least half of the values.
 const DICTIONARY_BYTES_FREE: usize = 64 * 1024;
 

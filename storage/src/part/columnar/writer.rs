@@ -28,7 +28,7 @@ use super::text::{TextColumn, plain_text_chunk};
 /// Rows of one row group.
 pub(crate) const ROW_GROUP_ROWS: usize = 128 * 1024;
 /// The Zstandard level of everything that is compressed.
-const ZSTD_LEVEL: i32 = 4;
+const ZSTD_LEVEL: i32 = 1;
 /// Columns that are compared for equality at most: bounds on them would prune nothing.
 const UNBOUNDED: [&str; 8] =
     ["attributes", "resource", "scope", "description", "metadata", "trace_state", "resource_schema_url", "body_type"];

@@ -1,0 +1,298 @@
+//! What of a row can be found: its IDs and the tokens of its texts, block by block.
+
+use arrow::array::{Array, AsArray, DictionaryArray, FixedSizeBinaryArray, ListArray, RecordBatch, StringArray};
+use arrow::datatypes::Int32Type;
+use bytes::Bytes;
+use hashbrown::HashTable;
+use trivium_model::SignalKind;
+use trivium_model::limit::INDEX_BLOCK_ROWS;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::ID_LETTERS;
+use super::ids::{IdIndexWriter, fingerprint};
+use super::text::TextIndexWriter;
+use crate::attributes;
+use crate::error::Error;
+use crate::tokens::{TokenKind, for_each_token};
+
+/// The index files of a part: `ids.idx`, and for logs `text.idx`.
+pub(crate) struct Indexes {
+    pub(crate) ids: Bytes,
+    pub(crate) text: Option<Bytes>,
+}
+
+/// Indexes the rows of a table in the order of the part.
+pub(crate) fn index_rows(signal: SignalKind, table: &RecordBatch, order: &[u32]) -> Result<Indexes, Error> {
+    let sources = sources(signal, table)?;
+    let mut blocks = Blocks::new(signal == SignalKind::Logs)?;
+    let mut seen_codes: Vec<Vec<u32>> = sources.iter().map(|source| vec![u32::MAX; source.entries()]).collect();
+    for (block, rows) in order.chunks(INDEX_BLOCK_ROWS as usize).enumerate() {
+        let block = u32::try_from(block).map_err(|_| Error::Internal("a part with too many blocks".into()))?;
+        blocks.begin(block);
+        for (source, seen) in sources.iter().zip(&mut seen_codes) {
+            source.visit(rows, block, seen, &mut blocks);
+        }
+        blocks.end()?;
+    }
+    blocks.finish()
+}
+
+/// One column, as the indexes see it.
+enum Source<'a> {
+    /// Text that differs from row to row.
+    Plain(&'a StringArray),
+    /// Text of which an entry is looked at once per block.
+    Dictionary(&'a DictionaryArray<Int32Type>),
+    /// Attribute sets: the texts of the values.
+    Sets(&'a DictionaryArray<Int32Type>),
+    Ids(&'a FixedSizeBinaryArray),
+    /// Events, links or exemplars.
+    Children(&'a ListArray),
+}
+
+fn sources(signal: SignalKind, table: &RecordBatch) -> Result<Vec<Source<'_>>, Error> {
+    let column = |name: &str| table.column_by_name(name).ok_or_else(|| Error::Internal(format!("no column {name}")));
+    let dictionary = |name: &str| Ok::<_, Error>(Source::Dictionary(column(name)?.as_dictionary()));
+    let ids = |name: &str| Ok::<_, Error>(Source::Ids(column(name)?.as_fixed_size_binary()));
+    let children = |name: &str| Ok::<_, Error>(Source::Children(column(name)?.as_list()));
+    let sets = Source::Sets(column("attributes")?.as_dictionary());
+    Ok(match signal {
+        SignalKind::Logs => vec![
+            Source::Plain(column("body")?.as_string()),
+            sets,
+            dictionary("event_name")?,
+            dictionary("severity_text")?,
+            ids("trace_id")?,
+            ids("span_id")?,
+        ],
+        SignalKind::Traces => vec![
+            ids("trace_id")?,
+            ids("span_id")?,
+            sets,
+            dictionary("name")?,
+            dictionary("status_message")?,
+            children("events")?,
+            children("links")?,
+        ],
+        SignalKind::Metrics => vec![sets, children("exemplars")?],
+    })
+}
+
+impl Source<'_> {
+    /// Entries of the dictionary, if it has one.
+    fn entries(&self) -> usize {
+        match self {
+            Self::Dictionary(column) | Self::Sets(column) => column.values().len(),
+            _ => 0,
+        }
+    }
+
+    /// Adds the rows of a block; `seen` holds for each dictionary entry the last block in which it was added.
+    fn visit(&self, rows: &[u32], block: u32, seen: &mut [u32], blocks: &mut Blocks) {
+        match self {
+            Self::Plain(column) => {
+                for row in rows.iter().map(|row| *row as usize).filter(|row| column.is_valid(*row)) {
+                    blocks.text(column.value(row));
+                }
+            }
+            Self::Dictionary(column) => each_entry(column, rows, block, seen, |text| blocks.text(text)),
+            Self::Sets(column) => each_entry(column, rows, block, seen, |set| blocks.set(set)),
+            Self::Ids(column) => {
+                let mut previous: &[u8] = &[];
+                for row in rows.iter().map(|row| *row as usize).filter(|row| column.is_valid(*row)) {
+                    let id = column.value(row);
+                    if id != previous {
+                        blocks.id(id);
+                        previous = id;
+                    }
+                }
+            }
+            Self::Children(column) => {
+                for row in rows.iter().map(|row| *row as usize).filter(|row| column.is_valid(*row)) {
+                    blocks.children(column, row);
+                }
+            }
+        }
+    }
+}
+
+fn each_entry<'a>(
+    column: &'a DictionaryArray<Int32Type>,
+    rows: &[u32],
+    block: u32,
+    seen: &mut [u32],
+    mut add: impl FnMut(&'a str),
+) {
+    let values: &StringArray = column.values().as_string();
+    for row in rows {
+        let Some(key) = column.key(*row as usize) else { continue };
+        if let Some(last) = seen.get_mut(key)
+            && *last != block
+        {
+            *last = block;
+            add(values.value(key));
+        }
+    }
+}
+
+/// The tokens of one block after the other, each once per block.
+struct Blocks {
+    ids: IdIndexWriter,
+    text: Option<TextIndexWriter>,
+    block: u32,
+    count: u32,
+    seen: HashTable<u64>,
+    words: String,
+    scratch: String,
+    hex: String,
+}
+
+impl Blocks {
+    fn new(has_text: bool) -> Result<Self, Error> {
+        Ok(Self {
+            ids: IdIndexWriter::default(),
+            text: if has_text { Some(TextIndexWriter::new()?) } else { None },
+            block: 0,
+            count: 0,
+            seen: HashTable::new(),
+            words: String::new(),
+            scratch: String::new(),
+            hex: String::new(),
+        })
+    }
+
+    fn begin(&mut self, block: u32) {
+        self.block = block;
+        self.count = block + 1;
+        self.seen.clear();
+        self.words.clear();
+    }
+
+    fn end(&mut self) -> Result<(), Error> {
+        match &mut self.text {
+            Some(text) => text.add_block(&self.words),
+            None => Ok(()),
+        }
+    }
+
+    fn finish(self) -> Result<Indexes, Error> {
+        let text = self.text.map(TextIndexWriter::finish).transpose()?;
+        Ok(Indexes { ids: self.ids.finish(self.count), text })
+    }
+
+    fn text(&mut self, text: &str) {
+        let Self { ids, seen, words, block, scratch, text: text_index, .. } = self;
+        let has_text = text_index.is_some();
+        for_each_token(text, scratch, |token| {
+            let hash = xxh3_64(token.text.as_bytes());
+            if !is_new(seen, hash) {
+                return;
+            }
+            if has_text && token.kind == TokenKind::Word {
+                words.push_str(token.text);
+                words.push('\0');
+            } else {
+                ids.add(fingerprint(token.text), *block);
+                if has_text {
+                    push_letters(token.text, seen, words);
+                }
+            }
+        });
+    }
+
+    fn set(&mut self, set: &str) {
+        for (_, value) in attributes::entries(set) {
+            self.text(&value.text());
+        }
+    }
+
+    fn id(&mut self, id: &[u8]) {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        self.hex.clear();
+        for byte in id {
+            self.hex.push(char::from(DIGITS[usize::from(byte >> 4)]));
+            self.hex.push(char::from(DIGITS[usize::from(byte & 15)]));
+        }
+        if is_new(&mut self.seen, xxh3_64(self.hex.as_bytes())) {
+            self.ids.add(fingerprint(&self.hex), self.block);
+        }
+    }
+
+    /// The names, attributes and IDs of the elements of one row.
+    fn children(&mut self, list: &ListArray, row: usize) {
+        let Some(fields) = list.values().as_struct_opt() else { return };
+        let offsets = list.value_offsets();
+        let range = offsets[row] as usize..offsets[row + 1] as usize;
+        for name in ["name", "attributes"] {
+            let texts = fields.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
+            for texts in texts.into_iter() {
+                for index in range.clone().filter(|index| texts.is_valid(*index)) {
+                    if name == "attributes" { self.set(texts.value(index)) } else { self.text(texts.value(index)) }
+                }
+            }
+        }
+        for name in ["trace_id", "span_id"] {
+            let ids = fields.column_by_name(name).and_then(|column| column.as_fixed_size_binary_opt());
+            for ids in ids.into_iter() {
+                for index in range.clone().filter(|index| ids.is_valid(*index)) {
+                    self.id(ids.value(index));
+                }
+            }
+        }
+    }
+}
+
+/// Adds the letters that an ID token begins with, so that a search for a prefix finds it.
+fn push_letters(token: &str, seen: &mut HashTable<u64>, words: &mut String) {
+    let end = token.find(|letter: char| letter.is_ascii_digit()).unwrap_or(token.len());
+    let Some(letters) = token.get(..end).filter(|letters| !letters.is_empty()) else { return };
+    if is_new(seen, !xxh3_64(letters.as_bytes())) {
+        words.push(ID_LETTERS);
+        words.push_str(letters);
+        words.push('\0');
+    }
+}
+
+/// Remembers a token of the block by its hash; two words with one hash would have to meet in one block to matter.
+fn is_new(seen: &mut HashTable<u64>, hash: u64) -> bool {
+    match seen.entry(hash, |other| *other == hash, |other| *other) {
+        hashbrown::hash_table::Entry::Occupied(_) => false,
+        hashbrown::hash_table::Entry::Vacant(vacant) => {
+            vacant.insert(hash);
+            true
+        }
+    }
+}
+
+/// A token and the row, counted within its batch, that must be found by it.
+pub(crate) struct SampleToken {
+    pub(crate) text: String,
+    pub(crate) row: u32,
+}
+
+/// Tokens of some rows of a batch of a part, for `verify --deep`.
+pub(crate) fn sample_tokens(signal: SignalKind, batch: &RecordBatch) -> Result<Vec<SampleToken>, Error> {
+    const ROWS_PER_SAMPLE: usize = 97;
+    let column = |name: &str| batch.column_by_name(name).ok_or_else(|| Error::Internal(format!("no column {name}")));
+    let mut samples = Vec::new();
+    for row in (0..batch.num_rows()).step_by(ROWS_PER_SAMPLE) {
+        let mut add = |text: &str| {
+            let texts = crate::tokens::tokens(text).into_iter();
+            samples.extend(texts.map(|text| SampleToken { text, row: u32::try_from(row).unwrap_or(u32::MAX) }));
+        };
+        match signal {
+            SignalKind::Logs => {
+                let bodies: &StringArray = column("body")?.as_string();
+                if bodies.is_valid(row) {
+                    add(bodies.value(row));
+                }
+            }
+            SignalKind::Traces => {
+                let ids = column("trace_id")?.as_fixed_size_binary();
+                add(&ids.value(row).iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+            }
+            SignalKind::Metrics => {}
+        }
+    }
+    Ok(samples)
+}
