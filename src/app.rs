@@ -1,7 +1,6 @@
 //! The composition root: builds every component in the order of their dependencies, runs them, stops them in reverse.
 
 use std::collections::hash_map::RandomState;
-use std::future::Future;
 use std::hash::{BuildHasher, Hasher};
 use std::path::Path;
 use std::process::ExitCode;
@@ -18,7 +17,7 @@ use trivium_ingest::{Ingest, IngestConfig, IngestDeps};
 use trivium_model::{Clock, SystemClock};
 use trivium_query::{QueryConfig, QueryState};
 use trivium_storage::catalog::SqliteCatalog;
-use trivium_storage::fs::RealFileSystem;
+use trivium_storage::fs::{FolderLock, RealFileSystem, lock_folder};
 use trivium_storage::{RecoveryReport, Storage, StorageConfig, StorageDeps};
 
 use crate::cli::{LogsArgs, ServeArgs};
@@ -56,7 +55,7 @@ async fn run(config: &Config, demo: bool, query: &Runtime) -> anyhow::Result<Exi
     let listeners = bind(config).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let mut registry = Registry::default();
-    let storage = open_storage(config, Arc::clone(&clock), &mut registry).await?;
+    let (storage, _lock) = open_storage(config, Arc::clone(&clock), &mut registry).await?;
     let ingest = build_ingest(config, &storage, &clock, &mut registry);
     let state = build_query(config, &storage, &clock, &mut registry);
     let stop = CancellationToken::new();
@@ -140,8 +139,13 @@ async fn bind(config: &Config) -> anyhow::Result<Listeners> {
     })
 }
 
-async fn open_storage(config: &Config, clock: Arc<dyn Clock>, registry: &mut Registry) -> anyhow::Result<Storage> {
+async fn open_storage(
+    config: &Config,
+    clock: Arc<dyn Clock>,
+    registry: &mut Registry,
+) -> anyhow::Result<(Storage, FolderLock)> {
     let folder = config.data_dir.as_path();
+    let lock = lock_folder(folder)?;
     let fs = Arc::new(RealFileSystem::new());
     let catalog = SqliteCatalog::open(folder).await?;
     let seed = RandomState::new().build_hasher().finish();
@@ -149,7 +153,7 @@ async fn open_storage(config: &Config, clock: Arc<dyn Clock>, registry: &mut Reg
     let (storage, report) = Storage::open(folder, storage_config(config), deps).await?;
     storage.metrics().register(registry);
     log_recovery(folder, &report);
-    Ok(storage)
+    Ok((storage, lock))
 }
 
 fn storage_config(config: &Config) -> StorageConfig {

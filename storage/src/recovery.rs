@@ -55,7 +55,6 @@ impl Storage {
         let wal_config = WalConfig {
             file_bytes_max: config.wal_file_bytes_max,
             queue_bytes_max: config.wal_queue_bytes_max,
-            ..WalConfig::default()
         };
         let (wal, recovery) = Wal::open(Arc::clone(&deps.fs), &folder.join("wal"), wal_config, highest)?;
         report.wal = Some(recovery);
@@ -182,7 +181,7 @@ impl Inner {
                 let folder = self.folder.join("quarantine");
                 self.fs.create_dir_all(&folder)?;
                 let name = format!("request-{}-{position:020}.otlp", header.signal);
-                return self.fs.replace_file(&folder.join(name), &payload);
+                return self.fs.write_file_synced(&folder.join(name), &payload);
             }
         };
         report.replayed_requests += 1;

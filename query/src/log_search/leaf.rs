@@ -179,11 +179,13 @@ fn record_rows(
     Ok(found)
 }
 
-/// Whether a value within the JSON matches. Keys are no text of the record, and bytes are no text at all.
-fn matches_in_json(matcher: &TextMatcher, json: &str) -> bool {
-    matcher.may_match_in_json(json)
-        && json_text::any_leaf(json, &mut |leaf| {
-            !matches!(leaf, JsonValue::Bytes(_) | JsonValue::Null) && matcher.matches(&leaf.text())
+/// Whether a value of the set matches. Keys are no text of the record, and bytes are no text at all; lists and objects
+/// are searched as the JSON text that the index has of them.
+fn matches_in_json(matcher: &TextMatcher, set: &str) -> bool {
+    matcher.may_match_in_json(set)
+        && json_text::members(set).into_iter().flatten().any(|(_, value)| match json_text::read(value) {
+            JsonValue::Bytes(_) | JsonValue::Null => false,
+            value => matcher.matches(&value.text()),
         })
 }
 

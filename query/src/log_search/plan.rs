@@ -1,7 +1,9 @@
 //! From a search to what the indexes can answer: a [`TokenFilter`] that keeps every row that can match.
 //!
-//! The indexes of a logs part hold the tokens of bodies, attribute values and event names, and trace and span IDs in
-//! hexadecimal. Whatever else a test looks at (resource, severity, service) is decided on the rows.
+//! The indexes of a logs part hold the tokens of bodies, attribute values, event names and severity texts, and trace and
+//! span IDs in hexadecimal. Whatever else a test looks at (resource, severity number, service) is decided on the rows.
+//! Attribute values other than strings are indexed as their JSON text, in which a control character is an escape whose
+//! letters join the token behind it: values with control characters are not looked up.
 
 use regex_syntax::hir::{Hir, HirKind};
 use trivium_storage::TokenFilter;
@@ -36,8 +38,11 @@ fn of_field(field: &Field, test: &FieldTest) -> TokenFilter {
     match (field, test) {
         (Field::TraceId, FieldTest::Equals(id)) => of_id(id, 32),
         (Field::SpanId, FieldTest::Equals(id)) => of_id(id, 16),
-        (Field::EventName | Field::RecordAttribute(_) | Field::BodyPath(_), FieldTest::Equals(text)) => of_value(text),
-        (Field::EventName | Field::RecordAttribute(_), FieldTest::Pattern(pattern)) => of_value_pattern(pattern),
+        (Field::EventName | Field::SeverityText, FieldTest::Equals(text)) => filter_for_phrase(text),
+        (Field::RecordAttribute(_) | Field::BodyPath(_), FieldTest::Equals(text)) => of_value(text),
+        (Field::EventName | Field::SeverityText | Field::RecordAttribute(_), FieldTest::Pattern(pattern)) => {
+            of_value_pattern(pattern)
+        }
         _ => TokenFilter::All,
     }
 }
@@ -54,6 +59,9 @@ fn of_id(id: &str, digits: usize) -> TokenFilter {
 
 /// A value that is equal to a number may be written in other digits: `5e2` is 500.
 fn of_value(text: &str) -> TokenFilter {
+    if text.contains(char::is_control) {
+        return TokenFilter::All;
+    }
     match Number::parse(text) {
         None => filter_for_phrase(text),
         Some(Number::Int(number)) if number.to_string() == text && number.unsigned_abs() < 1_000_000_000_000_000 => {
@@ -66,6 +74,10 @@ fn of_value(text: &str) -> TokenFilter {
 /// Whole values: only tokens with a separator or the end of the value on both sides are known whole.
 fn of_value_pattern(pattern: &Pattern) -> TokenFilter {
     let last = pattern.0.len().saturating_sub(1);
+    let has_control = |piece: &Piece| matches!(piece, Piece::Literal(text) if text.contains(char::is_control));
+    if pattern.0.iter().any(has_control) {
+        return TokenFilter::All;
+    }
     all_of(pattern.0.iter().enumerate().map(|(index, piece)| match piece {
         Piece::Literal(text) => inner_tokens(text, index == 0, index == last),
         Piece::AnyRun | Piece::AnyOne => TokenFilter::All,
@@ -83,7 +95,7 @@ fn inner_tokens(text: &str, whole_start: bool, whole_end: bool) -> TokenFilter {
 fn of_token_pattern(pattern: &Pattern) -> TokenFilter {
     all_of(token_patterns(pattern).into_iter().map(|pieces| match pieces.as_slice() {
         [Piece::Literal(token)] => TokenFilter::Token(token.clone()),
-        // A prefix could be looked up among the words, but would miss the ID tokens: `conn*` is also `conn12345`.
+        [Piece::Literal(prefix), ..] => TokenFilter::Prefix(prefix.clone()),
         _ => TokenFilter::All,
     }))
 }

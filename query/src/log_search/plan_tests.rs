@@ -3,22 +3,19 @@ use std::collections::HashSet;
 use arrow::buffer::BooleanBuffer;
 use proptest::prelude::*;
 use trivium_storage::TokenFilter;
-use trivium_storage::tokens::{filter_for_phrase, is_id_token, tokens};
+use trivium_storage::attributes::entries;
+use trivium_storage::tokens::{filter_for_phrase, tokens};
 
 use super::super::fixture::{LogRow, batch, rows_of_json_lines};
-use super::super::json_text::any_leaf;
 use super::super::{Evaluation, compile, compile_text};
 
 /// What the indexes hold of a record.
 fn indexed(row: &LogRow) -> HashSet<String> {
     let mut found: HashSet<String> = HashSet::new();
-    let texts = [&row.body, &row.event_name, &row.trace_id, &row.span_id];
+    let texts = [&row.body, &row.event_name, &row.severity_text, &row.trace_id, &row.span_id];
     found.extend(texts.into_iter().flatten().flat_map(|text| tokens(text)));
     if let Some(attributes) = &row.attributes {
-        any_leaf(attributes.get(), &mut |leaf| {
-            found.extend(tokens(&leaf.text()));
-            false
-        });
+        found.extend(entries(attributes.get()).flat_map(|(_, value)| tokens(&value.text())));
     }
     found
 }
@@ -28,7 +25,7 @@ fn passes(filter: &TokenFilter, indexed: &HashSet<String>) -> bool {
     match filter {
         TokenFilter::All => true,
         TokenFilter::Token(token) => indexed.contains(token),
-        TokenFilter::Prefix(prefix) => indexed.iter().any(|token| token.starts_with(prefix) && !is_id_token(token)),
+        TokenFilter::Prefix(prefix) => indexed.iter().any(|token| token.starts_with(prefix)),
         TokenFilter::And(filters) => filters.iter().all(|filter| passes(filter, indexed)),
         TokenFilter::Or(filters) => filters.iter().any(|filter| passes(filter, indexed)),
     }
@@ -67,7 +64,8 @@ fn filters_say_what_the_indexes_can_answer() {
         ("attributes.code:007", TokenFilter::All),
         ("attributes.path:/api/v1/x*", TokenFilter::And(vec![token("api"), token("v1")])),
         ("user.id:u-42", TokenFilter::All),
-        ("order-481*", token("order")),
+        ("order-481*", TokenFilter::And(vec![token("order"), TokenFilter::Prefix("481".into())])),
+        ("conn?ct*", TokenFilter::Prefix("conn".into())),
         ("*pool*", TokenFilter::All),
         ("/timeout after \\d+ ms of/", TokenFilter::And(vec![token("after"), token("ms")])),
         ("/(x after y|z before w)/", TokenFilter::Or(vec![token("after"), token("before")])),

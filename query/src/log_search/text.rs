@@ -244,19 +244,30 @@ fn split_runs(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// A regular expression for a whole text, ASCII and other letters in any case.
+/// A regular expression for a whole text, ASCII letters in any case. Not that of Unicode, whose folding knows forms that
+/// the tokenizer does not (`ſ` is an `s`).
 pub(super) fn whole_regex(pieces: &[Piece]) -> Result<Regex, SyntaxError> {
     let mut source = String::from(r"(?s)\A(?:");
     for piece in pieces {
         match piece {
-            Piece::Literal(text) => source.push_str(&regex::escape(text)),
+            Piece::Literal(text) => push_literal(&mut source, text),
             Piece::AnyRun => source.push_str(".*"),
             Piece::AnyOne => source.push('.'),
         }
     }
     source.push_str(r")\z");
-    build_regex(&source, true).map_err(|reason| {
+    build_regex(&source, false).map_err(|reason| {
         let written = Pattern(pieces.to_vec()).to_string();
         SyntaxError::new(&written, 0, format!("the wildcard pattern {reason}"), "use a shorter text or fewer wildcards")
     })
+}
+
+fn push_literal(source: &mut String, text: &str) {
+    for char in text.chars() {
+        if char.is_ascii_alphabetic() {
+            source.extend(['[', char.to_ascii_lowercase(), char.to_ascii_uppercase(), ']']);
+        } else {
+            source.push_str(&regex::escape(char.encode_utf8(&mut [0; 4])));
+        }
+    }
 }
