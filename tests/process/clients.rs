@@ -74,7 +74,10 @@ async fn rust_over_grpc_and_http() {
     let server = Server::start(folder.path(), &[]);
     for grpc in [true, false] {
         let marker = format!("rust-{grpc}-4711");
-        let trace_id = rust::export(&server, grpc, &marker).await;
+        let (endpoint, sent) = (server.otlp_endpoint(grpc), marker.clone());
+        // The SDK's HTTP client blocks, and its gRPC client needs the runtime's context: a blocking thread has both.
+        let exported = tokio::task::spawn_blocking(move || rust::export(&endpoint, grpc, &sent));
+        let trace_id = exported.await.expect("the client exports");
         check(&server, "rust", &marker, &trace_id).await;
     }
 }
@@ -90,16 +93,13 @@ mod rust {
     use opentelemetry_sdk::metrics::SdkMeterProvider;
     use opentelemetry_sdk::trace::SdkTracerProvider;
 
-    use crate::support::Server;
-
-    pub(super) async fn export(server: &Server, grpc: bool, marker: &str) -> String {
+    pub(super) fn export(endpoint: &str, grpc: bool, marker: &str) -> String {
         let resource = Resource::builder()
             .with_service_name("rust-client")
             .with_attribute(KeyValue::new("test.marker", marker.to_owned()))
             .build();
-        let url = |signal: &str| format!("{}/v1/{signal}", server.otlp_http);
+        let url = |signal: &str| format!("{endpoint}/v1/{signal}");
         let (spans, logs, metrics) = if grpc {
-            let endpoint = server.otlp_grpc.as_str();
             (
                 SpanExporter::builder().with_tonic().with_endpoint(endpoint).build(),
                 LogExporter::builder().with_tonic().with_endpoint(endpoint).build(),
@@ -145,13 +145,9 @@ mod rust {
         meter.u64_counter("rust.counter").with_unit("{call}").build().add(7, &labels);
         meter.f64_histogram("rust.histogram").with_unit("s").build().record(0.25, &labels);
 
-        tokio::task::spawn_blocking(move || {
-            tracers.shutdown().expect("spans are exported");
-            loggers.shutdown().expect("log records are exported");
-            meters.shutdown().expect("data points are exported");
-        })
-        .await
-        .expect("the providers shut down");
+        tracers.shutdown().expect("spans are exported");
+        loggers.shutdown().expect("log records are exported");
+        meters.shutdown().expect("data points are exported");
         context.trace_id().to_string()
     }
 }

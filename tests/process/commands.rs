@@ -24,7 +24,7 @@ async fn the_demo_is_found_by_every_command() {
     assert!(table.contains("service_name") && table.contains("checkout"), "{table}");
     let logs = trivium(&["logs", "service:payment level:error", "--limit", "5", "--url", url]);
     assert!(logs.contains("payment"), "{logs}");
-    let rows = server.sql("SELECT attributes['order.id'], trace_id FROM logs WHERE attributes['order.id'] IS NOT NULL AND trace_id IS NOT NULL LIMIT 1").await;
+    let rows = server.sql("SELECT attributes['order.id'], trace_id FROM logs WHERE attributes['order.id'] IS NOT NULL AND trace_id IS NOT NULL AND service_name = 'checkout' LIMIT 1").await;
     let (order, trace) = (rows[0][0].as_str().expect("an order"), rows[0][1].as_str().expect("a trace"));
     let story = trivium(&["find", order, "--url", url]);
     assert!(story.contains(trace), "the story of {order} must name trace {trace}:\n{story}");

@@ -9,7 +9,7 @@ const SCRIPT: &str = r#"
 import duckdb, glob, json, pandas, sys
 folder = sys.argv[1]
 files = {t: f"{folder}/parts/{s}/*/columns.parquet" for t, s in (("logs", "logs"), ("spans", "traces"), ("metrics", "metrics"))}
-one = lambda sql: duckdb.sql(sql).fetchone()
+one = lambda sql: duckdb.sql(sql).fetchall()[0]
 answer = {t: one(f"SELECT count(*) FROM read_parquet('{f}')")[0] for t, f in files.items()}
 answer["joined"] = one(f"""SELECT count(*) FROM read_parquet('{files["logs"]}') l
   WHERE EXISTS (SELECT 1 FROM read_parquet('{files["spans"]}') s WHERE s.trace_id = l.trace_id)""")[0]

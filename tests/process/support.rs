@@ -47,6 +47,11 @@ impl Server {
         }
     }
 
+    /// Where an OTLP exporter sends to.
+    pub(crate) fn otlp_endpoint(&self, grpc: bool) -> String {
+        if grpc { self.otlp_grpc.clone() } else { self.otlp_http.clone() }
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }

@@ -130,3 +130,7 @@ fn empty_histogram(buckets: Buckets, range: TimeRange, sources: &[Source]) -> Re
 #[cfg(test)]
 #[path = "execute_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "parts_tests.rs"]
+mod parts_tests;

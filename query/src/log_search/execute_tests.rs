@@ -13,7 +13,7 @@ fn snapshot(batches: Vec<RecordBatch>) -> Snapshot {
     Snapshot { parts: Vec::new(), buffered: batches }
 }
 
-fn request(query: &str) -> SearchRequest {
+pub(super) fn request(query: &str) -> SearchRequest {
     SearchRequest {
         query: compile(query).unwrap_or_else(|error| panic!("{error}")),
         range: TimeRange::ALL,
@@ -26,11 +26,11 @@ fn request(query: &str) -> SearchRequest {
     }
 }
 
-fn run(snapshot: &Snapshot, request: &SearchRequest) -> SearchAnswer {
+pub(super) fn run(snapshot: &Snapshot, request: &SearchRequest) -> SearchAnswer {
     search(snapshot, request, &CancellationToken::new()).expect("a search without failures")
 }
 
-fn times(answer: &SearchAnswer) -> Vec<i64> {
+pub(super) fn times(answer: &SearchAnswer) -> Vec<i64> {
     let time = |record: &String| {
         let record: Value = serde_json::from_str(record).expect("valid JSON");
         record["time"].as_str().and_then(|time| time.parse().ok()).expect("a time")
@@ -43,7 +43,7 @@ fn fixture_rows() -> Vec<LogRow> {
 }
 
 /// The cases of `testdata/cases.txt`: a query, which may have line breaks, and the numbers of the records it finds.
-fn cases() -> Vec<(String, Vec<u32>)> {
+pub(super) fn cases() -> Vec<(String, Vec<u32>)> {
     let mut cases = Vec::new();
     let mut query = String::new();
     for line in include_str!("testdata/cases.txt").lines() {

@@ -9,7 +9,9 @@ use arrow::array::{
 use arrow::datatypes::Int32Type;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use trivium_model::{PartId, SignalKind, TenantId, UnixNanos};
 use trivium_storage::schema::logs_schema;
+use trivium_storage::{NewPart, Part, encode_part};
 
 /// A log record. Attribute sets are canonical JSON.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -96,4 +98,34 @@ fn ids<'a>(ids: impl Iterator<Item = Option<&'a str>>, bytes: i32) -> ArrayRef {
         }
     }
     Arc::new(column.finish())
+}
+
+/// Parts on disk, removed when dropped.
+#[derive(Debug)]
+pub(crate) struct PartFolder(tempfile::TempDir);
+
+impl PartFolder {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::tempdir().expect("a folder"))
+    }
+
+    /// Writes batches as one part.
+    pub(crate) fn part(&self, batches: &[RecordBatch]) -> Arc<Part> {
+        let number = std::fs::read_dir(self.0.path()).expect("a folder").count();
+        let id = PartId([u8::try_from(number).expect("few parts"); 16]);
+        let new = NewPart {
+            id,
+            tenant: TenantId::DEFAULT,
+            signal: SignalKind::Logs,
+            level: 0,
+            created_at: UnixNanos(0),
+        };
+        let encoded = encode_part(new, batches).expect("rows of the logs table");
+        let folder = self.0.path().join(id.to_string());
+        std::fs::create_dir(&folder).expect("a new folder");
+        for (name, bytes) in &encoded.files {
+            std::fs::write(folder.join(name), bytes).expect("room for a file");
+        }
+        Arc::new(Part::open(encoded.record, folder).expect("the part that was just written"))
+    }
 }
