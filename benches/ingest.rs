@@ -5,7 +5,15 @@
 //! Every request is acknowledged durably; CPU counts until `/-/flush` has returned, when all rows are in published parts
 //! and no compaction is due; bytes are what then lies in the data folder. Z is the CPU time of `zstd -3` over the same bytes.
 
-#![allow(missing_docs, clippy::print_stdout, clippy::disallowed_methods, unreachable_pub, clippy::too_many_lines, clippy::unwrap_used, reason = "a benchmark, not a library")]
+#![allow(
+    missing_docs,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    unreachable_pub,
+    clippy::too_many_lines,
+    clippy::unwrap_used,
+    reason = "a benchmark, not a library"
+)]
 
 mod support;
 
@@ -23,12 +31,16 @@ fn main() {
         println!("skipped: ../shared/data is not there");
         return;
     }
-    let value = |flag: &str| args.iter().position(|a| a == flag).and_then(|i| args.get(i + 1)).and_then(|v| v.parse::<u64>().ok());
+    let value = |flag: &str| {
+        args.iter().position(|a| a == flag).and_then(|i| args.get(i + 1)).and_then(|v| v.parse::<u64>().ok())
+    };
     let grpc = args.iter().any(|arg| arg == "--grpc");
     let connections = value("--connections").unwrap_or(4) as usize;
-    let wanted: Vec<SignalKind> = SignalKind::ALL.into_iter().filter(|s| args.iter().any(|a| a == s.as_str())).collect();
+    let wanted: Vec<SignalKind> =
+        SignalKind::ALL.into_iter().filter(|s| args.iter().any(|a| a == s.as_str())).collect();
     let wanted = if wanted.is_empty() { SignalKind::ALL.to_vec() } else { wanted };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     println!(
         "| signal | items | OTLP MB | CPU-s/M | Z | B/item | parquet | ids | text | other | peak MiB | idle MiB | ack p50 ms | ack p99 ms | items/s |"
     );
@@ -47,7 +59,11 @@ async fn run(payload: &Payload, grpc: bool, connections: usize) {
     let idle = server.memory_mib("VmRSS");
     let before = server.cpu_seconds();
     let begun = Instant::now();
-    let mut latencies = if grpc { send_grpc(&server, payload, connections).await } else { send_http(&server, payload, connections).await };
+    let mut latencies = if grpc {
+        send_grpc(&server, payload, connections).await
+    } else {
+        send_http(&server, payload, connections).await
+    };
     let took = begun.elapsed();
     let client = reqwest::Client::new();
     let flushed = client.post(format!("{}/-/flush", server.http)).send().await.expect("flush");
@@ -123,7 +139,8 @@ async fn send_grpc(server: &Server, payload: &Payload, connections: usize) -> Ve
         SignalKind::Metrics => "metrics.v1.MetricsService",
         SignalKind::Traces => "trace.v1.TraceService",
     };
-    let path: http::uri::PathAndQuery = format!("/opentelemetry.proto.collector.{service}/Export").parse().expect("a path");
+    let path: http::uri::PathAndQuery =
+        format!("/opentelemetry.proto.collector.{service}/Export").parse().expect("a path");
     let mut workers = Vec::new();
     for _ in 0..connections {
         let endpoint = tonic::transport::Endpoint::new(server.otlp_grpc.clone()).expect("an address");
@@ -136,7 +153,8 @@ async fn send_grpc(server: &Server, payload: &Payload, connections: usize) -> Ve
                 let Some(message) = queue.lock().await.recv().await else { return latencies };
                 let begun = Instant::now();
                 client.ready().await.expect("ready");
-                let answer = client.unary(tonic::Request::new(message), path.clone(), RawCodec).await.expect("accepted");
+                let answer =
+                    client.unary(tonic::Request::new(message), path.clone(), RawCodec).await.expect("accepted");
                 assert!(answer.into_inner().is_empty(), "something was rejected");
                 latencies.push(begun.elapsed());
             }
@@ -155,7 +173,8 @@ async fn gather(workers: Vec<tokio::task::JoinHandle<Vec<Duration>>>) -> Vec<Dur
 
 async fn check_count(client: &reqwest::Client, server: &Server, payload: &Payload) {
     let sql = format!("SELECT count(*) FROM {}", payload.signal.table());
-    let answer = client.post(format!("{}/api/v1/sql", server.http)).json(&serde_json::json!({ "sql": sql })).send().await;
+    let answer =
+        client.post(format!("{}/api/v1/sql", server.http)).json(&serde_json::json!({ "sql": sql })).send().await;
     let answer: serde_json::Value = answer.expect("an answer").json().await.expect("JSON");
     assert_eq!(answer["rows"][0][0].as_str(), Some(payload.items.to_string().as_str()), "{answer}");
 }

@@ -48,7 +48,12 @@ pub(crate) fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
 
 fn runtime(name: &str) -> anyhow::Result<Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    builder.thread_name(name).thread_stack_size(8 * 1024 * 1024).enable_all().build().context("cannot start the runtime")
+    builder
+        .thread_name(name)
+        .thread_stack_size(8 * 1024 * 1024)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")
 }
 
 async fn run(config: &Config, demo: bool, query: &Runtime) -> anyhow::Result<ExitCode> {
@@ -61,11 +66,14 @@ async fn run(config: &Config, demo: bool, query: &Runtime) -> anyhow::Result<Exi
     let stop = CancellationToken::new();
     let bound = server::Bound::of(&listeners.otlp_grpc, &listeners.otlp_http, &listeners.http)?;
 
-    let admin = server::Admin { storage: storage.clone(), registry: Arc::new(Mutex::new(registry)), stop: stop.clone() };
+    let admin =
+        server::Admin { storage: storage.clone(), registry: Arc::new(Mutex::new(registry)), stop: stop.clone() };
     let api = server::router(trivium_query::router(state), admin);
     let api_server = query.spawn(trivium_ingest::serve(listeners.http, api, stop.clone().cancelled_owned()));
-    let grpc_server = tokio::spawn(trivium_ingest::serve(listeners.otlp_grpc, ingest.grpc_router(), stop.clone().cancelled_owned()));
-    let http_server = tokio::spawn(trivium_ingest::serve(listeners.otlp_http, ingest.http_router(), stop.clone().cancelled_owned()));
+    let grpc_server =
+        tokio::spawn(trivium_ingest::serve(listeners.otlp_grpc, ingest.grpc_router(), stop.clone().cancelled_owned()));
+    let http_server =
+        tokio::spawn(trivium_ingest::serve(listeners.otlp_http, ingest.http_router(), stop.clone().cancelled_owned()));
     let maintenance = {
         let (storage, stop) = (storage.clone(), stop.clone());
         tokio::spawn(async move { storage.maintain(stop.cancelled()).await })
@@ -87,7 +95,11 @@ async fn run(config: &Config, demo: bool, query: &Runtime) -> anyhow::Result<Exi
     drop(maintenance.await);
     storage.close().await;
     tracing::info!("stopped");
-    Ok(if storage.not_ready().is_some_and(|reason| reason.contains("fsync")) { ExitCode::from(2) } else { ExitCode::SUCCESS })
+    Ok(if storage.not_ready().is_some_and(|reason| reason.contains("fsync")) {
+        ExitCode::from(2)
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 async fn finish(name: &str, task: tokio::task::JoinHandle<std::io::Result<()>>) {
@@ -180,7 +192,8 @@ fn log_recovery(folder: &Path, report: &RecoveryReport) {
 }
 
 fn build_ingest(config: &Config, storage: &Storage, clock: &Arc<dyn Clock>, registry: &mut Registry) -> Ingest {
-    let settings = IngestConfig::new(config.retention.0, usize::try_from(config.in_flight_mib << 20).unwrap_or(usize::MAX));
+    let settings =
+        IngestConfig::new(config.retention.0, usize::try_from(config.in_flight_mib << 20).unwrap_or(usize::MAX));
     trivium_ingest::build(settings, IngestDeps { sink: Arc::new(storage.clone()), clock: Arc::clone(clock), registry })
 }
 

@@ -98,8 +98,20 @@ impl ServeArgs {
             ($($field:ident),+) => { $(if let Some(value) = args.$field { config.$field = value; })+ };
         }
         overlay!(
-            data_dir, otlp_grpc, otlp_http, http, retention, log_format, log_level, self_telemetry, buffer_mib,
-            seal_after, in_flight_mib, query_memory_mib, query_timeout, query_concurrency
+            data_dir,
+            otlp_grpc,
+            otlp_http,
+            http,
+            retention,
+            log_format,
+            log_level,
+            self_telemetry,
+            buffer_mib,
+            seal_after,
+            in_flight_mib,
+            query_memory_mib,
+            query_timeout,
+            query_concurrency
         );
         config.validate()?;
         Ok(config)

@@ -107,7 +107,10 @@ const REFERENCE: [(&str, &str); 14] = [
          # arrive are refused and counted; with none, records of any age are taken.",
     ),
     ("log_format", "How Trivium's own log lines look: text or json."),
-    ("log_level", "Which of them are written: error, warn, info, debug, trace, or a filter such as trivium_storage=debug."),
+    (
+        "log_level",
+        "Which of them are written: error, warn, info, debug, trace, or a filter such as trivium_storage=debug.",
+    ),
     ("self_telemetry", "Whether Trivium stores its own metrics and traces in itself, as the service trivium."),
     (
         "buffer_mib",
@@ -115,7 +118,10 @@ const REFERENCE: [(&str, &str); 14] = [
          # compaction; a busy signal needs up to three times as much.",
     ),
     ("seal_after", "Age at which rows become a part even when the buffer is not full. Bounds what a restart replays."),
-    ("in_flight_mib", "MiB of export requests that may be in work at once; above it clients are told to come back later."),
+    (
+        "in_flight_mib",
+        "MiB of export requests that may be in work at once; above it clients are told to come back later.",
+    ),
     ("query_memory_mib", "MiB of memory that all SQL queries together may use."),
     ("query_timeout", "Time after which a query is cancelled unless it asks for another, at most 5m."),
     ("query_concurrency", "Queries that run at once; more wait shortly, then are refused as retryable."),
@@ -125,7 +131,8 @@ impl Config {
     /// Reads the file, if any; without one all defaults hold.
     pub(crate) fn load(file: Option<&Path>) -> anyhow::Result<Self> {
         let Some(path) = file else { return Ok(Self::default()) };
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the configuration {}", path.display()))?;
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the configuration {}", path.display()))?;
         toml::from_str(&text).with_context(|| {
             format!("the configuration {} is not valid; `trivium config` prints a valid one", path.display())
         })

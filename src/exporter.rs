@@ -7,7 +7,8 @@ use anyhow::{Context, bail};
 use prost::Message;
 use trivium_model::SignalKind;
 use trivium_proto::otlp::collector::{
-    logs::v1::ExportLogsServiceResponse, metrics::v1::ExportMetricsServiceResponse, trace::v1::ExportTraceServiceResponse,
+    logs::v1::ExportLogsServiceResponse, metrics::v1::ExportMetricsServiceResponse,
+    trace::v1::ExportTraceServiceResponse,
 };
 use trivium_proto::rpc::Status;
 
@@ -33,7 +34,10 @@ pub(crate) struct Rejected {
 
 impl Exporter {
     pub(crate) fn new(endpoint: &str) -> anyhow::Result<Self> {
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(60)).build().context("cannot make an HTTP client")?;
+        let client = reqwest::Client::builder()
+            .timeout(Duration::from_secs(60))
+            .build()
+            .context("cannot make an HTTP client")?;
         Ok(Self { client, endpoint: endpoint.trim_end_matches('/').into() })
     }
 
@@ -42,7 +46,8 @@ impl Exporter {
         let url = format!("{}/v1/{signal}", self.endpoint);
         let mut pause = Duration::from_millis(200);
         for attempt in 1.. {
-            let sent = self.client.post(&url).header("content-type", "application/x-protobuf").body(payload.clone()).send();
+            let sent =
+                self.client.post(&url).header("content-type", "application/x-protobuf").body(payload.clone()).send();
             let problem = match sent.await {
                 Ok(response) if response.status().is_success() => {
                     let body = response.bytes().await.context("cannot read the server's answer")?;
@@ -83,11 +88,13 @@ fn partial_success(signal: SignalKind, body: &[u8]) -> anyhow::Result<Rejected> 
             (partial.rejected_log_records, partial.error_message)
         }
         SignalKind::Metrics => {
-            let partial = ExportMetricsServiceResponse::decode(body).context(context)?.partial_success.unwrap_or_default();
+            let partial =
+                ExportMetricsServiceResponse::decode(body).context(context)?.partial_success.unwrap_or_default();
             (partial.rejected_data_points, partial.error_message)
         }
         SignalKind::Traces => {
-            let partial = ExportTraceServiceResponse::decode(body).context(context)?.partial_success.unwrap_or_default();
+            let partial =
+                ExportTraceServiceResponse::decode(body).context(context)?.partial_success.unwrap_or_default();
             (partial.rejected_spans, partial.error_message)
         }
     };

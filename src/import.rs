@@ -91,7 +91,12 @@ impl Totals {
         for signal in SignalKind::ALL {
             let (items, rejected) = (self.items[signal.index()], self.rejected[signal.index()]);
             if items > 0 {
-                text.push_str(&format!("{} {}s sent, {} accepted, {rejected} rejected\n", items, signal.item(), items - rejected));
+                text.push_str(&format!(
+                    "{} {}s sent, {} accepted, {rejected} rejected\n",
+                    items,
+                    signal.item(),
+                    items - rejected
+                ));
             }
         }
         for reason in &self.reasons {
@@ -160,13 +165,17 @@ impl<R: Read> Iterator for Delimited<R> {
 /// The three requests look alike from outside; the innermost record tells them apart.
 fn recognise(message: &[u8]) -> anyhow::Result<SignalKind> {
     if let Ok(request) = ExportTraceServiceRequest::decode(message) {
-        let mut spans = request.resource_spans.iter().flat_map(|resource| &resource.scope_spans).flat_map(|scope| &scope.spans);
+        let mut spans =
+            request.resource_spans.iter().flat_map(|resource| &resource.scope_spans).flat_map(|scope| &scope.spans);
         if spans.next().is_some_and(|span| span.trace_id.len() == 16 && span.span_id.len() == 8) {
             return Ok(SignalKind::Traces);
         }
     }
     if let Ok(request) = ExportLogsServiceRequest::decode(message)
-        && request.resource_logs.iter().any(|resource| resource.scope_logs.iter().any(|scope| !scope.log_records.is_empty()))
+        && request
+            .resource_logs
+            .iter()
+            .any(|resource| resource.scope_logs.iter().any(|scope| !scope.log_records.is_empty()))
     {
         return Ok(SignalKind::Logs);
     }
@@ -195,7 +204,9 @@ fn signal_of_line(line: &str) -> anyhow::Result<SignalKind> {
     let found = keys.iter().filter_map(|(key, signal)| line.find(key).map(|position| (position, *signal)));
     match found.min_by_key(|(position, _)| *position) {
         Some((_, signal)) => Ok(signal),
-        None => bail!("neither resourceLogs, resourceSpans nor resourceMetrics; is this OTLP JSON, one request a line?"),
+        None => {
+            bail!("neither resourceLogs, resourceSpans nor resourceMetrics; is this OTLP JSON, one request a line?")
+        }
     }
 }
 
@@ -203,11 +214,21 @@ fn count_items(signal: SignalKind, payload: &Bytes) -> anyhow::Result<u64> {
     let items: usize = match signal {
         SignalKind::Logs => {
             let request = ExportLogsServiceRequest::decode(payload.clone()).context("not a logs request")?;
-            request.resource_logs.iter().flat_map(|resource| &resource.scope_logs).map(|scope| scope.log_records.len()).sum()
+            request
+                .resource_logs
+                .iter()
+                .flat_map(|resource| &resource.scope_logs)
+                .map(|scope| scope.log_records.len())
+                .sum()
         }
         SignalKind::Traces => {
             let request = ExportTraceServiceRequest::decode(payload.clone()).context("not a traces request")?;
-            request.resource_spans.iter().flat_map(|resource| &resource.scope_spans).map(|scope| scope.spans.len()).sum()
+            request
+                .resource_spans
+                .iter()
+                .flat_map(|resource| &resource.scope_spans)
+                .map(|scope| scope.spans.len())
+                .sum()
         }
         SignalKind::Metrics => {
             let request = ExportMetricsServiceRequest::decode(payload.clone()).context("not a metrics request")?;

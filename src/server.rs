@@ -33,7 +33,8 @@ impl Bound {
 
     pub(crate) fn to_json(self) -> String {
         let Self { otlp_grpc, otlp_http, http } = self;
-        json!({"otlp_grpc": otlp_grpc, "otlp_http": otlp_http, "http": http, "ui": format!("http://{http}/")}).to_string()
+        json!({"otlp_grpc": otlp_grpc, "otlp_http": otlp_http, "http": http, "ui": format!("http://{http}/")})
+            .to_string()
     }
 }
 
@@ -102,7 +103,10 @@ fn storage_gauges(storage: &Storage) -> String {
     });
     gauge("buffered_rows", "rows in the WAL that are not yet in a part", &|signal| storage.buffered(signal).1);
     gauge("buffered_bytes", "bytes of memory of these rows", &|signal| storage.buffered(signal).0 as u64);
-    drop(writeln!(text, "# HELP trivium_storage_wal_bytes bytes of the WAL files.\n# TYPE trivium_storage_wal_bytes gauge"));
+    drop(writeln!(
+        text,
+        "# HELP trivium_storage_wal_bytes bytes of the WAL files.\n# TYPE trivium_storage_wal_bytes gauge"
+    ));
     drop(writeln!(text, "trivium_storage_wal_bytes {}", storage.wal_bytes()));
     text
 }

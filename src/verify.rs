@@ -24,7 +24,11 @@ pub(crate) async fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
         for Finding { path, problem } in &report.findings {
             crate::print(&format!("  {}: {problem}", path.display()))?;
         }
-        crate::print(if report.findings.is_empty() { "everything is as it was written" } else { "damage was found, see above" })?;
+        crate::print(if report.findings.is_empty() {
+            "everything is as it was written"
+        } else {
+            "damage was found, see above"
+        })?;
     }
     Ok(if report.findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

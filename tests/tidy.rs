@@ -18,7 +18,9 @@ fn visit(folder: &Path, file: &mut dyn FnMut(&Path)) {
     for entry in fs::read_dir(folder).expect("a folder of the repository") {
         let path = entry.expect("an entry").path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if name.starts_with('.') || ["target", "node_modules", "dist", "trivium-data", "demo-data", "__pycache__"].contains(&&*name) {
+        if name.starts_with('.')
+            || ["target", "node_modules", "dist", "trivium-data", "demo-data", "__pycache__"].contains(&&*name)
+        {
             continue;
         }
         if path.is_dir() { visit(&path, file) } else { file(&path) }

@@ -99,7 +99,9 @@ fn rewrite(signal: SignalKind, message: &[u8], copy: u64) -> Vec<u8> {
     match signal {
         SignalKind::Logs => {
             let mut request = ExportLogsServiceRequest::decode(message).expect("logs");
-            for record in request.resource_logs.iter_mut().flat_map(|r| &mut r.scope_logs).flat_map(|s| &mut s.log_records) {
+            for record in
+                request.resource_logs.iter_mut().flat_map(|r| &mut r.scope_logs).flat_map(|s| &mut s.log_records)
+            {
                 record.time_unix_nano += shift;
                 record.observed_time_unix_nano += shift;
                 fresh_id(&mut record.trace_id, copy);
@@ -165,7 +167,8 @@ fn fresh_ids_in_text(text: &str, copy: u64) -> String {
         let end = rest.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(rest.len());
         let (run, after) = rest.split_at(end);
         if run.len() == 32 || run.len() == 16 {
-            let mut id: Vec<u8> = (0..run.len()).step_by(2).map(|i| u8::from_str_radix(&run[i..i + 2], 16).unwrap_or(0)).collect();
+            let mut id: Vec<u8> =
+                (0..run.len()).step_by(2).map(|i| u8::from_str_radix(&run[i..i + 2], 16).unwrap_or(0)).collect();
             fresh_id(&mut id, copy);
             id.iter().for_each(|byte| output.push_str(&format!("{byte:02x}")));
         } else {
@@ -190,7 +193,8 @@ fn count(signal: SignalKind, message: &Bytes) -> u64 {
         SignalKind::Metrics => {
             let request = ExportMetricsServiceRequest::decode(message.clone()).expect("metrics");
             let metrics = request.resource_metrics.iter().flat_map(|r| &r.scope_metrics).flat_map(|s| &s.metrics);
-            let gauges = metrics.map(|m| if let Some(Data::Gauge(gauge)) = &m.data { gauge.data_points.len() } else { 0 });
+            let gauges =
+                metrics.map(|m| if let Some(Data::Gauge(gauge)) = &m.data { gauge.data_points.len() } else { 0 });
             gauges.sum()
         }
     };

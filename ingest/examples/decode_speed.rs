@@ -38,7 +38,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         nanos.sort_by(f64::total_cmp);
         let (fastest, median) = (nanos[0], nanos[nanos.len() / 2]);
         let ratio = memory as f64 / bytes.len() as f64;
-        println!("{signal:<8} {fastest:7.1} ns per {} (median {median:.1}), {ratio:.2} bytes of Arrow per byte", signal.item());
+        println!(
+            "{signal:<8} {fastest:7.1} ns per {} (median {median:.1}), {ratio:.2} bytes of Arrow per byte",
+            signal.item()
+        );
     }
     Ok(())
 }

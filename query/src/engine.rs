@@ -95,9 +95,9 @@ impl Engine {
         rows_max: usize,
         errors: &SqlErrors,
     ) -> Result<SendableRecordBatchStream, Error> {
-        let admitted = guard::admit(&request.sql)?;
+        let statement = guard::admit(&request.sql)?;
         let state = self.session(request.tenant);
-        let plan = state.statement_to_plan(admitted.statement).await.map_err(|error| errors.convert(error))?;
+        let plan = state.statement_to_plan(statement).await.map_err(|error| errors.convert(error))?;
         let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
         read_only.verify_plan(&plan).map_err(|_| Error::ReadOnly { statement: plan.display().to_string() })?;
         let plan = limited(plan, rows_max).map_err(|error| errors.convert(error))?;
@@ -216,3 +216,6 @@ impl SqlAnswer {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod pruning_tests;

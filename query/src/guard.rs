@@ -30,17 +30,8 @@ const PARSER_RECURSION_MAX: usize = 512;
 /// Joins of one statement. Cross joins multiply rows, and the planner's work grows with the number of inputs.
 const JOINS_MAX: usize = 16;
 
-/// A statement that may be planned.
-#[derive(Debug)]
-pub(crate) struct Admitted {
-    /// The statement, `EXPLAIN` included.
-    pub(crate) statement: Statement,
-    /// Whether it asks for the plan only.
-    pub(crate) is_explain: bool,
-}
-
 /// Reads a statement and refuses what may not be planned.
-pub(crate) fn admit(sql: &str) -> Result<Admitted, Error> {
+pub(crate) fn admit(sql: &str) -> Result<Statement, Error> {
     if sql.len() > SQL_BYTES_MAX {
         return Err(too_large(format!("it has {} bytes", sql.len()), format!("{SQL_BYTES_MAX} bytes")));
     }
@@ -115,11 +106,11 @@ fn read_only(statement: &str) -> Error {
     Error::ReadOnly { statement: name }
 }
 
-fn check_statement(statement: Statement) -> Result<Admitted, Error> {
+fn check_statement(statement: Statement) -> Result<Statement, Error> {
     match &statement {
         Statement::Statement(inner) => {
             check_query(inner)?;
-            Ok(Admitted { statement, is_explain: false })
+            Ok(statement)
         }
         Statement::Explain(explain) => {
             if explain.options.analyze {
@@ -129,7 +120,7 @@ fn check_statement(statement: Statement) -> Result<Admitted, Error> {
                 Statement::Statement(inner) => check_query(inner)?,
                 other => return Err(read_only(&other.to_string())),
             }
-            Ok(Admitted { statement, is_explain: true })
+            Ok(statement)
         }
         other => Err(read_only(&other.to_string())),
     }

@@ -16,6 +16,9 @@ use crate::state::QueryState;
 /// Candidates that are checked column by column before their whole rows are read; fewer are read at once.
 const WHOLE_ROWS_MAX: u64 = 32;
 
+/// Candidates of a part that are looked at together.
+const PIECE_ROWS: u32 = 16_384;
+
 /// The moment by which a look-up must be done.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline {
@@ -70,6 +73,8 @@ pub(crate) struct Found {
     pub(crate) batches: Vec<RecordBatch>,
     pub(crate) rows: usize,
     pub(crate) is_truncated: bool,
+    /// A part could not be read; the answer is from the others.
+    pub(crate) is_partial: bool,
 }
 
 impl Lookup<'_> {
@@ -83,18 +88,46 @@ impl Lookup<'_> {
         let mut parts: Vec<&Part> = self.snapshot.parts.iter().map(AsRef::as_ref).collect();
         parts.sort_unstable_by_key(|part| std::cmp::Reverse(part.record().last_time));
         for part in parts {
-            let candidates = part.candidate_rows(self.filter)?;
+            let candidates = self.candidates(part, &mut found);
             if candidates.is_empty() {
                 continue;
             }
             self.deadline.check()?;
-            for batch in self.hits(part, &candidates)? {
-                if !self.add(&mut found, batch) {
-                    return Ok(found);
-                }
+            if !self.add_part(part, &candidates, &mut found)? {
+                return Ok(found);
             }
         }
         Ok(found)
+    }
+
+    /// The rows that the indexes name. An index that cannot be read is derived data: the rows themselves are searched.
+    fn candidates(&self, part: &Part, found: &mut Found) -> RowRanges {
+        part.candidate_rows(self.filter).unwrap_or_else(|error| {
+            tracing::error!(%error, part = %part.record().id, "an index cannot be read; searching its rows instead");
+            found.is_partial = true;
+            RowRanges::all(part.record().rows)
+        })
+    }
+
+    /// Adds the hits of a part, a bounded number of candidates at a time; `false` when there is no more room.
+    fn add_part(&self, part: &Part, candidates: &RowRanges, found: &mut Found) -> Result<bool, Error> {
+        for piece in pieces(candidates) {
+            self.deadline.check()?;
+            let batches = match self.hits(part, &piece) {
+                Err(Error::Storage(error)) => {
+                    tracing::error!(%error, part = %part.record().id, "a part cannot be read; answering from the others");
+                    found.is_partial = true;
+                    return Ok(true);
+                }
+                other => other?,
+            };
+            for batch in batches {
+                if !self.add(found, batch) {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
     }
 
     fn hits(&self, part: &Part, candidates: &RowRanges) -> Result<Vec<RecordBatch>, Error> {
@@ -145,8 +178,54 @@ impl Lookup<'_> {
     }
 }
 
+/// The rows in pieces of at most [`PIECE_ROWS`], so that a frequent word does not bring a whole part into memory.
+fn pieces(rows: &RowRanges) -> Vec<RowRanges> {
+    let (mut pieces, mut current, mut count) = (Vec::new(), Vec::new(), 0_u32);
+    for range in rows.iter() {
+        let mut start = range.start;
+        while start < range.end {
+            let end = range.end.min(start + (PIECE_ROWS - count));
+            current.push(start..end);
+            count += end - start;
+            start = end;
+            if count == PIECE_ROWS {
+                pieces.push(RowRanges::from_sorted(std::mem::take(&mut current)));
+                count = 0;
+            }
+        }
+    }
+    if !current.is_empty() {
+        pieces.push(RowRanges::from_sorted(current));
+    }
+    pieces
+}
+
 fn more_rows_than_asked(part: &Part) -> Error {
     Error::Internal(format!("part {} gave more rows than it was asked for", part.record().id))
+}
+
+/// All rows of some traces in one table; when they are more than `rows_max`, each trace gets an equal share.
+pub(crate) fn rows_of_each_trace(
+    storage: &Storage,
+    tenant: TenantId,
+    signal: SignalKind,
+    traces: &HashSet<TraceId>,
+    rows_max: usize,
+    deadline: Deadline,
+) -> Result<Found, Error> {
+    let together = rows_of_traces(storage, tenant, signal, traces, rows_max, deadline)?;
+    if !together.is_truncated || traces.len() < 2 {
+        return Ok(together);
+    }
+    let mut found = Found { is_truncated: true, ..Found::default() };
+    for trace in traces {
+        let one = HashSet::from_iter([*trace]);
+        let rows = rows_of_traces(storage, tenant, signal, &one, rows_max / traces.len(), deadline)?;
+        found.rows += rows.rows;
+        found.is_partial |= rows.is_partial;
+        found.batches.extend(rows.batches);
+    }
+    Ok(found)
 }
 
 /// All rows of some traces in one table.

@@ -87,7 +87,7 @@ pub(crate) fn ids(size: i32, values: &[&str]) -> ArrayRef {
 
 /// The trace ID of a number.
 pub(crate) fn trace_id(number: u32) -> String {
-    format!("{:032x}", u128::from(number) * 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
+    format!("{:032x}", u128::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835))
 }
 
 /// A store whose rows were put there by a test.

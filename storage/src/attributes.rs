@@ -170,7 +170,8 @@ mod tests {
 
     #[test]
     fn values_of_every_type_are_found() {
-        let set = r#"{"a":"x\"y\n","a.b":200,"c":[1,"]",{"d":"}"}],"e":{"f":null},"g":true,"h":1.5,"q\"k":"v","z":"last"}"#;
+        let set =
+            r#"{"a":"x\"y\n","a.b":200,"c":[1,"]",{"d":"}"}],"e":{"f":null},"g":true,"h":1.5,"q\"k":"v","z":"last"}"#;
         check(set, "a", Some("x\"y\n"));
         check(set, "a.b", Some("200"));
         check(set, "c", Some(r#"[1,"]",{"d":"}"}]"#));
@@ -195,7 +196,9 @@ mod tests {
 
     #[test]
     fn what_is_no_set_ends_without_a_panic() {
-        for set in ["", "{", "{\"", "{\"a", "{\"a\"", "{\"a\":", "{\"a\":\"", "{\"a\":[", "{\"a\\", "nonsense", "{\"a\":1"] {
+        for set in
+            ["", "{", "{\"", "{\"a", "{\"a\"", "{\"a\":", "{\"a\":\"", "{\"a\":[", "{\"a\\", "nonsense", "{\"a\":1"]
+        {
             assert_eq!(entries(set).count(), 0, "{set}");
         }
     }

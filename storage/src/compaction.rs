@@ -130,7 +130,8 @@ mod tests {
 
     #[test]
     fn parts_of_different_days_are_not_merged() {
-        let parts: Vec<PartRecord> = (1..=4).map(|number| part(number, 1000, i64::from(number) * WINDOW_NANOS)).collect();
+        let parts: Vec<PartRecord> =
+            (1..=4).map(|number| part(number, 1000, i64::from(number) * WINDOW_NANOS)).collect();
         check(&parts, i64::MAX, None);
     }
 

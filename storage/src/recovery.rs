@@ -52,10 +52,8 @@ impl Storage {
         let mut report = RecoveryReport::default();
         let positions = SignalKind::ALL.map(|signal| state.wal_position(signal));
         let highest = positions.into_iter().max().unwrap_or_default();
-        let wal_config = WalConfig {
-            file_bytes_max: config.wal_file_bytes_max,
-            queue_bytes_max: config.wal_queue_bytes_max,
-        };
+        let wal_config =
+            WalConfig { file_bytes_max: config.wal_file_bytes_max, queue_bytes_max: config.wal_queue_bytes_max };
         let (wal, recovery) = Wal::open(Arc::clone(&deps.fs), &folder.join("wal"), wal_config, highest)?;
         report.wal = Some(recovery);
         let storage = Self { inner: Arc::new(inner(folder, config, deps, wal, highest)) };
@@ -124,8 +122,7 @@ impl Inner {
 
     /// Removes folders of parts that were never published, and of parts that were replaced before the last stop.
     async fn remove_leftovers(&self, state: &CatalogState, report: &mut RecoveryReport) -> Result<(), Error> {
-        let known: HashSet<PathBuf> =
-            state.parts.iter().map(|record| part_folder(&self.folder, record)).collect();
+        let known: HashSet<PathBuf> = state.parts.iter().map(|record| part_folder(&self.folder, record)).collect();
         for signal in SignalKind::ALL {
             let folder = self.folder.join("parts").join(signal.as_str());
             if !self.fs.exists(&folder)? {
@@ -187,13 +184,8 @@ impl Inner {
         report.replayed_requests += 1;
         report.replayed_rows += batch.num_rows() as u64;
         self.remembered().stored(header.key, header.received_at);
-        let committed = Committed {
-            tenant: header.tenant,
-            position,
-            received_at: header.received_at,
-            key: header.key,
-            batch,
-        };
+        let committed =
+            Committed { tenant: header.tenant, position, received_at: header.received_at, key: header.key, batch };
         self.table_mut(header.signal).open.append(committed)
     }
 }

@@ -144,7 +144,12 @@ impl Inner {
         Ok(false)
     }
 
-    async fn merge(self: &Arc<Self>, signal: SignalKind, tenant: TenantId, inputs: Vec<Arc<Part>>) -> Result<(), Error> {
+    async fn merge(
+        self: &Arc<Self>,
+        signal: SignalKind,
+        tenant: TenantId,
+        inputs: Vec<Arc<Part>>,
+    ) -> Result<(), Error> {
         let inner = Arc::clone(self);
         let work = inputs.clone();
         let output = blocking(move || inner.write_merged(signal, tenant, &work)).await?;
@@ -247,5 +252,7 @@ fn times(batch: &RecordBatch) -> Result<&[i64], Error> {
     let column = batch.column_by_name(schema::TIME);
     let times = column.and_then(|column| column.as_primitive_opt::<TimestampNanosecondType>());
     let times = times.filter(|times| times.null_count() == 0);
-    times.map(|times| &times.values()[..]).ok_or_else(|| Error::Internal("rows without a time reached the store".into()))
+    times
+        .map(|times| &times.values()[..])
+        .ok_or_else(|| Error::Internal("rows without a time reached the store".into()))
 }

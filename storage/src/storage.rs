@@ -160,7 +160,9 @@ impl Storage {
                 let stored = receiver.wait_for(Option::is_some).await.map(|stored| *stored);
                 return match stored {
                     Ok(Some(true)) => Ok(Appended::Duplicate),
-                    _ => Err(Error::Unavailable { reason: "the same request is being stored and failed; send it again".into() }),
+                    _ => Err(Error::Unavailable {
+                        reason: "the same request is being stored and failed; send it again".into(),
+                    }),
                 };
             }
             Known::New(report) => report,
@@ -288,8 +290,7 @@ impl Inner {
     /// Runs on the WAL thread, in the order of positions, after the fsync.
     fn commit(&self, request: AppendRequest, position: WalPosition) -> Result<WalPosition, Error> {
         let (signal, key, received_at) = (request.signal, request.key, request.received_at);
-        let committed =
-            Committed { tenant: request.tenant, position, received_at, key, batch: request.batch };
+        let committed = Committed { tenant: request.tenant, position, received_at, key, batch: request.batch };
         let full = {
             let mut table = self.table_mut(signal);
             table.open.append(committed)?;

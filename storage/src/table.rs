@@ -65,7 +65,8 @@ impl Table {
     /// The position up to which everything of this signal is in published parts, given the last position of the WAL.
     pub(crate) fn published_up_to(&self, last: WalPosition) -> WalPosition {
         let sealing = self.sealing.as_ref().map(|sealing| &sealing.buffer);
-        let first = sealing.into_iter().chain([&self.open]).find(|buffer| !buffer.is_empty()).map(Buffer::first_position);
+        let first =
+            sealing.into_iter().chain([&self.open]).find(|buffer| !buffer.is_empty()).map(Buffer::first_position);
         first.map_or(last, |position| WalPosition(position.0 - 1))
     }
 }

@@ -162,9 +162,10 @@ mod tests {
 
     #[test]
     fn runs_of_letters_digits_and_underscores_in_lower_case() {
-        assert_eq!(tokens("GET /api/v1/Order_Items?id=42 HTTP/1.1"), [
-            "get", "api", "v1", "order_items", "id", "42", "http", "1", "1"
-        ]);
+        assert_eq!(
+            tokens("GET /api/v1/Order_Items?id=42 HTTP/1.1"),
+            ["get", "api", "v1", "order_items", "id", "42", "http", "1", "1"]
+        );
         assert_eq!(tokens("Zürich–ÉTÉ 2x «東京タワー»!"), ["zürich", "été", "2x", "東京タワー"]);
         assert!(tokens(" ..-- \u{2014} ").is_empty());
     }
@@ -174,7 +175,16 @@ mod tests {
         for id in ["4bf92f3577b34da6a3ce929d0e0e4736", "12345", "order10234", "a3ce929d", "00f067aa0ba902b7"] {
             assert!(is_id_token(id), "{id} was taken for a word");
         }
-        for word in ["2023", "deadbeef", "http2", "v1", "timeout", "a3ce", "x86_64", "東京12345678".get(..6).expect("two letters")] {
+        for word in [
+            "2023",
+            "deadbeef",
+            "http2",
+            "v1",
+            "timeout",
+            "a3ce",
+            "x86_64",
+            "東京12345678".get(..6).expect("two letters"),
+        ] {
             assert!(!is_id_token(word), "{word} was taken for an ID");
         }
     }
@@ -182,13 +192,16 @@ mod tests {
     #[test]
     fn a_token_has_the_same_kind_in_text_and_alone() {
         for text in ["ID=A3CE929D x", "é12345", "12345é 4BF92F35", "ab_12345"] {
-            for_each_token(text, &mut String::new(), |token| assert_eq!(token.kind, kind_of_token(token.text), "{text}"));
+            for_each_token(text, &mut String::new(), |token| {
+                assert_eq!(token.kind, kind_of_token(token.text), "{text}")
+            });
         }
     }
 
     #[test]
     fn a_uuid_has_selective_groups() {
-        let kinds: Vec<bool> = tokens("F81D4FAE-7dec-11d0-a765-00a0c91e6bf6").iter().map(|token| is_id_token(token)).collect();
+        let kinds: Vec<bool> =
+            tokens("F81D4FAE-7dec-11d0-a765-00a0c91e6bf6").iter().map(|token| is_id_token(token)).collect();
         assert_eq!(kinds, [true, false, false, false, true]);
     }
 

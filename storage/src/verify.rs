@@ -83,16 +83,19 @@ fn check_parts(folder: &Path, state: &CatalogState, options: Options, report: &m
         report.rows += u64::from(record.rows);
         report.bytes += record.files.iter().map(|file| file.bytes).sum::<u64>();
         let path = part_folder(folder, record);
-        let checked = Part::open(record.clone(), path.clone()).and_then(|part| {
-            part.verify(options.deep)
-        });
+        let checked = Part::open(record.clone(), path.clone()).and_then(|part| part.verify(options.deep));
         if let Err(error) = checked {
             report.findings.push(Finding { path, problem: error.to_string() });
         }
     }
 }
 
-fn check_orphans(fs: &dyn FileSystem, folder: &Path, state: &CatalogState, report: &mut VerifyReport) -> Result<(), Error> {
+fn check_orphans(
+    fs: &dyn FileSystem,
+    folder: &Path,
+    state: &CatalogState,
+    report: &mut VerifyReport,
+) -> Result<(), Error> {
     let known: HashSet<PathBuf> = state.parts.iter().map(|record| part_folder(folder, record)).collect();
     let tombstones: HashSet<String> = state.tombstones.iter().map(|tombstone| tombstone.part.id.to_string()).collect();
     for signal in SignalKind::ALL {
@@ -119,9 +122,11 @@ fn check_wal(fs: &dyn FileSystem, folder: &Path, report: &mut VerifyReport) -> R
     let scanned = scan(fs, &wal)?;
     report.wal_frames = scanned.frames;
     let damage = scanned.damage.into_iter();
-    report.findings.extend(damage.map(|damage| Finding {
-        problem: format!("{} at byte {}", damage.problem, damage.offset),
-        path: damage.path,
-    }));
+    report.findings.extend(
+        damage.map(|damage| Finding {
+            problem: format!("{} at byte {}", damage.problem, damage.offset),
+            path: damage.path,
+        }),
+    );
     Ok(())
 }

@@ -29,7 +29,8 @@ async fn check(server: &Server, language: &str, marker: &str, trace_id: &str) {
              AND metric_name IN ('{language}.counter', '{language}.histogram') ORDER BY 1"
         ))
         .await;
-    let expected = [json!([format!("{language}.counter"), 7.0, null]), json!([format!("{language}.histogram"), null, 0.25])];
+    let expected =
+        [json!([format!("{language}.counter"), 7.0, null]), json!([format!("{language}.histogram"), null, 0.25])];
     assert_eq!(points, expected);
     let story = server.get(&format!("/api/v1/correlate/{marker}")).await;
     assert_eq!(story["traces"][0]["trace_id"], trace_id, "{story}");
@@ -112,12 +113,18 @@ mod rust {
                 MetricExporter::builder().with_http().with_endpoint(url("metrics")).build(),
             )
         };
-        let tracers =
-            SdkTracerProvider::builder().with_batch_exporter(spans.expect("an exporter")).with_resource(resource.clone()).build();
-        let loggers =
-            SdkLoggerProvider::builder().with_batch_exporter(logs.expect("an exporter")).with_resource(resource.clone()).build();
-        let meters =
-            SdkMeterProvider::builder().with_periodic_exporter(metrics.expect("an exporter")).with_resource(resource).build();
+        let tracers = SdkTracerProvider::builder()
+            .with_batch_exporter(spans.expect("an exporter"))
+            .with_resource(resource.clone())
+            .build();
+        let loggers = SdkLoggerProvider::builder()
+            .with_batch_exporter(logs.expect("an exporter"))
+            .with_resource(resource.clone())
+            .build();
+        let meters = SdkMeterProvider::builder()
+            .with_periodic_exporter(metrics.expect("an exporter"))
+            .with_resource(resource)
+            .build();
 
         let attributes = vec![
             KeyValue::new("order.id", marker.to_owned()),

@@ -20,7 +20,8 @@ async fn the_demo_is_found_by_every_command() {
         assert!(server.number(&format!("SELECT count(*) FROM {table}")).await > 100, "{table}");
     }
     let url = server.http.as_str();
-    let table = trivium(&["sql", "SELECT service_name, count(*) AS spans FROM spans GROUP BY 1 ORDER BY 2 DESC", "--url", url]);
+    let table =
+        trivium(&["sql", "SELECT service_name, count(*) AS spans FROM spans GROUP BY 1 ORDER BY 2 DESC", "--url", url]);
     assert!(table.contains("service_name") && table.contains("checkout"), "{table}");
     let logs = trivium(&["logs", "service:payment level:error", "--limit", "5", "--url", url]);
     assert!(logs.contains("payment"), "{logs}");

@@ -181,7 +181,8 @@ async fn a_damaged_part_is_quarantined_and_the_rest_is_served() {
     let mut bytes = std::fs::read(&columns).expect("the part's columns");
     bytes.truncate(bytes.len() / 2);
     std::fs::write(&columns, bytes).expect("damage is done");
-    let output = std::process::Command::new(crate::support::BINARY).args(["verify", "--data-dir"]).arg(folder.path()).output();
+    let output =
+        std::process::Command::new(crate::support::BINARY).args(["verify", "--data-dir"]).arg(folder.path()).output();
     let output = output.expect("verify runs");
     assert!(!output.status.success(), "verify must find the damage");
     let server = Server::start(folder.path(), &[]);

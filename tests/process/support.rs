@@ -91,7 +91,11 @@ impl Server {
     pub(crate) async fn number(&self, sql: &str) -> u64 {
         let rows = self.sql(sql).await;
         let value = &rows[0][0];
-        value.as_str().and_then(|text| text.parse().ok()).or(value.as_u64()).unwrap_or_else(|| panic!("{sql} gave {value}"))
+        value
+            .as_str()
+            .and_then(|text| text.parse().ok())
+            .or(value.as_u64())
+            .unwrap_or_else(|| panic!("{sql} gave {value}"))
     }
 
     pub(crate) async fn get(&self, path: &str) -> Value {

@@ -54,7 +54,8 @@ fn messages(path: &Path) -> Vec<Vec<u8>> {
 
 fn service(resource: Option<&trivium_proto::otlp::resource::v1::Resource>) -> String {
     let attributes = resource.map(|resource| resource.attributes.as_slice()).unwrap_or_default();
-    let value = attributes.iter().find(|attribute| attribute.key == "service.name").and_then(|found| found.value.clone());
+    let value =
+        attributes.iter().find(|attribute| attribute.key == "service.name").and_then(|found| found.value.clone());
     match value.and_then(|value| value.value) {
         Some(Value::StringValue(name)) => name,
         _ => String::new(),
@@ -71,7 +72,12 @@ fn read_day(folder: &Path) -> Day {
                     Some(Value::StringValue(text)) => text,
                     _ => String::new(),
                 };
-                day.logs.push(Log { service: service.clone(), trace_id: record.trace_id, body, severity: record.severity_number });
+                day.logs.push(Log {
+                    service: service.clone(),
+                    trace_id: record.trace_id,
+                    body,
+                    severity: record.severity_number,
+                });
             }
         }
     }
@@ -139,7 +145,9 @@ async fn check_search(server: &Server, day: &Day) {
         ("exception", |words| words.contains("exception")),
         ("warn -seat", |words| words.contains("warn") && !words.contains("seat")),
         ("error OR failed", |words| words.contains("error") || words.contains("failed")),
-        ("ticket AND NOT (info OR warn)", |words| words.contains("ticket") && !words.contains("info") && !words.contains("warn")),
+        ("ticket AND NOT (info OR warn)", |words| {
+            words.contains("ticket") && !words.contains("info") && !words.contains("warn")
+        }),
     ];
     for (query, matches) in questions {
         let expected = day.logs.iter().filter(|log| matches(&words(&log.body))).count() as u64;
@@ -180,7 +188,8 @@ async fn check_correlation(server: &Server, day: &Day) {
         let distinct: HashSet<String> = split(log).into_iter().collect();
         distinct.into_iter().for_each(|uuid| *uuids.entry(uuid).or_default() += 1);
     }
-    let (uuid, direct) = uuids.into_iter().filter(|(_, count)| (3..100).contains(count)).max().expect("the day has order IDs");
+    let (uuid, direct) =
+        uuids.into_iter().filter(|(_, count)| (3..100).contains(count)).max().expect("the day has order IDs");
     let story = server.get(&format!("/api/v1/correlate/{uuid}")).await;
     let counted = &story["counts"]["logs"];
     assert_eq!(counted.as_u64().or_else(|| counted.as_str()?.parse().ok()), Some(direct as u64), "{uuid}");

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use axum::routing::get;
@@ -11,6 +12,7 @@ use trivium_model::TenantId;
 use super::ApiError;
 use super::traces::{finish, json};
 use crate::correlate::{Wanted, correlate};
+use crate::error::Error;
 use crate::lookup::run_blocking;
 use crate::state::QueryState;
 
@@ -18,7 +20,11 @@ pub(super) fn routes() -> Router<Arc<QueryState>> {
     Router::new().route("/api/v1/correlate/{*id}", get(story))
 }
 
-async fn story(State(state): State<Arc<QueryState>>, Path(id): Path<String>) -> Result<Response, ApiError> {
+async fn story(
+    State(state): State<Arc<QueryState>>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Response, ApiError> {
+    let Path(id) = id.map_err(|error| Error::invalid(error.body_text()))?;
     let wanted = Wanted::parse(&id)?;
     let answer = run_blocking(state, move |state, deadline| {
         let story = correlate(&state.storage, TenantId::DEFAULT, wanted, deadline)?;

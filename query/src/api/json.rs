@@ -317,7 +317,11 @@ mod tests {
     #[test]
     fn times_are_nanoseconds_whatever_their_unit() {
         check(Arc::new(TimestampNanosecondArray::from(vec![Some(-1), None])), "timestamp", &json!(["-1", null]));
-        check(Arc::new(TimestampSecondArray::from(vec![i64::MAX / 2])), "timestamp", &json!(["4611686018427387903000000000"]));
+        check(
+            Arc::new(TimestampSecondArray::from(vec![i64::MAX / 2])),
+            "timestamp",
+            &json!(["4611686018427387903000000000"]),
+        );
         check(Arc::new(DurationMillisecondArray::from(vec![7])), "duration", &json!(["7000000"]));
         check(Arc::new(Date32Array::from(vec![1])), "date", &json!(["1970-01-02"]));
     }

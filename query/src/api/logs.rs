@@ -32,7 +32,7 @@ use trivium_model::{SignalKind, TenantId};
 use crate::api::ApiError;
 use crate::api::time::{parse_duration, parse_range};
 use crate::error::Error;
-use crate::log_search::{Buckets, FACETS_MAX, Field, SearchRequest, VALUES_MAX, compile, search};
+use crate::log_search::{Buckets, FACETS_MAX, Field, PartFacts, SearchRequest, VALUES_MAX, compile, search};
 use crate::state::QueryState;
 
 /// Records of a page unless asked otherwise.
@@ -47,7 +47,9 @@ const BUCKETS_AT_MOST: usize = 1_000;
 const FACET_VALUES_DEFAULT: usize = 10;
 
 pub(super) fn routes() -> Router<Arc<QueryState>> {
-    Router::new().route("/api/v1/logs", get(search_logs)).merge(tail::routes())
+    let facts = Arc::new(PartFacts::default());
+    let search = move |state, parameters| search_logs(state, parameters, Arc::clone(&facts));
+    Router::new().route("/api/v1/logs", get(search)).merge(tail::routes())
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -68,6 +70,7 @@ struct Parameters {
 async fn search_logs(
     State(state): State<Arc<QueryState>>,
     parameters: Result<Query<Parameters>, QueryRejection>,
+    facts: Arc<PartFacts>,
 ) -> Result<Response, ApiError> {
     let begun = Instant::now();
     let parameters = readable(parameters)?;
@@ -80,7 +83,7 @@ async fn search_logs(
     let answer = tokio::task::spawn_blocking(move || {
         let _permit = permit;
         let snapshot = state.storage.snapshot(TenantId::DEFAULT, SignalKind::Logs);
-        search(&snapshot, &request, &cancel)
+        search(&snapshot, &request, &facts, &cancel)
     });
     let answer = answer.await.map_err(|error| Error::Internal(format!("a log search did not end: {error}")))??;
     let json = answer::render(&answer, facet_values, begun.elapsed());
@@ -88,13 +91,14 @@ async fn search_logs(
 }
 
 fn readable<T>(parameters: Result<Query<T>, QueryRejection>) -> Result<T, Error> {
-    let Query(parameters) =
-        parameters.map_err(|rejection| Error::invalid(format!("cannot read the parameters: {}", rejection.body_text())))?;
+    let Query(parameters) = parameters
+        .map_err(|rejection| Error::invalid(format!("cannot read the parameters: {}", rejection.body_text())))?;
     Ok(parameters)
 }
 
 fn request(parameters: &Parameters, state: &QueryState, begun: Instant) -> Result<SearchRequest, Error> {
-    let text = |value: &Option<String>| value.as_deref().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned);
+    let text =
+        |value: &Option<String>| value.as_deref().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned);
     let timeout = match text(&parameters.timeout) {
         Some(timeout) => parse_duration(&timeout)?.min(state.config.timeout_max),
         None => state.config.timeout,

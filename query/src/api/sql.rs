@@ -108,7 +108,10 @@ fn parse_request(state: &QueryState, body: &[u8]) -> Result<SqlRequest, Error> {
     }
     let rows_max = body.max_rows.map(|rows| usize::try_from(rows).unwrap_or(usize::MAX));
     if let Some(rows) = rows_max.filter(|rows| *rows > state.config.rows_max) {
-        return Err(Error::Limit { what: format!("max_rows is {rows}"), limit: format!("{} rows", state.config.rows_max) });
+        return Err(Error::Limit {
+            what: format!("max_rows is {rows}"),
+            limit: format!("{} rows", state.config.rows_max),
+        });
     }
     Ok(SqlRequest { tenant: TenantId::DEFAULT, sql: body.sql, timeout, rows_max })
 }

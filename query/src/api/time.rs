@@ -35,10 +35,8 @@ pub(crate) fn parse_range(start: Option<&str>, end: Option<&str>, now: UnixNanos
         Some(text) => parse_time(text, now)
             .map_err(|error| Error::invalid_with_hint(format!("cannot read {name}: {error}"), TIME_HINT)),
     };
-    let range = TimeRange {
-        start: bound("start", start, TimeRange::ALL.start)?,
-        end: bound("end", end, TimeRange::ALL.end)?,
-    };
+    let range =
+        TimeRange { start: bound("start", start, TimeRange::ALL.start)?, end: bound("end", end, TimeRange::ALL.end)? };
     if range.end < range.start {
         return Err(Error::invalid("end is before start"));
     }
@@ -47,10 +45,9 @@ pub(crate) fn parse_range(start: Option<&str>, end: Option<&str>, now: UnixNanos
 
 /// A duration: numbers with the units ns, us, ms, s, m, h, d, w, such as `500ms`, `1.5s`, `1h30m`.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, Error> {
-    duration_nanos(text.trim())
-        .and_then(|nanos| u64::try_from(nanos).ok())
-        .map(Duration::from_nanos)
-        .ok_or_else(|| Error::invalid_with_hint(format!("{text:?} is not a duration"), "write for example 500ms, 1.5s, 1h30m"))
+    duration_nanos(text.trim()).and_then(|nanos| u64::try_from(nanos).ok()).map(Duration::from_nanos).ok_or_else(|| {
+        Error::invalid_with_hint(format!("{text:?} is not a duration"), "write for example 500ms, 1.5s, 1h30m")
+    })
 }
 
 fn parse_relative(text: &str, now: UnixNanos) -> Option<UnixNanos> {
@@ -84,7 +81,10 @@ fn parse_number(text: &str) -> Option<UnixNanos> {
 /// A number such as `1.7e9`, which clients print for large floats.
 fn float_nanos(text: &str) -> Option<i128> {
     let seconds = text.parse::<f64>().ok().filter(|seconds| seconds.is_finite())?;
-    #[expect(clippy::cast_possible_truncation, reason = "a cast from f64 saturates, and the range is checked by the caller")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a cast from f64 saturates, and the range is checked by the caller"
+    )]
     Some((seconds * 1e9).round() as i128)
 }
 
@@ -174,9 +174,19 @@ mod tests {
     #[test]
     fn what_is_no_time_is_refused() {
         // Milliseconds and microseconds are refused on purpose.
-        for text in
-            ["", "yesterday", "now-", "now*2m", "now-5", "1700000000000", "1700000000000000", "99999999999999999999", "NaN", "9999-01-01", "-"]
-        {
+        for text in [
+            "",
+            "yesterday",
+            "now-",
+            "now*2m",
+            "now-5",
+            "1700000000000",
+            "1700000000000000",
+            "99999999999999999999",
+            "NaN",
+            "9999-01-01",
+            "-",
+        ] {
             assert!(parse_time(text, NOW).is_err(), "{text:?} was taken for a time");
         }
     }

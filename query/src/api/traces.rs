@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
@@ -37,7 +38,11 @@ pub(super) fn json(text: String) -> Response {
     ([(CONTENT_TYPE, "application/json")], text).into_response()
 }
 
-async fn one(State(state): State<Arc<QueryState>>, Path(id): Path<String>) -> Result<Response, ApiError> {
+async fn one(
+    State(state): State<Arc<QueryState>>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Response, ApiError> {
+    let Path(id) = id.map_err(|error| Error::invalid(error.body_text()))?;
     let trace_id: TraceId = id.trim().parse().map_err(|error: trivium_model::InvalidId| {
         Error::invalid_with_hint(error.to_string(), format!("for any other ID ask /api/v1/correlate/{}", id.trim()))
     })?;
@@ -99,7 +104,8 @@ impl FindParameters {
     }
 }
 
-async fn find(State(state): State<Arc<QueryState>>, Query(parameters): Query<FindParameters>) -> Result<Response, ApiError> {
+async fn find(State(state): State<Arc<QueryState>>, parameters: Result<Query<FindParameters>, QueryRejection>) -> Result<Response, ApiError> {
+    let Query(parameters) = parameters.map_err(|error| Error::invalid(error.body_text()))?;
     let query = parameters.parse(&state)?;
     let answer = run_blocking(state, move |state, deadline| {
         let hits = search(&state.storage, TenantId::DEFAULT, &query, deadline)?;
@@ -132,8 +138,9 @@ struct ServicesParameters {
 
 async fn list_services(
     State(state): State<Arc<QueryState>>,
-    Query(parameters): Query<ServicesParameters>,
+    parameters: Result<Query<ServicesParameters>, QueryRejection>,
 ) -> Result<Response, ApiError> {
+    let Query(parameters) = parameters.map_err(|error| Error::invalid(error.body_text()))?;
     let range = parse_range(parameters.start.as_deref(), parameters.end.as_deref(), state.clock.now())?;
     let answer = run_blocking(state, move |state, deadline| {
         let services = services(&state.storage, TenantId::DEFAULT, range, deadline)?;

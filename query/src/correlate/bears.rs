@@ -2,6 +2,7 @@
 
 use arrow::array::{Array, AsArray, BooleanArray, DictionaryArray, ListArray, RecordBatch, StringArray, StructArray};
 use arrow::datatypes::Int32Type;
+use hashbrown::HashSet;
 use trivium_model::{SignalKind, TraceId};
 
 use super::{IdKind, Wanted};
@@ -133,37 +134,55 @@ fn children<'batch>(batch: &'batch RecordBatch, name: &str) -> Option<(&'batch L
     Some((list, list.values().as_struct_opt()?))
 }
 
-/// One exemplar that bears the ID, in its data point's row.
+/// One exemplar, in its data point's row.
 pub(super) struct ExemplarHit<'batch> {
     pub(super) row: usize,
     pub(super) index: usize,
     pub(super) fields: &'batch StructArray,
 }
 
-/// The exemplars that bear the ID themselves.
-pub(super) fn exemplar_hits<'batch>(wanted: &Wanted, batch: &'batch RecordBatch) -> Vec<ExemplarHit<'batch>> {
-    let bearer = Bearer { wanted, signal: SignalKind::Metrics };
+/// The exemplars for which `test` says yes.
+fn exemplars_where<'batch>(
+    batch: &'batch RecordBatch,
+    test: impl Fn(&StructArray, usize) -> bool,
+) -> Vec<ExemplarHit<'batch>> {
     let Some((list, fields)) = children(batch, "exemplars") else { return Vec::new() };
     let offsets = list.value_offsets();
     let mut hits = Vec::new();
     for row in (0..batch.num_rows()).filter(|row| list.is_valid(*row)) {
         let range = offsets[row] as usize..offsets[row + 1] as usize;
-        let bearing = range.filter(|index| bearer.child_bears(fields, *index));
+        let bearing = range.filter(|index| test(fields, *index));
         hits.extend(bearing.map(|index| ExemplarHit { row, index, fields }));
     }
     hits
 }
 
-/// The traces of those exemplars.
-pub(super) fn exemplar_traces(wanted: &Wanted, batches: &[RecordBatch]) -> Result<Vec<TraceId>, Error> {
-    let mut traces = Vec::new();
-    for batch in batches {
-        for hit in exemplar_hits(wanted, batch) {
-            let ids = hit.fields.column_by_name("trace_id").and_then(|column| column.as_fixed_size_binary_opt());
-            traces.extend(ids.and_then(|ids| id_at(ids, hit.index)));
-        }
-    }
-    Ok(traces)
+/// The exemplars that bear the ID themselves.
+pub(super) fn exemplar_hits<'batch>(wanted: &Wanted, batch: &'batch RecordBatch) -> Vec<ExemplarHit<'batch>> {
+    let bearer = Bearer { wanted, signal: SignalKind::Metrics };
+    exemplars_where(batch, |fields, index| bearer.child_bears(fields, index))
+}
+
+/// The exemplars of some traces.
+pub(super) fn exemplars_of<'batch>(batch: &'batch RecordBatch, traces: &HashSet<TraceId>) -> Vec<ExemplarHit<'batch>> {
+    exemplars_where(batch, |fields, index| trace_of(fields, index).is_some_and(|trace| traces.contains(&trace)))
+}
+
+/// The rows with an exemplar of one of the traces.
+pub(super) fn has_exemplar_of(batch: &RecordBatch, traces: &HashSet<TraceId>) -> BooleanArray {
+    let mut rows = vec![false; batch.num_rows()];
+    exemplars_of(batch, traces).into_iter().for_each(|hit| rows[hit.row] = true);
+    BooleanArray::from(rows)
+}
+
+fn trace_of(fields: &StructArray, index: usize) -> Option<TraceId> {
+    id_at(fields.column_by_name("trace_id")?.as_fixed_size_binary_opt()?, index)
+}
+
+/// The traces of the exemplars that bear the ID.
+pub(super) fn exemplar_traces(wanted: &Wanted, batches: &[RecordBatch]) -> Vec<TraceId> {
+    let hits = batches.iter().flat_map(|batch| exemplar_hits(wanted, batch));
+    hits.filter_map(|hit| trace_of(hit.fields, hit.index)).collect()
 }
 
 /// The texts of the sets of a batch, each once, with the number of its rows.

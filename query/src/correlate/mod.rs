@@ -14,7 +14,7 @@ use trivium_storage::{Storage, TokenFilter};
 
 use crate::error::Error;
 use crate::log_search::{CompiledQuery, compile_text};
-use crate::lookup::{Deadline, Found, Lookup, id_at, id_column, rows_of_traces};
+use crate::lookup::{Deadline, Found, Lookup, id_at, id_column, rows_of_each_trace};
 
 use bears::Bearer;
 pub(crate) use story::Story;
@@ -24,6 +24,9 @@ const ID_BYTES_MAX: usize = 1_024;
 
 /// Rows of a signal that bear the ID themselves, in an answer.
 const DIRECT_ROWS_MAX: usize = 1_000;
+
+/// The same when the ID is a trace, of which every row bears it.
+const TRACE_ROWS_MAX: usize = 10_000;
 
 /// Traces that are told as a whole.
 const TRACES_MAX: usize = 20;
@@ -86,11 +89,13 @@ pub(crate) struct Direct {
     pub(crate) batches: Vec<RecordBatch>,
     pub(crate) rows: usize,
     pub(crate) is_truncated: bool,
+    pub(crate) is_partial: bool,
 }
 
 impl From<Found> for Direct {
     fn from(found: Found) -> Self {
-        Self { batches: found.batches, rows: found.rows, is_truncated: found.is_truncated }
+        let Found { batches, rows, is_truncated, is_partial } = found;
+        Self { batches, rows, is_truncated, is_partial }
     }
 }
 
@@ -106,20 +111,58 @@ pub(crate) fn correlate(storage: &Storage, tenant: TenantId, wanted: Wanted, dea
         let ids = id_column(batch, "trace_id")?;
         traces.extend((0..batch.num_rows()).filter_map(|row| id_at(ids, row)));
     }
-    traces.extend(bears::exemplar_traces(&wanted, &metrics.batches)?);
+    traces.extend(bears::exemplar_traces(&wanted, &metrics.batches));
     let mut seen = HashSet::new();
     traces.retain(|trace| seen.insert(*trace));
-    let is_truncated = traces.len() > TRACES_MAX;
-    traces.truncate(TRACES_MAX);
+    let others = traces.split_off(traces.len().min(TRACES_MAX));
     let told: HashSet<TraceId> = traces.into_iter().collect();
-    let [told_logs, _, told_spans] = each_signal(|signal| match signal {
-        SignalKind::Metrics => Ok(Found::default()),
-        _ => rows_of_traces(storage, tenant, signal, &told, STORY_ROWS_MAX, deadline),
+    let [told_logs, told_metrics, told_spans] = each_signal(|signal| match signal {
+        SignalKind::Metrics => exemplars_of(storage, tenant, &told, deadline),
+        _ => rows_of_each_trace(storage, tenant, signal, &told, STORY_ROWS_MAX, deadline),
     });
-    let (told_logs, told_spans) = (told_logs?, told_spans?);
-    let is_truncated = is_truncated || told_logs.is_truncated || told_spans.is_truncated;
+    let (mut told_logs, told_metrics, mut told_spans) = (told_logs?, told_metrics?, told_spans?);
+    keep_direct(&mut told_logs, &logs, &told)?;
+    keep_direct(&mut told_spans, &spans, &told)?;
     let searched = SignalKind::ALL.map(|signal| storage.snapshot(tenant, signal));
-    Ok(Story { wanted, logs, metrics, spans, told_logs, told_spans, is_truncated, searched })
+    Ok(Story { wanted, logs, metrics, spans, told, others, told_logs, told_metrics, told_spans, searched })
+}
+
+/// Data points with an exemplar of one of the traces.
+fn exemplars_of(
+    storage: &Storage,
+    tenant: TenantId,
+    told: &HashSet<TraceId>,
+    deadline: Deadline,
+) -> Result<Found, Error> {
+    if told.is_empty() {
+        return Ok(Found::default());
+    }
+    let filter = TokenFilter::Or(told.iter().map(|trace| TokenFilter::Token(trace.to_string())).collect());
+    let is_hit = |batch: &RecordBatch| Ok(bears::has_exemplar_of(batch, told));
+    let snapshot = storage.snapshot(tenant, SignalKind::Metrics);
+    let columns = &["exemplars"];
+    Lookup { snapshot: &snapshot, filter: &filter, columns, is_hit: &is_hit, rows_max: DIRECT_ROWS_MAX, deadline }.run()
+}
+
+/// A trace with very many rows is cut; the rows that bear the ID are told all the same.
+fn keep_direct(told: &mut Found, direct: &Direct, traces: &HashSet<TraceId>) -> Result<(), Error> {
+    if !told.is_truncated {
+        return Ok(());
+    }
+    let mut kept = HashSet::new();
+    for batch in &told.batches {
+        kept.extend(story::arrival(batch)?);
+    }
+    for batch in &direct.batches {
+        let ids = id_column(batch, "trace_id")?;
+        let arrival = story::arrival(batch)?;
+        let is_missing = (0..batch.num_rows())
+            .map(|row| Some(id_at(ids, row).is_some_and(|id| traces.contains(&id)) && !kept.contains(&arrival[row])));
+        let missing = arrow::compute::filter_record_batch(batch, &is_missing.collect())?;
+        told.rows += missing.num_rows();
+        told.batches.push(missing);
+    }
+    Ok(())
 }
 
 fn direct(storage: &Storage, tenant: TenantId, signal: SignalKind, wanted: &Wanted, deadline: Deadline) -> Result<Direct, Error> {
@@ -131,7 +174,7 @@ fn direct(storage: &Storage, tenant: TenantId, signal: SignalKind, wanted: &Want
         filter: &wanted.filter,
         columns: bearer.columns(),
         is_hit: &is_hit,
-        rows_max: DIRECT_ROWS_MAX,
+        rows_max: if matches!(wanted.kind, IdKind::Trace(_)) { TRACE_ROWS_MAX } else { DIRECT_ROWS_MAX },
         deadline,
     };
     lookup.run().map(Direct::from)

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{Float64Type, TimestampNanosecondType};
+use arrow::datatypes::{Float64Type, TimestampNanosecondType, UInt64Type};
 use hashbrown::HashSet;
 use trivium_model::{SignalKind, TraceId};
 use trivium_storage::Snapshot;
 use trivium_storage::attributes::write_string;
 use trivium_storage::tokens::is_id_token;
 
-use super::bears::{Bearer, exemplar_hits, sets};
+use super::bears::{Bearer, ExemplarHit, exemplar_hits, exemplars_of, sets};
 use super::{Direct, Wanted};
 use crate::api::json::{write_float, write_hex};
 use crate::error::Error;
@@ -31,9 +31,13 @@ pub(crate) struct Story {
     pub(super) logs: Direct,
     pub(super) metrics: Direct,
     pub(super) spans: Direct,
+    /// The traces that are told as a whole.
+    pub(super) told: HashSet<TraceId>,
+    /// Further traces that bear the ID, named only.
+    pub(super) others: Vec<TraceId>,
     pub(super) told_logs: Found,
+    pub(super) told_metrics: Found,
     pub(super) told_spans: Found,
-    pub(super) is_truncated: bool,
     pub(super) searched: [Snapshot; 3],
 }
 
@@ -48,14 +52,15 @@ impl Story {
         output.push_str("{\"id\":");
         write_string(output, &self.wanted.text);
         append(output, format_args!(",\"kind\":\"{}\",\"counts\":{{", self.wanted.kind.name()));
-        let exemplars: usize = self.metrics.batches.iter().map(|batch| exemplar_hits(&self.wanted, batch).len()).sum();
+        let exemplars = self.exemplars()?;
         append(
             output,
             format_args!(
-                "\"logs\":{},\"spans\":{},\"exemplars\":{exemplars},\"traces\":{}}}",
+                "\"logs\":{},\"spans\":{},\"exemplars\":{},\"traces\":{}}}",
                 self.logs.rows,
                 self.spans.rows,
-                views.len()
+                exemplars.len(),
+                views.len() + self.others.len()
             ),
         );
         output.push_str(",\"traces\":[");
@@ -67,19 +72,30 @@ impl Story {
             }
             self.write_trace(output, view, &direct_spans, &direct_logs)?;
         }
+        output.push_str("],\"other_traces\":[");
+        for (index, trace) in self.others.iter().enumerate() {
+            append(output, format_args!("{}\"{trace}\"", if index > 0 { "," } else { "" }));
+        }
         output.push_str("],\"logs\":[");
         self.write_other_logs(output)?;
-        output.push_str("],\"exemplars\":[");
-        self.write_exemplars(output)?;
+        append(output, format_args!("],\"exemplars\":[{}", exemplars.join(",")));
         output.push_str("],\"follow\":[");
         self.write_follow(output)?;
-        let is_truncated =
-            self.is_truncated || self.logs.is_truncated || self.spans.is_truncated || self.metrics.is_truncated;
-        append(output, format_args!("],\"truncated\":{is_truncated}"));
-        if self.logs.rows + self.spans.rows + exemplars == 0 && views.is_empty() {
+        append(output, format_args!("],\"truncated\":{},\"partial\":{}", self.is_truncated(), self.is_partial()));
+        if self.logs.rows + self.spans.rows + exemplars.len() == 0 && views.is_empty() {
             self.write_why_nothing(output);
         }
         Ok(())
+    }
+
+    fn is_truncated(&self) -> bool {
+        let direct = [&self.logs, &self.metrics, &self.spans].iter().any(|direct| direct.is_truncated);
+        direct || !self.others.is_empty() || self.told_logs.is_truncated || self.told_spans.is_truncated
+    }
+
+    fn is_partial(&self) -> bool {
+        let direct = [&self.logs, &self.metrics, &self.spans].iter().any(|direct| direct.is_partial);
+        direct || self.told_logs.is_partial || self.told_spans.is_partial || self.told_metrics.is_partial
     }
 
     /// The told traces in time order. A trace of which only log records are known has no spans but is told all the same.
@@ -137,38 +153,23 @@ impl Story {
         Ok(())
     }
 
-    fn write_exemplars(&self, output: &mut String) -> Result<(), Error> {
+    /// The exemplars that bear the ID or belong to a told trace, as JSON objects, each once: a sender repeats an exemplar
+    /// with every data point until a newer one replaces it.
+    fn exemplars(&self) -> Result<Vec<String>, Error> {
+        let mut found = Vec::new();
         for batch in &self.metrics.batches {
-            let (names, services, sets) = (texts(batch, "metric_name")?, texts(batch, "service_name")?, texts(batch, "attributes")?);
             for hit in exemplar_hits(&self.wanted, batch) {
-                if !output.ends_with('[') {
-                    output.push(',');
-                }
-                output.push_str("{\"metric\":");
-                write_string(output, text_at(names, hit.row).unwrap_or_default());
-                output.push_str(",\"service\":");
-                write_string(output, text_at(services, hit.row).unwrap_or_default());
-                output.push_str(",\"series\":");
-                write_json(output, text_at(sets, hit.row).unwrap_or("{}"));
-                let field = |name: &str| hit.fields.column_by_name(name);
-                if let Some(times) = field("time").and_then(|column| column.as_primitive_opt::<TimestampNanosecondType>()) {
-                    append(output, format_args!(",\"time\":\"{}\"", times.value(hit.index)));
-                }
-                if let Some(values) = field("value").and_then(|column| column.as_primitive_opt::<Float64Type>()) {
-                    output.push_str(",\"value\":");
-                    write_float(output, values.value(hit.index));
-                }
-                for name in ["trace_id", "span_id"] {
-                    let ids = field(name).and_then(|column| column.as_fixed_size_binary_opt());
-                    if let Some(ids) = ids.filter(|ids| ids.is_valid(hit.index)) {
-                        append(output, format_args!(",\"{name}\":"));
-                        write_hex(output, ids.value(hit.index));
-                    }
-                }
-                output.push('}');
+                found.push(exemplar_json(batch, &hit)?);
             }
         }
-        Ok(())
+        for batch in &self.told_metrics.batches {
+            for hit in exemplars_of(batch, &self.told) {
+                found.push(exemplar_json(batch, &hit)?);
+            }
+        }
+        found.sort_unstable();
+        found.dedup();
+        Ok(found)
     }
 
     /// Other values that look like IDs on what was found, and traces that are linked.
@@ -236,6 +237,42 @@ impl Story {
                 .into(),
         }
     }
+}
+
+fn exemplar_json(batch: &RecordBatch, hit: &ExemplarHit<'_>) -> Result<String, Error> {
+    let field = |name: &str| hit.fields.column_by_name(name);
+    let times = field("time").and_then(|column| column.as_primitive_opt::<TimestampNanosecondType>());
+    let mut output = format!("{{\"time\":\"{}\"", times.map_or(0, |times| times.value(hit.index)));
+    for (key, column) in [("metric", "metric_name"), ("service", "service_name")] {
+        append(&mut output, format_args!(",\"{key}\":"));
+        write_string(&mut output, text_at(texts(batch, column)?, hit.row).unwrap_or_default());
+    }
+    output.push_str(",\"series\":");
+    write_json(&mut output, text_at(texts(batch, "attributes")?, hit.row).unwrap_or("{}"));
+    if let Some(values) = field("value").and_then(|column| column.as_primitive_opt::<Float64Type>()) {
+        output.push_str(",\"value\":");
+        write_float(&mut output, values.value(hit.index));
+    }
+    for name in ["trace_id", "span_id"] {
+        let ids = field(name).and_then(|column| column.as_fixed_size_binary_opt());
+        if let Some(ids) = ids.filter(|ids| ids.is_valid(hit.index)) {
+            append(&mut output, format_args!(",\"{name}\":"));
+            write_hex(&mut output, ids.value(hit.index));
+        }
+    }
+    output.push('}');
+    Ok(output)
+}
+
+/// Which row is which, over batches that were read separately: its request and its place by time and span.
+pub(super) fn arrival(batch: &RecordBatch) -> Result<Vec<(u64, i64, Vec<u8>)>, Error> {
+    let missing = |name: &str| Error::Internal(format!("the column {name} is missing"));
+    let positions = batch.column_by_name("wal_position").and_then(|column| column.as_primitive_opt::<UInt64Type>());
+    let times = batch.column_by_name("time").and_then(|column| column.as_primitive_opt::<TimestampNanosecondType>());
+    let (positions, times) = (positions.ok_or_else(|| missing("wal_position"))?, times.ok_or_else(|| missing("time"))?);
+    let spans = id_column(batch, "span_id")?;
+    let row = |row: usize| (positions.value(row), times.value(row), spans.value(row).to_vec());
+    Ok((0..batch.num_rows()).map(row).collect())
 }
 
 /// Whether a value is worth following: one token of it is an ID.

@@ -11,8 +11,10 @@ use super::facets::{Facets, ValueCounts};
 use super::field::Field;
 use super::histogram::{Buckets, Histogram, clip};
 use super::matcher::CompiledQuery;
-use super::page::PageRequest;
-use super::scan::{ScanPlan, Source, scan, sources};
+use super::overview::{Counted, Overview};
+use super::page::{Page, PageRequest};
+use super::part_facts::PartFacts;
+use super::scan::{ScanPlan, Scanned, Source, scan, sources};
 use super::suggest;
 use crate::error::Error;
 
@@ -60,10 +62,11 @@ pub struct SearchAnswer {
     pub rows_read: u64,
 }
 
-/// Runs a search. A cancelled one answers early with what it has.
+/// Runs a search. A cancelled one answers early with what it has. `facts` are kept between searches.
 pub fn search(
     snapshot: &Snapshot,
     request: &SearchRequest,
+    facts: &PartFacts,
     cancel: &CancellationToken,
 ) -> Result<SearchAnswer, Error> {
     if let Some(cursor) = request.cursor.filter(|cursor| cursor.descending != request.descending) {
@@ -73,6 +76,14 @@ pub fn search(
     request.facets.iter().try_for_each(Facets::check)?;
     let sources = sources(snapshot, request.range)?;
     let histogram = request.histogram.map(|buckets| empty_histogram(buckets, request.range, &sources)).transpose()?;
+    let (histogram, overview) = match histogram {
+        // Counting all records needs no look at them, and leaves the search for the first ones free to stop early.
+        Some(empty) if request.query.matches_everything() && request.facets.is_empty() => {
+            let (range, deadline) = (request.range, request.deadline);
+            (None, Some(Overview { sources: &sources, range, facts, deadline, cancel }.count(empty)?))
+        }
+        histogram => (histogram, None),
+    };
     let plan = ScanPlan {
         query: &request.query,
         sources: &sources,
@@ -83,10 +94,12 @@ pub fn search(
         cursor: request.cursor,
         histogram,
         facets: &request.facets,
+        facts,
         deadline: request.deadline,
         cancel,
     };
-    let scanned = scan(&plan)?;
+    let needs_no_rows = overview.is_some() && request.limit == 0;
+    let scanned = if needs_no_rows { Scanned::default() } else { scan(&plan)? };
     let page = PageRequest {
         sources: &sources,
         limit: request.limit,
@@ -94,26 +107,47 @@ pub fn search(
         cursor: request.cursor,
     }
     .page(&scanned)?;
+    let exact = scanned.complete && (request.cursor.is_none() || plan.counts_everything());
+    Ok(answer(request, &sources, (scanned, exact), page, overview))
+}
+
+fn answer(
+    request: &SearchRequest,
+    sources: &[Source],
+    (scanned, exact): (Scanned, bool),
+    page: Page,
+    overview: Option<Counted>,
+) -> SearchAnswer {
     let mut warnings = request.query.warnings().to_vec();
     warnings.extend(scanned.warnings);
-    if scanned.partial {
+    let mut answer = SearchAnswer {
+        records: page.records,
+        next_cursor: page.next,
+        matched: scanned.matched,
+        matched_exact: exact,
+        histogram: scanned.histogram,
+        facets: scanned.facets,
+        partial: scanned.partial,
+        warnings: Vec::new(),
+        rows_read: scanned.rows_read,
+    };
+    if let Some(counted) = overview {
+        answer.matched = counted.histogram.total();
+        answer.partial |= counted.partial;
+        answer.matched_exact = !answer.partial;
+        answer.histogram = Some(counted.histogram);
+        warnings.extend(counted.warnings);
+    }
+    if answer.partial {
         warnings.push("the search did not see all records: counts are too low, and records may be missing".into());
     }
     if page.cut_by_bytes {
         warnings.push("the records are large: the page has fewer than asked for; go on with next_cursor".into());
     }
-    warnings.extend(suggest::warnings(&scanned.unseen_keys, &sources));
-    Ok(SearchAnswer {
-        records: page.records,
-        next_cursor: page.next,
-        matched: scanned.matched,
-        matched_exact: scanned.complete && (request.cursor.is_none() || plan.counts_everything()),
-        histogram: scanned.histogram,
-        facets: scanned.facets,
-        partial: scanned.partial,
-        warnings,
-        rows_read: scanned.rows_read,
-    })
+    warnings.extend(suggest::warnings(&scanned.unseen_keys, sources));
+    warnings.dedup();
+    answer.warnings = warnings;
+    answer
 }
 
 /// Buckets over the part of the range in which there are records.

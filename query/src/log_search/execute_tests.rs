@@ -27,7 +27,7 @@ pub(super) fn request(query: &str) -> SearchRequest {
 }
 
 pub(super) fn run(snapshot: &Snapshot, request: &SearchRequest) -> SearchAnswer {
-    search(snapshot, request, &CancellationToken::new()).expect("a search without failures")
+    search(snapshot, request, &PartFacts::default(), &CancellationToken::new()).expect("a search without failures")
 }
 
 pub(super) fn times(answer: &SearchAnswer) -> Vec<i64> {
@@ -174,7 +174,7 @@ fn a_cursor_of_the_other_order_is_refused() {
     request.limit = 5;
     request.cursor = run(&snapshot, &request).next_cursor;
     request.descending = false;
-    let error = search(&snapshot, &request, &CancellationToken::new()).expect_err("another order");
+    let error = search(&snapshot, &request, &PartFacts::default(), &CancellationToken::new()).expect_err("another order");
     assert!(error.to_string().contains("other order"), "{error}");
 }
 
@@ -257,7 +257,7 @@ fn facets_count_values_over_all_matches() {
     assert_eq!(facet_values(&answer, 8), [("mailer", 1)]);
     assert_eq!(facet_values(&answer, 9), [("[\"slow\",\"db\"]", 1)]);
     request.facets = vec![Field::Body];
-    assert!(search(&snapshot, &request, &CancellationToken::new()).is_err());
+    assert!(search(&snapshot, &request, &PartFacts::default(), &CancellationToken::new()).is_err());
 }
 
 #[test]
@@ -300,7 +300,7 @@ fn a_cancelled_search_stops() {
     let snapshot = snapshot(vec![batch(&fixture_rows())]);
     let cancel = CancellationToken::new();
     cancel.cancel();
-    let answer = search(&snapshot, &request("*"), &cancel).expect("an answer");
+    let answer = search(&snapshot, &request("*"), &PartFacts::default(), &cancel).expect("an answer");
     assert_eq!((answer.rows_read, answer.partial), (0, true));
 }
 

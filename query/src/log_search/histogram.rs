@@ -101,6 +101,26 @@ impl Histogram {
         }
     }
 
+    /// Adds counts whose buckets lie whole within ours; says whether they do.
+    pub(super) fn add_finer(&mut self, finer: &Self) -> bool {
+        if self.width % finer.width != 0 {
+            return false;
+        }
+        for (start, more) in finer.buckets() {
+            // The first bucket of all may start before ours, but its records do not.
+            let index = self.bucket_of(start.max(self.start)).index;
+            if let Some(counts) = self.counts.get_mut(index) {
+                counts.iter_mut().zip(more).for_each(|(count, more)| *count += more);
+            }
+        }
+        true
+    }
+
+    /// How many records were counted.
+    pub(super) fn total(&self) -> u64 {
+        self.counts.iter().flatten().sum()
+    }
+
     pub(super) fn absorb(&mut self, other: &Self) {
         for (counts, more) in self.counts.iter_mut().zip(&other.counts) {
             for (count, more) in counts.iter_mut().zip(more) {
@@ -164,6 +184,21 @@ mod tests {
         for time in [i64::MIN, 0, i64::MAX] {
             assert!(histogram.bucket_of(time).index < histogram.counts.len(), "{time}");
         }
+    }
+
+    #[test]
+    fn finer_counts_are_added_to_the_buckets_that_hold_them() {
+        let mut fine = Histogram::new(Buckets::Width(Duration::from_nanos(5)), -7, 23).expect("few buckets");
+        for bucket in &mut fine.counts {
+            bucket[1] = 1;
+        }
+        let mut coarse = Histogram::new(Buckets::Width(Duration::from_nanos(10)), -7, 23).expect("few buckets");
+        assert!(coarse.add_finer(&fine));
+        assert_eq!(coarse.buckets().map(|(start, counts)| (start, counts[1])).collect::<Vec<_>>(), [(-10, 2), (0, 2), (10, 2), (20, 1)]);
+        assert_eq!(coarse.total(), 7);
+        let mut odd = Histogram::new(Buckets::Width(Duration::from_nanos(7)), -7, 23).expect("few buckets");
+        assert!(!odd.add_finer(&fine));
+        assert_eq!(odd.total(), 0);
     }
 
     #[test]

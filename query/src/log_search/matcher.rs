@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{DataType, Int32Type};
-use trivium_storage::TokenFilter;
+use trivium_storage::{Part, TokenFilter};
 
 use super::ast::Node;
 use super::columns::{ATTRIBUTES, BODY};
@@ -13,6 +13,7 @@ use super::leaf::{Leaf, LeafState};
 use super::memo::{Memo, Outcome};
 use super::parser;
 use super::plan;
+use super::part_facts::PartFacts;
 use super::syntax_error::SyntaxError;
 use crate::error::Error;
 
@@ -23,6 +24,8 @@ pub struct CompiledQuery {
     /// Tests whose conjunction is the search: first those of small columns, then the others.
     stages: [Tree; 2],
     filter: TokenFilter,
+    /// Kept when the filter is better where the resources are known.
+    node: Option<Node>,
     warnings: Vec<String>,
 }
 
@@ -60,7 +63,9 @@ fn compile_node(node: &Node, query: &str) -> Result<CompiledQuery, SyntaxError> 
     // What a test cannot compile has lost its place in the query; the whole query is shown instead.
     let root = tree(node, &mut leaves).map_err(|error| SyntaxError::new(query, 0, error.message, error.hint))?;
     let stages = stages(root, &leaves);
-    Ok(CompiledQuery { leaves, stages, filter: plan::token_filter(node), warnings: Vec::new() })
+    let filter = plan::token_filter(node, None);
+    let node = plan::depends_on_resources(node).then(|| node.clone());
+    Ok(CompiledQuery { leaves, stages, filter, node, warnings: Vec::new() })
 }
 
 fn first_field(node: &Node) -> Option<String> {
@@ -145,9 +150,22 @@ impl CompiledQuery {
         &self.filter
     }
 
+    /// The same for a part, whose resources tell which plain keys can only be attributes of records.
+    pub(super) fn token_filter_of(&self, part: &Part, facts: &PartFacts) -> Result<TokenFilter, Error> {
+        match &self.node {
+            Some(node) => Ok(plan::token_filter(node, facts.resources(part)?.as_deref())),
+            None => Ok(self.filter.clone()),
+        }
+    }
+
     /// What the writer may have meant differently.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// Whether every record matches.
+    pub(super) fn matches_everything(&self) -> bool {
+        matches!(self.stages, [Tree::All, Tree::All])
     }
 
     /// All columns that [`Evaluation::matching`] reads.

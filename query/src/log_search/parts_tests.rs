@@ -143,3 +143,55 @@ fn a_deadline_ends_a_long_search() {
     assert!(answer.partial);
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
 }
+
+/// Scenario: a plain key that is an attribute of one record among many, and one of a resource. Guarantee: both are found,
+/// the first by the index.
+#[test]
+fn plain_keys_are_looked_up_where_no_resource_has_them() {
+    let json = |text: &str| serde_json::value::RawValue::from_string(text.to_owned()).ok();
+    let mut rows = busy_rows(20_000);
+    rows[12_345].attributes = json(r#"{"user.id":"u-42"}"#);
+    rows[777].resource = json(r#"{"host.name":"alpha"}"#);
+    let folder = PartFolder::new();
+    let snapshot = Snapshot { parts: vec![folder.part(&[batch(&rows)])], buffered: Vec::new() };
+    let answer = run(&snapshot, &request("user.id:U-42"));
+    assert_eq!((numbers(&answer.records), answer.rows_read <= 256), (vec![12_345], true), "{} rows", answer.rows_read);
+    assert_eq!(numbers(&run(&snapshot, &request("host.name:alpha")).records), [777]);
+    assert_eq!(numbers(&run(&snapshot, &request("resource.host.name:al*")).records), [777]);
+    let absent = run(&snapshot, &request("resource.host.name:beta"));
+    assert_eq!((absent.records.len(), absent.rows_read, absent.matched_exact), (0, 0, true));
+    assert_eq!(numbers(&run(&snapshot, &request("host.name:alpha OR user.id:u-42")).records), [12_345, 777]);
+}
+
+/// Scenario: the histogram of everything, with and without its remembered counts, over ranges that cut parts. Guarantee:
+/// the same as counting every row.
+#[test]
+fn remembered_counts_are_those_of_the_rows() {
+    let rows = busy_rows(50_000);
+    let folder = PartFolder::new();
+    let snapshot = Snapshot {
+        parts: rows[..40_000].chunks(15_000).map(|rows| folder.part(&[batch(rows)])).collect(),
+        buffered: vec![batch(&rows[40_000..])],
+    };
+    let facts = PartFacts::default();
+    for (start, end, width) in [(i64::MIN, i64::MAX, 1_000_000), (0, 50_000, 1_000_000), (4_321, 9_876, 1_000), (4_321, 9_876, 777)] {
+        let mut request = request("*");
+        request.range = TimeRange { start: trivium_model::UnixNanos(start), end: trivium_model::UnixNanos(end) };
+        (request.limit, request.histogram) = (5, Some(Buckets::Width(Duration::from_nanos(width))));
+        let expected = rows.iter().filter(|row| (start..end).contains(&row.time)).count();
+        for _ in 0..2 {
+            let answer = search(&snapshot, &request, &facts, &CancellationToken::new()).expect("a search without failures");
+            let histogram = answer.histogram.expect("a histogram");
+            assert_eq!(usize::try_from(histogram.total()), Ok(expected), "{start} {end} {width}");
+            assert_eq!((usize::try_from(answer.matched), answer.matched_exact), (Ok(expected), true));
+            for (bucket, counts) in histogram.buckets() {
+                let inside = |row: &&LogRow| {
+                    (start..end).contains(&row.time) && row.time.div_euclid(histogram.width) * histogram.width == bucket
+                };
+                let errors = rows.iter().filter(inside).filter(|row| (17..=20).contains(&row.severity_number)).count();
+                assert_eq!(usize::try_from(counts[5]), Ok(errors), "bucket {bucket}");
+            }
+            assert_eq!(answer.records.len(), 5);
+        }
+    }
+}

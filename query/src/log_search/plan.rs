@@ -11,18 +11,28 @@ use trivium_storage::tokens::{filter_for_phrase, is_id_token};
 
 use super::ast::{FieldTest, Node, Pattern, Piece, RegexTest, TextTest};
 use super::field::Field;
+use super::json_text;
 use super::text::token_patterns;
 use super::tokenize::is_token_char;
-use super::value::Number;
+use super::value::{Number, ValueTest};
 
-/// A superset of the rows that match.
-pub(super) fn token_filter(node: &Node) -> TokenFilter {
+/// A superset of the rows that match, among rows whose resources are all in `resources`; `None` when they are not known.
+pub(super) fn token_filter(node: &Node, resources: Option<&[String]>) -> TokenFilter {
     match node {
         Node::All | Node::Not(_) => TokenFilter::All,
         Node::Text { test, .. } => of_text(test),
-        Node::Field { field, test } => of_field(field, test),
-        Node::And(children) => all_of(children.iter().map(token_filter)),
-        Node::Or(children) => any_of(children.iter().map(token_filter)),
+        Node::Field { field, test } => of_field(field, test, resources),
+        Node::And(children) => all_of(children.iter().map(|child| token_filter(child, resources))),
+        Node::Or(children) => any_of(children.iter().map(|child| token_filter(child, resources))),
+    }
+}
+
+/// Whether the search has a test that is pruned better when the resources are known.
+pub(super) fn depends_on_resources(node: &Node) -> bool {
+    match node {
+        Node::All | Node::Not(_) | Node::Text { .. } => false,
+        Node::Field { field, .. } => matches!(field, Field::Attribute(_) | Field::ResourceAttribute(_)),
+        Node::And(children) | Node::Or(children) => children.iter().any(depends_on_resources),
     }
 }
 
@@ -34,8 +44,12 @@ fn of_text(test: &TextTest) -> TokenFilter {
     }
 }
 
-fn of_field(field: &Field, test: &FieldTest) -> TokenFilter {
+fn of_field(field: &Field, test: &FieldTest, resources: Option<&[String]>) -> TokenFilter {
     match (field, test) {
+        (Field::Attribute(key), test) if !may_match_resource(key, test, resources) => {
+            of_field(&Field::RecordAttribute(key.clone()), test, None)
+        }
+        (Field::ResourceAttribute(key), test) if !may_match_resource(key, test, resources) => TokenFilter::Or(Vec::new()),
         (Field::TraceId, FieldTest::Equals(id)) => of_id(id, 32),
         (Field::SpanId, FieldTest::Equals(id)) => of_id(id, 16),
         (Field::EventName | Field::SeverityText, FieldTest::Equals(text)) => filter_for_phrase(text),
@@ -45,6 +59,11 @@ fn of_field(field: &Field, test: &FieldTest) -> TokenFilter {
         }
         _ => TokenFilter::All,
     }
+}
+
+fn may_match_resource(key: &str, test: &FieldTest, resources: Option<&[String]>) -> bool {
+    let (Some(resources), Ok(test)) = (resources, ValueTest::compile(test)) else { return true };
+    resources.iter().any(|resource| json_text::find(resource, key).is_some_and(|value| test.matches_json(&value)))
 }
 
 fn of_id(id: &str, digits: usize) -> TokenFilter {

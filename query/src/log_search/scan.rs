@@ -18,6 +18,7 @@ use super::facets::{self, ValueCounts};
 use super::field::Field;
 use super::histogram::Histogram;
 use super::matcher::CompiledQuery;
+use super::part_facts::PartFacts;
 use super::top::{Place, SortKey};
 use super::worker::Worker;
 use crate::error::Error;
@@ -81,6 +82,7 @@ pub(super) struct ScanPlan<'request> {
     /// Empty, to be filled.
     pub(super) histogram: Option<Histogram>,
     pub(super) facets: &'request [Field],
+    pub(super) facts: &'request PartFacts,
     pub(super) deadline: Instant,
     pub(super) cancel: &'request CancellationToken,
 }
@@ -117,7 +119,7 @@ impl ScanPlan<'_> {
 }
 
 /// What a pass found.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Scanned {
     /// The first rows in order, with all ties of the last.
     pub(super) rows: Vec<(SortKey, Place)>,
@@ -227,7 +229,8 @@ impl<'plan> Queue<'plan> {
 
     /// Replaces a part by its pieces that may hold matches.
     pub(super) fn expand(&self, part: &Part, source: usize) -> Result<(), Error> {
-        let candidates = part.candidate_rows(self.plan.query.token_filter())?;
+        let filter = self.plan.query.token_filter_of(part, self.plan.facts)?;
+        let candidates = part.candidate_rows(&filter)?;
         if candidates.is_empty() {
             return Ok(());
         }

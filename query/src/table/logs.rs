@@ -5,5 +5,7 @@ pub(super) const INDEXED: &[(&str, Indexed)] = &[
     ("trace_id", Indexed::Id),
     ("span_id", Indexed::Id),
     ("body", Indexed::Text),
+    ("event_name", Indexed::Text),
+    ("severity_text", Indexed::Text),
     ("attributes", Indexed::Attributes),
 ];

@@ -162,7 +162,7 @@ impl FileSource for IndexedSource {
         self.inner.fmt_extra(form, formatter)
     }
 
-    /// A file with selected rows must not be split by bytes: its selection would be read once for each piece.
+    /// A file may be split by bytes: each row group, with the rows selected in it, belongs to one piece.
     fn supports_repartitioning(&self) -> bool {
         self.inner.supports_repartitioning()
     }

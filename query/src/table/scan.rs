@@ -22,8 +22,8 @@ use trivium_storage::{Part, RowRanges, Snapshot, TokenFilter};
 use super::part_source::{self, PartFile};
 use super::token_filter::token_filter;
 
-/// Values of an `IN` list up to which it is compared with the time ranges of parts.
-const IN_LIST_MAX: usize = 20;
+/// Candidates of every this many rows, or more, are not worth a selection: the whole part is read.
+const SELECTIVE: u64 = 2;
 
 /// One reading of a table.
 #[derive(Clone, Debug)]
@@ -84,6 +84,7 @@ impl Scan {
                 TokenFilter::All => None,
                 _ => Some(part.candidate_rows(&filter).map_err(|error| DataFusionError::External(Box::new(error)))?),
             };
+            let rows = rows.filter(|rows| rows.len() * SELECTIVE < u64::from(part.record().rows));
             if rows.as_ref().is_none_or(|rows| !rows.is_empty()) {
                 files.push(PartFile { statistics: Arc::new(self.statistics(part, rows.as_ref())), part: Arc::clone(part), rows });
             }
@@ -94,7 +95,7 @@ impl Scan {
     /// Drops the parts whose time range excludes every row of the answer.
     fn within_time<'a>(&self, parts: &'a [Arc<Part>]) -> Result<Vec<&'a Arc<Part>>> {
         let Some(predicate) = &self.predicate else { return Ok(parts.iter().collect()) };
-        let Some(predicate) = PruningPredicate::try_new(Arc::clone(predicate), Arc::clone(&self.schema)).ok() else {
+        let Ok(predicate) = PruningPredicate::try_new(Arc::clone(predicate), Arc::clone(&self.schema)) else {
             return Ok(parts.iter().collect());
         };
         let statistics = parts.iter().map(|part| Arc::new(self.statistics(part, None))).collect();

@@ -1,8 +1,13 @@
 use super::signal::Indexed;
 
 /// The columns of `spans` that the parts' indexes cover.
-pub(super) const INDEXED: &[(&str, Indexed)] =
-    &[("trace_id", Indexed::Id), ("span_id", Indexed::Id), ("attributes", Indexed::Attributes)];
+pub(super) const INDEXED: &[(&str, Indexed)] = &[
+    ("trace_id", Indexed::Id),
+    ("span_id", Indexed::Id),
+    ("name", Indexed::Text),
+    ("status_message", Indexed::Text),
+    ("attributes", Indexed::Attributes),
+];
 
 /// One row per span event.
 pub(super) const SPAN_EVENTS: &str = "

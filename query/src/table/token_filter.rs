@@ -14,7 +14,7 @@ use datafusion::physical_expr::expressions::{
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use trivium_model::SignalKind;
 use trivium_storage::TokenFilter;
-use trivium_storage::tokens::filter_for_phrase;
+use trivium_storage::tokens::{filter_for_phrase, is_id_token};
 
 use super::signal::{Indexed, indexed};
 use crate::functions::{Attribute, Matches};
@@ -90,7 +90,8 @@ fn of_case(signal: SignalKind, case: &CaseExpr) -> TokenFilter {
 fn of_like(signal: SignalKind, like: &LikeExpr) -> TokenFilter {
     let pattern = literal(like.pattern()).and_then(ScalarValue::try_as_str).flatten();
     match (text_column(signal, like.expr()), pattern) {
-        (Some(_), Some(pattern)) if !like.negated() => conjunction(inner_tokens(pattern)),
+        // Without regard to case more letters are equal than those of one lower case.
+        (Some(_), Some(pattern)) if !like.negated() && !like.case_insensitive() => conjunction(inner_tokens(pattern)),
         _ => TokenFilter::All,
     }
 }
@@ -113,7 +114,7 @@ fn equals(signal: SignalKind, expression: &Arc<dyn PhysicalExpr>, value: &Scalar
     }
     if let ScalarValue::FixedSizeBinary(_, Some(bytes)) = value {
         return match column_kind(signal, expression) {
-            Some(Indexed::Id) => TokenFilter::Token(hex(bytes)),
+            Some(Indexed::Id) => id_token(bytes),
             _ => TokenFilter::All,
         };
     }
@@ -125,12 +126,19 @@ fn equals(signal: SignalKind, expression: &Arc<dyn PhysicalExpr>, value: &Scalar
     }
 }
 
+/// An ID without a digit looks like a word, and words are looked up elsewhere.
+fn id_token(bytes: &[u8]) -> TokenFilter {
+    let token = hex(bytes);
+    if is_id_token(&token) { TokenFilter::Token(token) } else { TokenFilter::All }
+}
+
 /// Whether the expression is the text of a top-level attribute of an indexed set.
 fn is_attribute(signal: SignalKind, expression: &Arc<dyn PhysicalExpr>) -> bool {
     let expression = without_cast(expression);
     let Some(function) = expression.downcast_ref::<ScalarFunctionExpr>() else { return false };
     let [set, _] = function.args() else { return false };
-    function.fun().inner().is::<Attribute>() && column_kind(signal, set) == Some(Indexed::Attributes)
+    function.fun().inner().downcast_ref::<Attribute>().is_some_and(Attribute::is_text)
+        && column_kind(signal, set) == Some(Indexed::Attributes)
 }
 
 fn text_column(signal: SignalKind, expression: &Arc<dyn PhysicalExpr>) -> Option<Indexed> {
@@ -197,3 +205,6 @@ fn disjunction(mut filters: Vec<TokenFilter>) -> TokenFilter {
     }
     if filters.len() == 1 { filters.remove(0) } else { TokenFilter::Or(filters) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,4 +6,4 @@ pub(crate) mod search;
 pub(crate) mod services;
 pub(crate) mod span;
 
-pub(crate) use assemble::{SpanNode, TraceView, assemble};
+pub(crate) use assemble::{TraceView, assemble};

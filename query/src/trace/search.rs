@@ -104,7 +104,7 @@ impl TraceQuery {
             (self.operation.is_some() || self.query.is_some(), &["name"]),
             (self.min_duration.is_some() || self.max_duration.is_some(), &["duration"]),
             (self.status.is_some(), &["status_code"]),
-            (self.query.is_some(), &["span_id", "flags", "attributes", "resource", "scope", "wal_position"]),
+            (self.query.is_some(), &["span_id", "flags", "status_message", "attributes", "resource", "scope", "wal_position"]),
         ];
         columns.extend(optional.into_iter().filter(|(is_needed, _)| *is_needed).flat_map(|(_, names)| names));
         columns
@@ -193,6 +193,11 @@ fn times(batch: &RecordBatch) -> Result<&[i64], Error> {
     column.map(|times| &times.values()[..]).ok_or_else(|| Error::Internal("the column time is missing".into()))
 }
 
+/// Whether a buffered batch has a row in the range.
+pub(crate) fn overlaps(batch: &RecordBatch, range: TimeRange) -> bool {
+    times(batch).is_ok_and(|times| times.iter().any(|time| (range.start.0..range.end.0).contains(time)))
+}
+
 fn retain(selected: &mut [bool], mut keep: impl FnMut(usize) -> bool) {
     for (row, selected) in selected.iter_mut().enumerate() {
         *selected = *selected && keep(row);
@@ -224,7 +229,7 @@ fn as_log_records(batch: &RecordBatch) -> Result<RecordBatch, Error> {
         ("trace_id", same("trace_id")?),
         ("span_id", same("span_id")?),
         ("flags", same("flags")?),
-        ("event_name", new_null_array(&text, rows)),
+        ("event_name", same("status_message")?),
         ("attributes", same("attributes")?),
         ("resource", same("resource")?),
         ("scope", same("scope")?),

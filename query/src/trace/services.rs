@@ -20,7 +20,7 @@ pub(crate) fn services(
     for signal in SignalKind::ALL {
         let snapshot = storage.snapshot(tenant, signal);
         let mut counts = HashMap::new();
-        for batch in &snapshot.buffered {
+        for batch in snapshot.buffered.iter().filter(|batch| super::search::overlaps(batch, range)) {
             count_texts(batch, SERVICE_NAME, &mut counts)?;
         }
         for part in snapshot.parts.iter().filter(|part| part.overlaps(range)) {

@@ -26,7 +26,8 @@ pub(crate) struct Spans<'batch> {
     pub(crate) status_codes: &'batch [i32],
     status_messages: &'batch DictionaryArray<Int32Type>,
     trace_states: &'batch DictionaryArray<Int32Type>,
-    pub(crate) attributes: &'batch DictionaryArray<Int32Type>,
+    schema_urls: &'batch DictionaryArray<Int32Type>,
+    attributes: &'batch DictionaryArray<Int32Type>,
     resources: &'batch DictionaryArray<Int32Type>,
     scopes: &'batch DictionaryArray<Int32Type>,
     counts: Vec<(&'static str, &'batch [u32])>,
@@ -110,6 +111,7 @@ impl<'batch> Spans<'batch> {
             status_codes: numbers::<Int32Type>(batch, "status_code")?.values(),
             status_messages: texts(batch, "status_message")?,
             trace_states: texts(batch, "trace_state")?,
+            schema_urls: texts(batch, "resource_schema_url")?,
             attributes: texts(batch, "attributes")?,
             resources: texts(batch, "resource")?,
             scopes: texts(batch, "scope")?,
@@ -150,15 +152,6 @@ impl<'batch> Spans<'batch> {
         self.links.range(row).filter_map(|index| crate::lookup::id_at(ids, index)).collect()
     }
 
-    /// The texts of events and links that a search for an ID looks at.
-    pub(crate) fn child_texts(&self, row: usize, visit: &mut dyn FnMut(&str) -> bool) -> bool {
-        let names = [(&self.events, "name"), (&self.events, "attributes"), (&self.links, "attributes")];
-        names.into_iter().any(|(children, name)| {
-            let texts = children.field(name).and_then(|column| column.as_string_opt::<i32>());
-            texts.is_some_and(|texts| children.range(row).any(|index| visit(texts.value(index))))
-        })
-    }
-
     /// Appends a span as a JSON object without its closing brace, so that the caller can add what it knows.
     pub(crate) fn write_open(&self, output: &mut String, row: usize) {
         output.push_str("{\"trace_id\":");
@@ -197,9 +190,11 @@ impl<'batch> Spans<'batch> {
             write_string(output, message);
         }
         output.push('}');
-        if let Some(state) = text_at(self.trace_states, row) {
-            output.push_str(",\"trace_state\":");
-            write_string(output, state);
+        for (key, column) in [("trace_state", self.trace_states), ("resource_schema_url", self.schema_urls)] {
+            if let Some(text) = text_at(column, row) {
+                append(output, format_args!(",\"{key}\":"));
+                write_string(output, text);
+            }
         }
         for (key, values) in self.counts.iter().filter(|(_, values)| values[row] != 0) {
             append(output, format_args!(",\"{key}\":{}", values[row]));
@@ -232,6 +227,10 @@ impl<'batch> Spans<'batch> {
                 }
             }
             write_child_text(output, children, "trace_state", index);
+            let flags = children.field("flags").and_then(|column| column.as_primitive_opt::<UInt32Type>());
+            if let Some(flags) = flags.map(|flags| flags.value(index)).filter(|flags| *flags != 0) {
+                append(output, format_args!("\"flags\":{flags},"));
+            }
             write_child_attributes(output, children, index);
             output.push('}');
         }

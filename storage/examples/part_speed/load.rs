@@ -17,8 +17,8 @@ use trivium_proto::otlp::collector::metrics::v1::ExportMetricsServiceRequest;
 use trivium_proto::otlp::collector::trace::v1::ExportTraceServiceRequest;
 use trivium_proto::otlp::common::v1::{AnyValue, KeyValue, any_value};
 use trivium_proto::otlp::metrics::v1::{metric, number_data_point};
-use trivium_storage::schema::table_schema;
 use trivium_storage::attributes;
+use trivium_storage::schema::table_schema;
 
 /// The requests of a file, as they lie in it.
 pub fn requests(path: &Path) -> std::io::Result<Vec<Vec<u8>>> {
@@ -240,7 +240,8 @@ fn points(table: &mut Table, position: usize, request: &[u8]) {
                 table.text("metric_type", "gauge");
                 table.text("unit", &metric.unit);
                 let attributes = set(&point.attributes);
-                let identity = xxhash_rust::xxh3::xxh3_64(format!("{origin}\0{}\0{attributes}", metric.name).as_bytes());
+                let identity =
+                    xxhash_rust::xxh3::xxh3_64(format!("{origin}\0{}\0{attributes}", metric.name).as_bytes());
                 table.text("attributes", &attributes);
                 table.number("series_id", identity as i64);
                 let value = match point.value {

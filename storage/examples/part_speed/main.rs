@@ -17,7 +17,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let repetitions: usize = arguments.next().map_or(Ok(3), |text| text.parse())?;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/trainticket-2023-01-29");
     let folder = if folder.exists() { folder } else { "/work/shared/data/trainticket-2023-01-29".into() };
-    for (signal, file) in [(SignalKind::Logs, "logs"), (SignalKind::Traces, "traces"), (SignalKind::Metrics, "metrics")] {
+    for (signal, file) in [(SignalKind::Logs, "logs"), (SignalKind::Traces, "traces"), (SignalKind::Metrics, "metrics")]
+    {
         if only != "all" && only != file {
             continue;
         }
@@ -76,7 +77,12 @@ fn columns(rows: usize, part: &EncodedPart) -> Result<(), Box<dyn std::error::Er
         if size as f64 / rows as f64 >= 0.01 {
             let first = metadata.row_group(0).column(leaf);
             let encodings: Vec<String> = first.encodings().map(|encoding| encoding.to_string()).collect();
-            println!("    {:24} {:6.2} B/row {:?} {encodings:?}", first.column_path().string(), size as f64 / rows as f64, first.compression());
+            println!(
+                "    {:24} {:6.2} B/row {:?} {encodings:?}",
+                first.column_path().string(),
+                size as f64 / rows as f64,
+                first.compression()
+            );
         }
     }
     println!("    {:24} {:6.2} B/row", "footer and page index", (bytes.len() as i64 - sum) as f64 / rows as f64);

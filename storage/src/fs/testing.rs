@@ -109,7 +109,11 @@ impl CrashFileSystem {
                 Crash::Some(_) => {
                     let unsynced = content.bytes.len().saturating_sub(content.synced.len()) as u64;
                     let kept = content.synced.len() + (chance() % (unsynced + 1)) as usize;
-                    if content.bytes.starts_with(&content.synced) { content.bytes[..kept].to_vec() } else { content.synced.clone() }
+                    if content.bytes.starts_with(&content.synced) {
+                        content.bytes[..kept].to_vec()
+                    } else {
+                        content.synced.clone()
+                    }
                 }
             };
             after.files.insert(*number, Content { synced: bytes.clone(), bytes });
@@ -162,7 +166,11 @@ impl File for CrashFile {
         state.room = state.room.map(|room| room - written as u64);
         let content = state.files.get_mut(&self.number).expect("an open file exists");
         content.bytes.extend_from_slice(&bytes[..written]);
-        if written < bytes.len() { Err(error("append to", &self.path, std::io::ErrorKind::StorageFull)) } else { Ok(()) }
+        if written < bytes.len() {
+            Err(error("append to", &self.path, std::io::ErrorKind::StorageFull))
+        } else {
+            Ok(())
+        }
     }
 
     fn sync(&mut self) -> Result<(), Error> {
@@ -230,7 +238,8 @@ impl FileSystem for CrashFileSystem {
     fn list(&self, path: &Path) -> Result<Vec<PathBuf>, Error> {
         let state = self.state();
         let within = |other: &&PathBuf| other.parent() == Some(path);
-        let mut paths: Vec<PathBuf> = state.names.keys().filter(within).chain(state.folders.iter().filter(within)).cloned().collect();
+        let mut paths: Vec<PathBuf> =
+            state.names.keys().filter(within).chain(state.folders.iter().filter(within)).cloned().collect();
         paths.sort_unstable();
         Ok(paths)
     }

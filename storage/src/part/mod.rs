@@ -242,19 +242,16 @@ impl Part {
     /// when the index pages are in memory.
     pub fn candidate_rows(&self, filter: &TokenFilter) -> Result<RowRanges, Error> {
         let all = || RowRanges::all(self.record.rows);
-        Ok(self.candidate_blocks(filter)?.map_or_else(all, |blocks| {
-            RowRanges::from_blocks(blocks, limit::INDEX_BLOCK_ROWS, self.record.rows)
-        }))
+        Ok(self
+            .candidate_blocks(filter)?
+            .map_or_else(all, |blocks| RowRanges::from_blocks(blocks, limit::INDEX_BLOCK_ROWS, self.record.rows)))
     }
 
     /// Ascending block numbers; `None` for all blocks.
     fn candidate_blocks(&self, filter: &TokenFilter) -> Result<Option<Vec<u32>>, Error> {
         match filter {
             TokenFilter::All => Ok(None),
-            TokenFilter::Token(token) => {
-                let is_word = self.record.signal == SignalKind::Logs && !is_id_token(token);
-                if is_word { self.text()?.blocks(token).map(Some) } else { self.ids()?.blocks(fingerprint(token)) }
-            }
+            TokenFilter::Token(token) => self.blocks_of_token(token),
             TokenFilter::Prefix(prefix) => self.blocks_with_prefix(prefix),
             TokenFilter::And(filters) => {
                 let mut blocks: Option<Vec<u32>> = None;
@@ -284,10 +281,29 @@ impl Part {
         }
     }
 
+    fn blocks_of_token(&self, token: &str) -> Result<Option<Vec<u32>>, Error> {
+        if self.record.signal != SignalKind::Logs || is_id_token(token) {
+            return self.ids()?.blocks(fingerprint(token));
+        }
+        let mut blocks = self.text()?.blocks(token)?;
+        // The ID columns are in the ID index whatever their digits look like, and an ID may happen to be letters only.
+        let may_be_id = matches!(token.len(), 16 | 32) && token.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if may_be_id {
+            let Some(ids) = self.ids()?.blocks(fingerprint(token))? else { return Ok(None) };
+            blocks.extend(ids);
+            blocks.sort_unstable();
+            blocks.dedup();
+        }
+        Ok(Some(blocks))
+    }
+
     /// Words have an order that a prefix can use; of ID tokens the text index knows the letters that they begin with. A
     /// prefix with digits tells nothing.
     fn blocks_with_prefix(&self, prefix: &str) -> Result<Option<Vec<u32>>, Error> {
-        if self.record.signal != SignalKind::Logs || prefix.is_empty() || prefix.bytes().any(|byte| byte.is_ascii_digit()) {
+        if self.record.signal != SignalKind::Logs
+            || prefix.is_empty()
+            || prefix.bytes().any(|byte| byte.is_ascii_digit())
+        {
             return Ok(None);
         }
         let text = self.text()?;

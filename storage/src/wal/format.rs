@@ -81,7 +81,11 @@ impl FileHeader {
 }
 
 /// The header of a frame; the payload follows it in the file.
-pub(super) fn encode_frame_header(header: &FrameHeader, position: WalPosition, payload: &[u8]) -> [u8; FRAME_HEADER_BYTES] {
+pub(super) fn encode_frame_header(
+    header: &FrameHeader,
+    position: WalPosition,
+    payload: &[u8],
+) -> [u8; FRAME_HEADER_BYTES] {
     let length = u32::try_from(payload.len()).expect("requests are limited to 64 MiB before they reach the WAL");
     let mut bytes = [0; FRAME_HEADER_BYTES];
     bytes[..4].copy_from_slice(&FRAME_MAGIC);

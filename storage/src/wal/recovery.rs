@@ -88,8 +88,14 @@ impl Recovery {
         let mut content = FileContent { valid_bytes: FILE_HEADER_BYTES.min(bytes.len()), ..FileContent::default() };
         match FileHeader::decode(bytes) {
             Ok((header, sum)) => {
-                if self.previous_sum.is_some_and(|previous| header.previous_sum != previous && header.previous_sum != 0) {
-                    self.damage(path, 0, 0, "a file between this one and the one before is missing or was exchanged".into());
+                if self.previous_sum.is_some_and(|previous| header.previous_sum != previous && header.previous_sum != 0)
+                {
+                    self.damage(
+                        path,
+                        0,
+                        0,
+                        "a file between this one and the one before is missing or was exchanged".into(),
+                    );
                     content.damaged = true;
                 }
                 self.previous_sum = Some(sum);

@@ -215,7 +215,11 @@ fn no_crash_point_loses_an_acknowledged_frame() {
                 let recovering = after.crash(Crash::Everything);
                 recovering.stop_at(second);
                 drop(open(&recovering));
-                check_after(&recovering.crash(Crash::OnlySynced), &acknowledged, &format!("{context}, recovery at {second}"));
+                check_after(
+                    &recovering.crash(Crash::OnlySynced),
+                    &acknowledged,
+                    &format!("{context}, recovery at {second}"),
+                );
             }
         }
     }

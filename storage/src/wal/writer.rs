@@ -93,7 +93,9 @@ impl Writer {
             return Err(Error::Unavailable { reason: "the server is stopping".into() });
         }
         if queue.bytes + payload.len() > self.shared.config.queue_bytes_max && !queue.waiting.is_empty() {
-            return Err(Error::Unavailable { reason: "the disk does not keep up with the requests; retry later".into() });
+            return Err(Error::Unavailable {
+                reason: "the disk does not keep up with the requests; retry later".into(),
+            });
         }
         queue.bytes += payload.len();
         queue.waiting.push_back(Waiting { header, payload, committed });
@@ -176,7 +178,8 @@ impl Appender {
             self.write_group(group);
         }
         if lock(&self.shared.poison).is_none()
-            && let Err(error) = self.fs.write_file_synced(&self.folder.join(CLEAN), b"").and_then(|()| self.fs.sync_dir(&self.folder))
+            && let Err(error) =
+                self.fs.write_file_synced(&self.folder.join(CLEAN), b"").and_then(|()| self.fs.sync_dir(&self.folder))
         {
             tracing::warn!(%error, "the WAL is complete but could not be marked as closed");
         }
@@ -219,7 +222,8 @@ impl Appender {
             let committed = waiting.committed;
             if catch_unwind(AssertUnwindSafe(|| committed(result))).is_err() {
                 // The frame is durable but its rows are not visible: only a restart can show them.
-                *lock(&self.shared.poison) = Some(format!("taking over the request at position {position} panicked; restart the server"));
+                *lock(&self.shared.poison) =
+                    Some(format!("taking over the request at position {position} panicked; restart the server"));
             }
             position = position.next();
         }

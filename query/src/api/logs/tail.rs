@@ -42,10 +42,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 pub(super) fn routes() -> Router<Arc<QueryState>> {
     let places = Arc::new(Semaphore::new(TAILS_MAX));
-    Router::new().route(
-        "/api/v1/logs/tail",
-        get(move |state, parameters| follow(state, parameters, Arc::clone(&places))),
-    )
+    Router::new()
+        .route("/api/v1/logs/tail", get(move |state, parameters| follow(state, parameters, Arc::clone(&places))))
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -29,7 +29,8 @@ impl PayloadDecoder for NoReplay {
 
 async fn storage(folder: &Path, clock: Arc<dyn Clock>) -> Storage {
     let catalog = Arc::new(SqliteCatalog::open(folder).await.expect("a catalog"));
-    let deps = StorageDeps { fs: Arc::new(RealFileSystem::new()), clock, catalog, decoder: Arc::new(NoReplay), seed: 1 };
+    let deps =
+        StorageDeps { fs: Arc::new(RealFileSystem::new()), clock, catalog, decoder: Arc::new(NoReplay), seed: 1 };
     Storage::open(folder, StorageConfig::default(), deps).await.expect("an empty store").0
 }
 
@@ -74,10 +75,18 @@ async fn an_answer_has_records_counts_and_the_next_page() {
     .await;
     assert_eq!(status, StatusCode::OK, "{answer}");
     let times = |answer: &Value| -> Vec<String> {
-        answer["logs"].as_array().expect("records").iter().map(|log| log["time"].as_str().expect("a time").into()).collect()
+        answer["logs"]
+            .as_array()
+            .expect("records")
+            .iter()
+            .map(|log| log["time"].as_str().expect("a time").into())
+            .collect()
     };
     assert_eq!(times(&answer), ["4000", "3000", "2000"]);
-    assert_eq!((&answer["matched"], &answer["matched_exact"], &answer["partial"]), (&4.into(), &true.into(), &false.into()));
+    assert_eq!(
+        (&answer["matched"], &answer["matched_exact"], &answer["partial"]),
+        (&4.into(), &true.into(), &false.into())
+    );
     assert_eq!(answer["histogram"]["buckets"][0]["severities"], serde_json::json!({"info": 1, "warn": 2, "error": 1}));
     let route = serde_json::json!({"values": [{"value": "/api/v1/checkout", "count": 2}], "distinct": 1, "missing": 2, "estimated": false});
     assert_eq!(answer["facets"]["http.route"], route);

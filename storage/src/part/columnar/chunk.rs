@@ -275,7 +275,9 @@ impl ChunkBuilder {
             offset_index.append_offset_and_size(spec.offset as i64, spec.compressed_size as i32);
             match page.bounds.index_bytes() {
                 Some((least, greatest)) => column_index.append(false, least, greatest, page.nulls as i64),
-                None if page.nulls == page.values => column_index.append(true, Vec::new(), Vec::new(), page.nulls as i64),
+                None if page.nulls == page.values => {
+                    column_index.append(true, Vec::new(), Vec::new(), page.nulls as i64)
+                }
                 None => column_index.to_invalid(),
             }
             bounds = bounds.merge(page.bounds);

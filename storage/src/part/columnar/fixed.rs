@@ -196,7 +196,11 @@ fn likely_runs(codes: &[u32]) -> bool {
 }
 
 /// A chunk of which every leaf value is null: one page, whatever the type.
-pub(crate) fn null_chunk(column: ColumnDescPtr, rows: usize, zstd: &mut Compressor) -> Result<EncodedChunk, ParquetError> {
+pub(crate) fn null_chunk(
+    column: ColumnDescPtr,
+    rows: usize,
+    zstd: &mut Compressor,
+) -> Result<EncodedChunk, ParquetError> {
     let (repetition, definition) = (column.max_rep_level(), column.max_def_level());
     let mut chunk = ChunkBuilder::new(column, Storing::Raw, repetition == 0);
     let mut bytes = Vec::new();

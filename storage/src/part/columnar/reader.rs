@@ -48,7 +48,8 @@ impl ColumnReader {
 
     pub(crate) fn read(&self, columns: Option<&[&str]>, rows: Option<&RowRanges>) -> Result<Vec<RecordBatch>, Error> {
         let mut builder =
-            ParquetRecordBatchReaderBuilder::new_with_metadata(self.source.clone(), self.metadata.clone()).with_batch_size(BATCH_ROWS);
+            ParquetRecordBatchReaderBuilder::new_with_metadata(self.source.clone(), self.metadata.clone())
+                .with_batch_size(BATCH_ROWS);
         if let Some(columns) = columns {
             builder = builder.with_projection(self.projection(columns));
         }

@@ -41,7 +41,12 @@ pub(crate) fn write_columns(table: &RecordBatch, order: &[u32], sorted_by: &[&st
     let mut file = SerializedFileWriter::new(Vec::new(), descriptor.root_schema_ptr(), properties)?;
     let mut writer = TableWriter {
         descriptor: &descriptor,
-        columns: table.columns().iter().zip(schema.fields()).map(|(array, field)| Column::new(array, field.name())).collect(),
+        columns: table
+            .columns()
+            .iter()
+            .zip(schema.fields())
+            .map(|(array, field)| Column::new(array, field.name()))
+            .collect(),
         nested: ArrowRowGroupWriterFactory::new(&file, Arc::clone(&schema)),
         schema,
         zstd: Compressor::new(ZSTD_LEVEL)?,
@@ -54,10 +59,15 @@ pub(crate) fn write_columns(table: &RecordBatch, order: &[u32], sorted_by: &[&st
     Ok(Bytes::from(file.into_inner()?))
 }
 
-fn properties(schema: &SchemaRef, descriptor: &SchemaDescriptor, sorted_by: &[&str]) -> Result<WriterProperties, ParquetError> {
+fn properties(
+    schema: &SchemaRef,
+    descriptor: &SchemaDescriptor,
+    sorted_by: &[&str],
+) -> Result<WriterProperties, ParquetError> {
     let leaf = |name: &&str| descriptor.columns().iter().position(|column| column.path().string() == **name);
     let sorting = sorted_by.iter().filter_map(leaf);
-    let sorting = sorting.map(|column| SortingColumn { column_idx: column as i32, descending: false, nulls_first: false });
+    let sorting =
+        sorting.map(|column| SortingColumn { column_idx: column as i32, descending: false, nulls_first: false });
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?))
         .set_data_page_row_count_limit(PAGE_ROWS)
@@ -103,7 +113,8 @@ impl TableWriter<'_> {
         row_group: &mut SerializedRowGroupWriter<'_, Vec<u8>>,
     ) -> Result<(), ParquetError> {
         let descriptor = self.descriptor;
-        let roots: Vec<usize> = (0..descriptor.num_columns()).map(|leaf| descriptor.get_column_root_idx(leaf)).collect();
+        let roots: Vec<usize> =
+            (0..descriptor.num_columns()).map(|leaf| descriptor.get_column_root_idx(leaf)).collect();
         let mut arrow_writers: Option<Vec<Option<ArrowColumnWriter>>> = None;
         for root in 0..self.columns.len() {
             let leaves: Vec<usize> = (0..roots.len()).filter(|leaf| roots[*leaf] == root).collect();
@@ -165,18 +176,26 @@ fn other_chunk(
             let values = primitive::<TimestampNanosecondType, u64>(array, order, |time| time as u64);
             fixed_chunk(column, &values, rows, &SIGNED_64, zstd)
         }
-        DataType::Int64 => {
-            fixed_chunk(column, &primitive::<Int64Type, u64>(array, order, |value| value as u64), rows, &SIGNED_64, zstd)
-        }
+        DataType::Int64 => fixed_chunk(
+            column,
+            &primitive::<Int64Type, u64>(array, order, |value| value as u64),
+            rows,
+            &SIGNED_64,
+            zstd,
+        ),
         DataType::UInt64 => {
             fixed_chunk(column, &primitive::<UInt64Type, u64>(array, order, |value| value), rows, &UNSIGNED_64, zstd)
         }
         DataType::Float64 => {
             fixed_chunk(column, &primitive::<Float64Type, u64>(array, order, f64::to_bits), rows, &DOUBLE, zstd)
         }
-        DataType::Int32 => {
-            fixed_chunk(column, &primitive::<Int32Type, u32>(array, order, |value| value as u32), rows, &SIGNED_32, zstd)
-        }
+        DataType::Int32 => fixed_chunk(
+            column,
+            &primitive::<Int32Type, u32>(array, order, |value| value as u32),
+            rows,
+            &SIGNED_32,
+            zstd,
+        ),
         DataType::UInt32 => {
             fixed_chunk(column, &primitive::<UInt32Type, u32>(array, order, |value| value), rows, &UNSIGNED_32, zstd)
         }

@@ -63,7 +63,8 @@ mod tests {
             let blocks = index.blocks(fingerprint(token)).expect("readable");
             assert!(blocks.is_some_and(|blocks| blocks.contains(block)), "{token}");
         }
-        let found = (0..10_000).filter(|n| index.blocks(fingerprint(&format!("absent-{n}"))).expect("readable") != Some(Vec::new()));
+        let found = (0..10_000)
+            .filter(|n| index.blocks(fingerprint(&format!("absent-{n}"))).expect("readable") != Some(Vec::new()));
         assert!(found.count() <= 5, "one in 2^14 is expected");
     }
 

@@ -44,8 +44,13 @@ impl IdIndex {
         }
         let (blocks, entries, everywhere) = (number(1), number(2), number(3));
         let (fingerprint_bits, bucket_bits, block_bits) = (number(4), number(5), number(6));
-        if fingerprint_bits > FINGERPRINT_BITS_MAX || bucket_bits > fingerprint_bits || bucket_bits > 31 || block_bits > 24 {
-            let (expected, found) = ("plausible widths".into(), format!("{fingerprint_bits}, {bucket_bits}, {block_bits} bits"));
+        if fingerprint_bits > FINGERPRINT_BITS_MAX
+            || bucket_bits > fingerprint_bits
+            || bucket_bits > 31
+            || block_bits > 24
+        {
+            let (expected, found) =
+                ("plausible widths".into(), format!("{fingerprint_bits}, {bucket_bits}, {block_bits} bits"));
             return Err(Error::Corrupted { path: path.into(), offset: 24, expected, found });
         }
         let mut bytes = vec![0; everywhere as usize * 8];

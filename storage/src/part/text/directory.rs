@@ -20,7 +20,8 @@ const TRAILER_BYTES: usize = 28;
 
 /// Joins files: their bytes one after the other, a table of names, the trailer.
 pub(super) fn write_bundle(files: &[(PathBuf, Vec<u8>)]) -> Bytes {
-    let mut bytes = Vec::with_capacity(files.iter().map(|(_, content)| content.len() + 64).sum::<usize>() + TRAILER_BYTES);
+    let mut bytes =
+        Vec::with_capacity(files.iter().map(|(_, content)| content.len() + 64).sum::<usize>() + TRAILER_BYTES);
     let mut table = Vec::new();
     for (path, content) in files {
         let name = path.to_string_lossy();
@@ -59,7 +60,8 @@ impl BundleDirectory {
             let end = end.ok_or_else(|| corrupted("a range within the file", format!("{length} bytes at {from}")))?;
             bundle.slice(from..end).read_bytes().map_err(Error::io("read", path))
         };
-        let start = bundle.len().checked_sub(TRAILER_BYTES).ok_or_else(|| corrupted("a trailer", "a shorter file".into()))?;
+        let start =
+            bundle.len().checked_sub(TRAILER_BYTES).ok_or_else(|| corrupted("a trailer", "a shorter file".into()))?;
         let trailer = read(start, TRAILER_BYTES)?;
         let number = |at: usize| u32::from_le_bytes([trailer[at], trailer[at + 1], trailer[at + 2], trailer[at + 3]]);
         if trailer[20..] != MAGIC {

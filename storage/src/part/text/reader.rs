@@ -43,7 +43,8 @@ impl TextIndex {
     /// The blocks that hold a word, ascending.
     pub(crate) fn blocks(&self, word: &str) -> Result<Vec<u32>, Error> {
         let term = Term::from_field_text(self.field, word);
-        let postings = self.words.read_postings(&term, IndexRecordOption::Basic).map_err(Error::io("read", "text.idx"))?;
+        let postings =
+            self.words.read_postings(&term, IndexRecordOption::Basic).map_err(Error::io("read", "text.idx"))?;
         let mut blocks = Vec::new();
         if let Some(mut postings) = postings {
             blocks.reserve(postings.doc_freq() as usize);
