@@ -24,7 +24,6 @@ pub struct Payload {
     pub path: PathBuf,
     pub items: u64,
     pub bytes: u64,
-    pub requests: u64,
 }
 
 pub fn data_folder() -> Option<PathBuf> {
@@ -54,13 +53,12 @@ pub fn payload(signal: SignalKind, copies: u64) -> Payload {
         output.flush().expect("the payload is written");
         fs::rename(partial, &path).expect("the payload is complete");
     }
-    let (mut items, mut bytes, mut requests) = (0, 0, 0);
+    let (mut items, mut bytes) = (0, 0);
     for message in messages(BufReader::new(File::open(&path).expect("the payload"))) {
         items += count(signal, &message);
         bytes += message.len() as u64;
-        requests += 1;
     }
-    Payload { signal, path, items, bytes, requests }
+    Payload { signal, path, items, bytes }
 }
 
 pub fn messages<R: Read>(input: R) -> impl Iterator<Item = Bytes> {

@@ -68,7 +68,18 @@ fn requests() -> Vec<(String, SearchRequest)> {
     let per_minute = Some(Buckets::Width(Duration::from_secs(60)));
     requests.push(("all per minute".into(), SearchRequest { histogram: per_minute, ..request("", 0) }));
     requests.push(("`order` per minute".into(), SearchRequest { histogram: per_minute, ..request("order", 0) }));
-    let keys = ["service", "level", "event", "scope", "flags", "k8s.pod.name", "k8s.node.name", "host.name", "thread.name", "code.function"];
+    let keys = [
+        "service",
+        "level",
+        "event",
+        "scope",
+        "flags",
+        "k8s.pod.name",
+        "k8s.node.name",
+        "host.name",
+        "thread.name",
+        "code.function",
+    ];
     let mut facets: Vec<Field> = keys.map(Field::resolve).to_vec();
     facets.extend((0..10).map(|number| Field::resolve(&format!("key-{number}"))));
     requests.push(("20 facets of all".into(), SearchRequest { facets, ..request("", 0) }));

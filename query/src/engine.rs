@@ -62,7 +62,11 @@ pub struct SqlRequest {
 
 impl Engine {
     /// An engine over a store.
-    pub(crate) fn new(config: &QueryConfig, source: Arc<dyn TableSource>, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+    pub(crate) fn new(
+        config: &QueryConfig,
+        source: Arc<dyn TableSource>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Error> {
         let failed = |error: DataFusionError| Error::Internal(format!("cannot set up the query engine: {error}"));
         let template = SessionStateBuilder::new()
             .with_config(session_config())

@@ -85,7 +85,10 @@ fn check_size(tokens: &[TokenWithSpan]) -> Result<(), Error> {
             _ => nodes += 1,
         }
         if depth > DEPTH_MAX {
-            return Err(too_large(format!("it is nested more than {DEPTH_MAX} levels deep"), format!("{DEPTH_MAX} levels")));
+            return Err(too_large(
+                format!("it is nested more than {DEPTH_MAX} levels deep"),
+                format!("{DEPTH_MAX} levels"),
+            ));
         }
     }
     if nodes > NODES_MAX {
@@ -162,7 +165,10 @@ impl Visitor for Checker {
         let inputs = select.from.iter().map(|from| 1 + from.joins.len()).sum::<usize>();
         self.joins += inputs.saturating_sub(1);
         if self.joins > JOINS_MAX {
-            return ControlFlow::Break(too_large(format!("it joins more than {JOINS_MAX} times"), format!("{JOINS_MAX} joins")));
+            return ControlFlow::Break(too_large(
+                format!("it joins more than {JOINS_MAX} times"),
+                format!("{JOINS_MAX} joins"),
+            ));
         }
         ControlFlow::Continue(())
     }
@@ -176,9 +182,9 @@ impl Visitor for Checker {
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Error> {
         match factor {
-            TableFactor::TableFunction { .. } | TableFactor::Function { .. } => ControlFlow::Break(
-                Error::invalid(format!("{factor} is not a table; there are no functions that make rows")),
-            ),
+            TableFactor::TableFunction { .. } | TableFactor::Function { .. } => ControlFlow::Break(Error::invalid(
+                format!("{factor} is not a table; there are no functions that make rows"),
+            )),
             _ => ControlFlow::Continue(()),
         }
     }

@@ -244,7 +244,9 @@ pub(crate) fn rows_of_traces(
     let filter = TokenFilter::Or(tokens.collect());
     let is_hit = |batch: &RecordBatch| {
         let ids = id_column(batch, "trace_id")?;
-        Ok(BooleanArray::from_iter((0..ids.len()).map(|row| Some(id_at(ids, row).is_some_and(|id| traces.contains(&id))))))
+        Ok(BooleanArray::from_iter(
+            (0..ids.len()).map(|row| Some(id_at(ids, row).is_some_and(|id| traces.contains(&id)))),
+        ))
     };
     let snapshot = storage.snapshot(tenant, signal);
     Lookup { snapshot: &snapshot, filter: &filter, columns: &["trace_id"], is_hit: &is_hit, rows_max, deadline }.run()

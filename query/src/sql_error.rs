@@ -109,7 +109,10 @@ fn plan_error(message: &str) -> Error {
         Some(table) => {
             let name = table.strip_prefix("trivium.").unwrap_or(table);
             let name = name.strip_prefix("public.").unwrap_or(name);
-            Error::invalid_with_hint(format!("there is no table {name:?}"), format!("there are {}", TABLE_NAMES.join(", ")))
+            Error::invalid_with_hint(
+                format!("there is no table {name:?}"),
+                format!("there are {}", TABLE_NAMES.join(", ")),
+            )
         }
         None => Error::invalid(clean(message)),
     }
@@ -125,7 +128,12 @@ fn closest<'a>(name: &str, names: &[&'a str]) -> Option<&'a str> {
 /// A message without DataFusion's prefixes and appendices.
 fn clean(message: &str) -> String {
     const PREFIXES: [&str; 6] = [
-        "Error during planning: ", "Execution error: ", "Schema error: ", "Arrow error: ", "Optimizer rule ", "External error: ",
+        "Error during planning: ",
+        "Execution error: ",
+        "Schema error: ",
+        "Arrow error: ",
+        "Optimizer rule ",
+        "External error: ",
     ];
     let mut text = message;
     while let Some(rest) = PREFIXES.iter().find_map(|prefix| text.strip_prefix(prefix)) {

@@ -27,12 +27,7 @@ pub struct QueryState {
 }
 
 /// Builds the query side on an open store. Metrics are registered under `trivium_query_`.
-pub fn build(
-    config: QueryConfig,
-    storage: Storage,
-    clock: Arc<dyn Clock>,
-    registry: &mut Registry,
-) -> Arc<QueryState> {
+pub fn build(config: QueryConfig, storage: Storage, clock: Arc<dyn Clock>, registry: &mut Registry) -> Arc<QueryState> {
     let engine = Engine::new(&config, Arc::new(storage.clone()), Arc::clone(&clock))
         .expect("a session without disk and network needs nothing that can be missing");
     let admission = Admission::new(&config);

@@ -79,7 +79,10 @@ pub(crate) fn integers(values: &[i64]) -> ArrayRef {
 pub(crate) fn ids(size: i32, values: &[&str]) -> ArrayRef {
     let bytes = |text: &&str| {
         (!text.is_empty()).then(|| -> Vec<u8> {
-            (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("hexadecimal")).collect()
+            (0..text.len())
+                .step_by(2)
+                .map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("hexadecimal"))
+                .collect()
         })
     };
     Arc::new(FixedSizeBinaryArray::try_from_sparse_iter_with_size(values.iter().map(bytes), size).expect("IDs"))

@@ -45,7 +45,8 @@ type Condition = fn(&Record<'_>) -> bool;
 fn has_phrase(record: &Record<'_>, phrase: &str) -> bool {
     let phrase = tokens(phrase);
     let has = |text: &str| tokens(text).windows(phrase.len()).any(|window| window == phrase);
-    has(record.body) || record.attributes.values().any(|value| value.as_str().map_or_else(|| has(&value.to_string()), has))
+    has(record.body)
+        || record.attributes.values().any(|value| value.as_str().map_or_else(|| has(&value.to_string()), has))
 }
 
 /// Searches and what they mean, said another way.
@@ -55,17 +56,26 @@ const SEARCHES: &[(&str, Condition)] = &[
     ("\"get all\"", |record| has_phrase(record, "get all")),
     ("service:ts-order-service", |record| record.service == "ts-order-service"),
     ("service:ts-*-service level:error", |record| {
-        record.service.starts_with("ts-") && record.service.ends_with("-service") && (17..=20).contains(&record.severity)
+        record.service.starts_with("ts-")
+            && record.service.ends_with("-service")
+            && (17..=20).contains(&record.severity)
     }),
     ("severity:>=warn", |record| record.severity >= 13),
-    ("/[Ff]ail(ed|ure)/", |record| record.body.contains("Failed") || record.body.contains("failed") || record.body.contains("Failure") || record.body.contains("failure")),
+    ("/[Ff]ail(ed|ure)/", |record| {
+        record.body.contains("Failed")
+            || record.body.contains("failed")
+            || record.body.contains("Failure")
+            || record.body.contains("failure")
+    }),
     ("exce* OR erro*", |record| {
         let any = |text: &str| tokens(text).iter().any(|token| token.starts_with("exce") || token.starts_with("erro"));
-        any(record.body) || record.attributes.values().any(|value| value.as_str().map_or_else(|| any(&value.to_string()), any))
+        any(record.body)
+            || record.attributes.values().any(|value| value.as_str().map_or_else(|| any(&value.to_string()), any))
     }),
     ("*stat*", |record| {
         let any = |text: &str| tokens(text).iter().any(|token| token.contains("stat"));
-        any(record.body) || record.attributes.values().any(|value| value.as_str().map_or_else(|| any(&value.to_string()), any))
+        any(record.body)
+            || record.attributes.values().any(|value| value.as_str().map_or_else(|| any(&value.to_string()), any))
     }),
     ("nosuchword", |_| false),
 ];
@@ -74,7 +84,8 @@ fn naive_counts(batches: &[RecordBatch]) -> Vec<u64> {
     let mut counts = vec![0; SEARCHES.len()];
     for batch in batches {
         let column = |name: &str| batch.column_by_name(name).expect("a column of the table");
-        let dictionary = |name: &str| column(name).as_dictionary::<Int32Type>().downcast_dict::<StringArray>().expect("text");
+        let dictionary =
+            |name: &str| column(name).as_dictionary::<Int32Type>().downcast_dict::<StringArray>().expect("text");
         let (services, attributes) = (dictionary("service_name"), dictionary("attributes"));
         let bodies = column("body").as_string::<i32>();
         let severities = column("severity_number").as_primitive::<Int32Type>();
@@ -83,8 +94,10 @@ fn naive_counts(batches: &[RecordBatch]) -> Vec<u64> {
                 service: services.values().value(services.keys().value(row).try_into().expect("a key")),
                 severity: severities.value(row),
                 body: if bodies.is_valid(row) { bodies.value(row) } else { "" },
-                attributes: serde_json::from_str(attributes.values().value(attributes.keys().value(row).try_into().expect("a key")))
-                    .expect("an attribute set"),
+                attributes: serde_json::from_str(
+                    attributes.values().value(attributes.keys().value(row).try_into().expect("a key")),
+                )
+                .expect("an attribute set"),
             };
             for (count, (_, matches)) in counts.iter_mut().zip(SEARCHES) {
                 *count += u64::from(matches(&record));

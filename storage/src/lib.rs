@@ -11,7 +11,7 @@ mod maintenance;
 pub mod part;
 mod recovery;
 mod remembered;
-pub mod rows;
+mod rows;
 pub mod schema;
 mod seal;
 mod storage;

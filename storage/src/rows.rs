@@ -12,7 +12,7 @@ impl RowRanges {
 
     /// The rows `0..rows`.
     pub fn all(rows: u32) -> Self {
-        Self::from_sorted([0..rows])
+        Self::from_sorted(std::iter::once(0..rows))
     }
 
     /// Ranges that are sorted by start; empty ones are dropped, overlapping and adjacent ones merged.

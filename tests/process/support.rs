@@ -120,6 +120,7 @@ impl Drop for Server {
     }
 }
 
+#[expect(clippy::print_stdout, reason = "a skipped test says so")]
 /// The real telemetry, `None` (said aloud) in a clone that has none.
 pub(crate) fn trainticket() -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/trainticket-2023-01-29");
@@ -138,6 +139,7 @@ pub(crate) fn output_of(command: &mut Command) -> String {
     text
 }
 
+#[expect(clippy::print_stdout, reason = "a skipped test says so")]
 /// A Python with the packages of tests/clients/requirements.txt: `make test` makes one.
 pub(crate) fn python() -> Option<Command> {
     let path = std::env::var_os("TRIVIUM_PYTHON").map(PathBuf::from).or_else(|| {

@@ -141,7 +141,8 @@ async fn check_groups(server: &Server, day: &Day) {
 }
 
 async fn check_search(server: &Server, day: &Day) {
-    let questions: [(&str, fn(&HashSet<String>) -> bool); 4] = [
+    type Question = (&'static str, fn(&HashSet<String>) -> bool);
+    let questions: [Question; 4] = [
         ("exception", |words| words.contains("exception")),
         ("warn -seat", |words| words.contains("warn") && !words.contains("seat")),
         ("error OR failed", |words| words.contains("error") || words.contains("failed")),

@@ -69,6 +69,9 @@ impl Sanitized {
     }
 }
 
+/// The set member of an `AnyValue`: its field and its value; `None` when it is empty.
+pub(super) type AnyValue<'a> = Option<(u32, Value<'a>)>;
+
 /// Which kind of value a body is; the words of the column `body_type`.
 pub(super) fn type_name(value: Option<(u32, Value<'_>)>) -> Option<&'static str> {
     match value?.0 {
@@ -238,7 +241,7 @@ fn write_set(
 }
 
 /// The key and the value of a `KeyValue`.
-fn key_value(message: &[u8]) -> Result<(&[u8], Option<(u32, Value<'_>)>), WireError> {
+fn key_value(message: &[u8]) -> Result<(&[u8], AnyValue<'_>), WireError> {
     let mut fields = Fields::new(message);
     let (mut key, mut found) = (&[][..], None);
     while let Some((number, value)) = fields.next()? {

@@ -46,9 +46,8 @@ async fn one(
     let trace_id: TraceId = id.trim().parse().map_err(|error: trivium_model::InvalidId| {
         Error::invalid_with_hint(error.to_string(), format!("for any other ID ask /api/v1/correlate/{}", id.trim()))
     })?;
-    let answer = run_blocking(state, move |state, deadline| {
-        trace_json(&state.storage, TenantId::DEFAULT, trace_id, deadline)
-    });
+    let answer =
+        run_blocking(state, move |state, deadline| trace_json(&state.storage, TenantId::DEFAULT, trace_id, deadline));
     Ok(json(answer.await?))
 }
 
@@ -104,7 +103,10 @@ impl FindParameters {
     }
 }
 
-async fn find(State(state): State<Arc<QueryState>>, parameters: Result<Query<FindParameters>, QueryRejection>) -> Result<Response, ApiError> {
+async fn find(
+    State(state): State<Arc<QueryState>>,
+    parameters: Result<Query<FindParameters>, QueryRejection>,
+) -> Result<Response, ApiError> {
     let Query(parameters) = parameters.map_err(|error| Error::invalid(error.body_text()))?;
     let query = parameters.parse(&state)?;
     let answer = run_blocking(state, move |state, deadline| {

@@ -124,7 +124,8 @@ impl Bearer<'_> {
         let by_id = ids.is_some_and(|ids| ids.is_valid(index) && ids.value(index) == id);
         let text = |name: &str| fields.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
         by_id
-            || text("name").is_some_and(|names| names.is_valid(index) && self.wanted.phrase.matches_text(names.value(index)))
+            || text("name")
+                .is_some_and(|names| names.is_valid(index) && self.wanted.phrase.matches_text(names.value(index)))
             || text("attributes").is_some_and(|sets| sets.is_valid(index) && self.set_bears(sets.value(index)))
     }
 }
@@ -186,7 +187,7 @@ pub(super) fn exemplar_traces(wanted: &Wanted, batches: &[RecordBatch]) -> Vec<T
 }
 
 /// The texts of the sets of a batch, each once, with the number of its rows.
-pub(super) fn sets<'batch>(batch: &'batch RecordBatch) -> Result<Vec<(&'batch str, u64)>, Error> {
+pub(super) fn sets(batch: &RecordBatch) -> Result<Vec<(&str, u64)>, Error> {
     let column = texts(batch, "attributes")?;
     let mut counts = std::collections::BTreeMap::new();
     for row in 0..batch.num_rows() {

@@ -66,7 +66,10 @@ impl Wanted {
     pub(crate) fn parse(text: &str) -> Result<Self, Error> {
         let text = text.trim();
         if text.len() > ID_BYTES_MAX {
-            return Err(Error::Limit { what: format!("the ID has {} bytes", text.len()), limit: format!("{ID_BYTES_MAX} bytes") });
+            return Err(Error::Limit {
+                what: format!("the ID has {} bytes", text.len()),
+                limit: format!("{ID_BYTES_MAX} bytes"),
+            });
         }
         let filter = filter_for_phrase(text);
         if filter == TokenFilter::All || filter == TokenFilter::And(Vec::new()) {
@@ -100,7 +103,12 @@ impl From<Found> for Direct {
 }
 
 /// Finds everything that bears the ID and the traces it belongs to.
-pub(crate) fn correlate(storage: &Storage, tenant: TenantId, wanted: Wanted, deadline: Deadline) -> Result<Story, Error> {
+pub(crate) fn correlate(
+    storage: &Storage,
+    tenant: TenantId,
+    wanted: Wanted,
+    deadline: Deadline,
+) -> Result<Story, Error> {
     let [logs, metrics, spans] = each_signal(|signal| direct(storage, tenant, signal, &wanted, deadline));
     let (logs, metrics, spans): (Direct, Direct, Direct) = (logs?, metrics?, spans?);
     let mut traces = Vec::new();
@@ -165,7 +173,13 @@ fn keep_direct(told: &mut Found, direct: &Direct, traces: &HashSet<TraceId>) -> 
     Ok(())
 }
 
-fn direct(storage: &Storage, tenant: TenantId, signal: SignalKind, wanted: &Wanted, deadline: Deadline) -> Result<Direct, Error> {
+fn direct(
+    storage: &Storage,
+    tenant: TenantId,
+    signal: SignalKind,
+    wanted: &Wanted,
+    deadline: Deadline,
+) -> Result<Direct, Error> {
     let bearer = Bearer { wanted, signal };
     let is_hit = |batch: &RecordBatch| bearer.rows(batch);
     let snapshot = storage.snapshot(tenant, signal);
@@ -186,9 +200,8 @@ fn each_signal<T: Send>(ask: impl Fn(SignalKind) -> Result<T, Error> + Sync) -> 
     std::thread::scope(|scope| {
         let others = [SignalKind::Logs, SignalKind::Metrics].map(|signal| scope.spawn(move || ask(signal)));
         let traces = ask(SignalKind::Traces);
-        let [logs, metrics] = others.map(|thread| {
-            thread.join().unwrap_or_else(|_| Err(Error::Internal("a look-up panicked".into())))
-        });
+        let [logs, metrics] =
+            others.map(|thread| thread.join().unwrap_or_else(|_| Err(Error::Internal("a look-up panicked".into()))));
         [logs, metrics, traces]
     })
 }

@@ -17,6 +17,7 @@ use crate::api::json::{write_float, write_hex};
 use crate::error::Error;
 use crate::log_search::record::write_json;
 use crate::lookup::{Found, id_at, id_column};
+use crate::trace::assemble::Summary;
 use crate::trace::reader::{write_logs, write_spans};
 use crate::trace::span::{Spans, text_at, texts};
 use crate::trace::{TraceView, assemble};
@@ -104,12 +105,13 @@ impl Story {
         let mut known: HashSet<TraceId> = views.iter().map(|view| view.trace_id).collect();
         for batch in &self.told_logs.batches {
             let ids = id_column(batch, "trace_id")?;
-            let times = batch.column_by_name("time").and_then(|column| column.as_primitive_opt::<TimestampNanosecondType>());
+            let times =
+                batch.column_by_name("time").and_then(|column| column.as_primitive_opt::<TimestampNanosecondType>());
             for row in 0..batch.num_rows() {
                 let Some(trace_id) = id_at(ids, row) else { continue };
                 if known.insert(trace_id) {
                     let time = times.map_or(0, |times| times.value(row));
-                    let summary = crate::trace::assemble::Summary { start: time, end: time, ..Default::default() };
+                    let summary = Summary { start: time, end: time, ..Default::default() };
                     views.push(TraceView { trace_id, nodes: Vec::new(), summary });
                 }
             }
@@ -119,7 +121,11 @@ impl Story {
     }
 
     /// Which rows of the told traces bear the ID themselves.
-    fn direct_rows(&self, signal: SignalKind, batches: &[RecordBatch]) -> Result<Vec<arrow::array::BooleanArray>, Error> {
+    fn direct_rows(
+        &self,
+        signal: SignalKind,
+        batches: &[RecordBatch],
+    ) -> Result<Vec<arrow::array::BooleanArray>, Error> {
         let bearer = Bearer { wanted: &self.wanted, signal };
         batches.iter().map(|batch| bearer.rows(batch)).collect()
     }
@@ -175,12 +181,18 @@ impl Story {
     /// Other values that look like IDs on what was found, and traces that are linked.
     fn write_follow(&self, output: &mut String) -> Result<(), Error> {
         let mut values: BTreeMap<(String, String), [u64; 3]> = BTreeMap::new();
-        for (signal, batches) in [(SignalKind::Logs, &self.told_logs.batches), (SignalKind::Traces, &self.told_spans.batches)] {
+        for (signal, batches) in
+            [(SignalKind::Logs, &self.told_logs.batches), (SignalKind::Traces, &self.told_spans.batches)]
+        {
             for batch in batches {
                 for (set, rows) in sets(batch)? {
                     for (key, value) in trivium_storage::attributes::entries(set) {
                         let text = value.text();
-                        if value.is_string() && text.len() <= 128 && looks_like_id(&text) && !text.eq_ignore_ascii_case(&self.wanted.text) {
+                        if value.is_string()
+                            && text.len() <= 128
+                            && looks_like_id(&text)
+                            && !text.eq_ignore_ascii_case(&self.wanted.text)
+                        {
                             values.entry((key.into_owned(), text.into_owned())).or_default()[signal.index()] += rows;
                         }
                     }

@@ -18,7 +18,9 @@ const STEPS: u32 = 4;
 fn logs(step: u32) -> RecordBatch {
     let numbers: Vec<u32> = (step * ROWS..(step + 1) * ROWS).collect();
     let owned = |cell: &dyn Fn(u32) -> String| numbers.iter().map(|number| cell(*number)).collect::<Vec<String>>();
-    let bodies = owned(&|i| format!("order {} was {} by worker {}", 100_000 + i, if i % 997 == 0 { "declined" } else { "paid" }, i % 7));
+    let bodies = owned(&|i| {
+        format!("order {} was {} by worker {}", 100_000 + i, if i % 997 == 0 { "declined" } else { "paid" }, i % 7)
+    });
     let sets = owned(&|i| format!(r#"{{"code":{},"order":"A-{}"}}"#, 200 + i % 5, 100_000 + i));
     let services = owned(&|i| format!("service-{}", i % 3));
     let traces = owned(&trace_id);
@@ -29,7 +31,10 @@ fn logs(step: u32) -> RecordBatch {
         vec![
             ("time", times(&numbers.iter().map(|i| NOW - i64::from(ROWS * STEPS - i) * SECOND).collect::<Vec<_>>())),
             ("service_name", as_text(&services)),
-            ("severity_number", Arc::new(Int32Array::from_iter_values(numbers.iter().map(|i| if i % 10 == 0 { 17 } else { 9 })))),
+            (
+                "severity_number",
+                Arc::new(Int32Array::from_iter_values(numbers.iter().map(|i| if i % 10 == 0 { 17 } else { 9 }))),
+            ),
             ("body", as_text(&bodies)),
             ("trace_id", ids(16, &traces.iter().map(String::as_str).collect::<Vec<_>>())),
             ("attributes", as_text(&sets)),
@@ -140,7 +145,8 @@ fn decoded(plan: &Arc<dyn ExecutionPlan>) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_id_reads_one_block() {
     let engine = only_parts();
-    let (read, found) = rows_read(&engine, &format!("SELECT body FROM logs WHERE trace_id = '{}'", trace_id(777))).await;
+    let (read, found) =
+        rows_read(&engine, &format!("SELECT body FROM logs WHERE trace_id = '{}'", trace_id(777))).await;
     assert_eq!(found, 1);
     assert!(read <= 256, "{read} rows were read");
     let (read, found) = rows_read(&engine, &format!("SELECT body FROM logs WHERE trace_id = '{ABSENT}'")).await;

@@ -17,7 +17,12 @@ fn sample_logs() -> RecordBatch {
             ("severity_text", text(&["INFO", "ERROR", "ERROR", "INFO"])),
             (
                 "body",
-                text(&["order 10234 created", "card declined: timeout after 30s", "card refused", "timeout while waiting"]),
+                text(&[
+                    "order 10234 created",
+                    "card declined: timeout after 30s",
+                    "card refused",
+                    "timeout while waiting",
+                ]),
             ),
             ("trace_id", ids(16, &[&first, &second, &second, ""])),
             (
@@ -102,7 +107,8 @@ async fn attributes_read_naturally() {
     check(&engine, "SELECT count(*) FROM logs WHERE attributes['http.status_code'] >= 500", &["2"]).await;
     check(&engine, "SELECT count(*) FROM logs WHERE 500 < attributes['http.status_code']", &["2"]).await;
     check(&engine, "SELECT count(*) FROM logs WHERE attributes['http.status_code'] IN (200, 504)", &["2"]).await;
-    check(&engine, "SELECT count(*) FROM logs WHERE attributes['http.status_code'] BETWEEN 503 AND 503.5", &["1"]).await;
+    check(&engine, "SELECT count(*) FROM logs WHERE attributes['http.status_code'] BETWEEN 503 AND 503.5", &["1"])
+        .await;
     check(&engine, "SELECT count(*) FROM logs WHERE attributes['retry'] = true", &["1"]).await;
     check(&engine, "SELECT count(*) FROM logs WHERE attributes['http.status_code'] = '504'", &["1"]).await;
     check(&engine, "SELECT avg(attributes['db.rows']), sum(attributes['db.rows']) FROM spans", &["338.5|1015.5"]).await;
@@ -114,7 +120,8 @@ async fn attributes_read_naturally() {
         &["/cart|1", "/pay|2", "null|1"],
     )
     .await;
-    check(&engine, "SELECT l.attributes['http.route'] FROM logs l WHERE l.attributes['retry'] = 'true'", &["/pay"]).await;
+    check(&engine, "SELECT l.attributes['http.route'] FROM logs l WHERE l.attributes['retry'] = 'true'", &["/pay"])
+        .await;
 }
 
 #[tokio::test]

@@ -8,7 +8,9 @@ use arrow::compute::{cast, take};
 use arrow::datatypes::{ArrowNativeType, DataType, Int32Type};
 use datafusion::common::{ScalarValue, exec_err, plan_err};
 use datafusion::error::Result;
-use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
 use trivium_storage::attributes::{self, AttributeValue};
 
 /// What a value is turned into.

@@ -148,9 +148,9 @@ impl AttributeFacets {
                 Some((_, values)) => values,
                 None => self.record_keys.values(entry(self.attributes.as_ref(), attributes), self.facets.len()),
             };
-            let resource = in_resources
-                .entry(resource)
-                .or_insert_with(|| self.resource_keys.values(entry(self.resources.as_ref(), resource), self.facets.len()));
+            let resource = in_resources.entry(resource).or_insert_with(|| {
+                self.resource_keys.values(entry(self.resources.as_ref(), resource), self.facets.len())
+            });
             for ((facet, own), inherited) in self.facets.iter().zip(&record).zip(resource) {
                 let value = own.as_ref().or(inherited.as_ref());
                 if let (Some(value), Some(totals)) = (value, totals.get_mut(facet.index)) {

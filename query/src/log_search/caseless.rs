@@ -18,7 +18,8 @@ impl CaselessFinder {
             return None;
         }
         let commonness = |byte: u8| COMMON.iter().position(|&common| common == byte).unwrap_or(COMMON.len());
-        let rare_at = (0..needle.len()).max_by_key(|&index| needle.as_bytes().get(index).map(|&byte| commonness(byte)))?;
+        let rare_at =
+            (0..needle.len()).max_by_key(|&index| needle.as_bytes().get(index).map(|&byte| commonness(byte)))?;
         Some(Self { needle: needle.as_bytes().to_vec(), rare_at })
     }
 

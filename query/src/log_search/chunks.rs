@@ -11,7 +11,7 @@ use super::columns::TIME;
 use crate::error::Error;
 
 /// Bytes that one piece may take in memory, estimated from the size of its row group.
-const CHUNK_BYTES_MAX: u64 = 16 * 1024 * 1024;
+pub(super) const CHUNK_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// Rows of a part whose times lie between two bounds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub(super) struct Chunk {
     pub(super) first: i64,
     /// Inclusive.
     pub(super) last: i64,
+    /// What the rows take in memory with all their columns, about.
+    pub(super) bytes: u64,
 }
 
 /// The pieces of the candidate rows that overlap `range`, of about `rows_target` candidates each.
@@ -110,13 +112,15 @@ fn merge(pages: Vec<PageBounds>, candidates: &RowRanges, range: TimeRange, rows_
         let rows_max = rows_target.min(CHUNK_BYTES_MAX / page.bytes_per_row.max(1)).max(64);
         let rows = if overlaps { within(candidates, page.start, page.end) } else { RowRanges::none() };
         for rows in cut(&rows, rows_max) {
+            let bytes = rows.len() * page.bytes_per_row;
             match chunks.last_mut().filter(|chunk| open && chunk.rows.len() + rows.len() <= rows_max) {
                 Some(chunk) => {
                     chunk.rows = RowRanges::from_sorted(chunk.rows.iter().chain(rows.iter()));
                     chunk.first = chunk.first.min(page.first);
                     chunk.last = chunk.last.max(page.last);
+                    chunk.bytes += bytes;
                 }
-                None => chunks.push(Chunk { rows, first: page.first, last: page.last }),
+                None => chunks.push(Chunk { rows, first: page.first, last: page.last, bytes }),
             }
             open = true;
         }
@@ -173,20 +177,26 @@ mod tests {
     fn pages_outside_the_range_are_left_out() {
         let pages = vec![page(0, 1_000, 0, 9), page(1_000, 2_000, 10, 19), page(2_000, 3_000, 0, 5)];
         let chunks = merge(pages, &RowRanges::all(3_000), range(10, 20), 1_000);
-        assert_eq!(chunks, [Chunk { rows: RowRanges::from_sorted([1_000..2_000]), first: 10, last: 19 }]);
+        assert_eq!(
+            chunks,
+            [Chunk { rows: RowRanges::from_sorted([1_000..2_000]), first: 10, last: 19, bytes: 100_000 }]
+        );
     }
 
     #[test]
     fn sparse_candidates_of_many_pages_are_one_piece() {
-        let pages = (0..10).map(|page_number| page(page_number * 100, page_number * 100 + 100, i64::from(page_number), 50)).collect();
+        let pages = (0..10)
+            .map(|page_number| page(page_number * 100, page_number * 100 + 100, i64::from(page_number), 50))
+            .collect();
         let candidates = RowRanges::from_sorted([5..7, 950..951]);
         let chunks = merge(pages, &candidates, TimeRange::ALL, 1_000);
-        assert_eq!(chunks, [Chunk { rows: candidates, first: 0, last: 50 }]);
+        assert_eq!(chunks, [Chunk { rows: candidates, first: 0, last: 50, bytes: 300 }]);
     }
 
     #[test]
     fn large_pages_are_cut_and_no_row_is_lost() {
-        let chunks = merge(vec![page(0, 10_000, 0, 9)], &RowRanges::from_sorted([1..5_000, 6_000..9_999]), TimeRange::ALL, 700);
+        let chunks =
+            merge(vec![page(0, 10_000, 0, 9)], &RowRanges::from_sorted([1..5_000, 6_000..9_999]), TimeRange::ALL, 700);
         assert!(chunks.iter().all(|chunk| chunk.rows.len() <= 700));
         let rows = RowRanges::from_sorted(chunks.iter().flat_map(|chunk| chunk.rows.iter()));
         assert_eq!(rows, RowRanges::from_sorted([1..5_000, 6_000..9_999]));

@@ -1,9 +1,7 @@
 //! The columns of the logs table, by name and with their types.
 
 use arrow::array::{Array, AsArray, DictionaryArray, FixedSizeBinaryArray, PrimitiveArray, RecordBatch, StringArray};
-use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Int32Type, TimestampNanosecondType, UInt64Type,
-};
+use arrow::datatypes::{ArrowPrimitiveType, DataType, Int32Type, TimestampNanosecondType, UInt64Type};
 
 use crate::error::Error;
 

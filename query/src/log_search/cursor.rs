@@ -40,7 +40,10 @@ impl FromStr for Cursor {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         parse(text).ok_or_else(|| {
-            Error::invalid_with_hint("the cursor was not made by this server", "pass next_cursor of the page before, unchanged")
+            Error::invalid_with_hint(
+                "the cursor was not made by this server",
+                "pass next_cursor of the page before, unchanged",
+            )
         })
     }
 }

@@ -71,7 +71,10 @@ pub fn search(
 ) -> Result<SearchAnswer, Error> {
     if let Some(cursor) = request.cursor.filter(|cursor| cursor.descending != request.descending) {
         let order = if cursor.descending { "desc" } else { "asc" };
-        return Err(Error::invalid_with_hint("the cursor belongs to the other order", format!("ask with order={order}")));
+        return Err(Error::invalid_with_hint(
+            "the cursor belongs to the other order",
+            format!("ask with order={order}"),
+        ));
     }
     request.facets.iter().try_for_each(Facets::check)?;
     let sources = sources(snapshot, request.range)?;
@@ -100,13 +103,9 @@ pub fn search(
     };
     let needs_no_rows = overview.is_some() && request.limit == 0;
     let scanned = if needs_no_rows { Scanned::default() } else { scan(&plan)? };
-    let page = PageRequest {
-        sources: &sources,
-        limit: request.limit,
-        descending: request.descending,
-        cursor: request.cursor,
-    }
-    .page(&scanned)?;
+    let page =
+        PageRequest { sources: &sources, limit: request.limit, descending: request.descending, cursor: request.cursor }
+            .page(&scanned)?;
     let exact = scanned.complete && (request.cursor.is_none() || plan.counts_everything());
     Ok(answer(request, &sources, (scanned, exact), page, overview))
 }

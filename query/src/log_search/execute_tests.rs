@@ -53,7 +53,10 @@ pub(super) fn cases() -> Vec<(String, Vec<u32>)> {
         match line.split_once(" =>") {
             Some((last, ids)) => {
                 query.push_str(last);
-                cases.push((std::mem::take(&mut query), ids.split_whitespace().map(|id| id.parse().expect("a number")).collect()));
+                cases.push((
+                    std::mem::take(&mut query),
+                    ids.split_whitespace().map(|id| id.parse().expect("a number")).collect(),
+                ));
             }
             None => query.push_str(&format!("{line}\n")),
         }
@@ -85,7 +88,8 @@ fn scripted_searches_find_exactly_their_records() {
 fn records_are_whole_and_follow_the_conventions() {
     let snapshot = snapshot(vec![batch(&fixture_rows())]);
     let answer = run(&snapshot, &request("service:mail severity_number:0 OR service:checkout level:error"));
-    let records: Vec<Value> = answer.records.iter().map(|record| serde_json::from_str(record).expect("valid JSON")).collect();
+    let records: Vec<Value> =
+        answer.records.iter().map(|record| serde_json::from_str(record).expect("valid JSON")).collect();
     assert_eq!(
         records[0],
         serde_json::json!({
@@ -135,7 +139,11 @@ fn bodies(records: &[String]) -> Vec<String> {
 fn pages_have_neither_gaps_nor_duplicates() {
     let rows = crowded_rows();
     let mut expected: Vec<String> = bodies(&run(&snapshot(vec![batch(&rows)]), &request("row")).records);
-    expected = if expected.len() < 120 { rows.iter().map(|row| format!("\"{}\"", row.body.as_deref().unwrap_or_default())).collect() } else { expected };
+    expected = if expected.len() < 120 {
+        rows.iter().map(|row| format!("\"{}\"", row.body.as_deref().unwrap_or_default())).collect()
+    } else {
+        expected
+    };
     expected.sort();
     for descending in [true, false] {
         for limit in [1, 2, 7, 19, 20, 21, 59, 119, 120, 121] {
@@ -144,7 +152,8 @@ fn pages_have_neither_gaps_nor_duplicates() {
             for page in 0_usize.. {
                 let mut now = rows.clone();
                 // Newer rows arrive behind the reader; a compaction turns the rows over.
-                let late = (0..page).map(|index| LogRow::new(if descending { 99 } else { -99 }, 1_000 + index as u64, "late"));
+                let late =
+                    (0..page).map(|index| LogRow::new(if descending { 99 } else { -99 }, 1_000 + index as u64, "late"));
                 now.extend(late);
                 if page % 2 == 1 {
                     now.reverse();
@@ -174,7 +183,8 @@ fn a_cursor_of_the_other_order_is_refused() {
     request.limit = 5;
     request.cursor = run(&snapshot, &request).next_cursor;
     request.descending = false;
-    let error = search(&snapshot, &request, &PartFacts::default(), &CancellationToken::new()).expect_err("another order");
+    let error =
+        search(&snapshot, &request, &PartFacts::default(), &CancellationToken::new()).expect_err("another order");
     assert!(error.to_string().contains("other order"), "{error}");
 }
 
@@ -208,10 +218,7 @@ fn histograms_count_all_matches_by_severity() {
     let histogram = answer.histogram.expect("a histogram");
     let buckets: Vec<(i64, [u64; 7])> = histogram.buckets().map(|(start, counts)| (start, *counts)).collect();
     // unspecified, trace, debug, info, warn, error, fatal
-    assert_eq!(
-        buckets,
-        [(0, [0, 0, 0, 1, 1, 1, 0]), (4_000, [1, 0, 1, 0, 1, 0, 1]), (8_000, [0, 0, 0, 0, 0, 1, 0])]
-    );
+    assert_eq!(buckets, [(0, [0, 0, 0, 1, 1, 1, 0]), (4_000, [1, 0, 1, 0, 1, 0, 1]), (8_000, [0, 0, 0, 0, 0, 1, 0])]);
     assert_eq!((answer.matched, answer.matched_exact, answer.records.len()), (8, true, 1));
 }
 
@@ -237,7 +244,18 @@ fn facets_count_values_over_all_matches() {
     let snapshot = snapshot(rows.chunks(2).map(batch).collect());
     let mut request = request("*");
     request.limit = 1;
-    let fields = ["service", "level", "k8s.pod.name", "attributes.k8s.pod.name", "http.route", "nested.deep.key", "flags", "trace_id", "scope", "tags"];
+    let fields = [
+        "service",
+        "level",
+        "k8s.pod.name",
+        "attributes.k8s.pod.name",
+        "http.route",
+        "nested.deep.key",
+        "flags",
+        "trace_id",
+        "scope",
+        "tags",
+    ];
     request.facets = fields.map(Field::resolve).to_vec();
     let answer = run(&snapshot, &request);
     assert_eq!(facet_values(&answer, 0), [("mail", 3), ("cart", 2), ("checkout", 2), ("cart-cache", 1), ("ghost", 1)]);
@@ -262,7 +280,8 @@ fn facets_count_values_over_all_matches() {
 
 #[test]
 fn many_distinct_values_are_counted_together_and_marked() {
-    let rows: Vec<LogRow> = (0..60_000_u32).map(|index| LogRow { service: format!("s{index}"), ..LogRow::new(1, 1, "x") }).collect();
+    let rows: Vec<LogRow> =
+        (0..60_000_u32).map(|index| LogRow { service: format!("s{index}"), ..LogRow::new(1, 1, "x") }).collect();
     let mut request = request("*");
     (request.limit, request.facets) = (0, vec![Field::Service]);
     let answer = run(&snapshot(vec![batch(&rows)]), &request);
@@ -274,7 +293,8 @@ fn many_distinct_values_are_counted_together_and_marked() {
 #[test]
 fn counts_are_bounds_when_the_search_could_stop_early() {
     // Each batch is older than the one before it: after the first there are enough records.
-    let batches = (0..20_i64).rev().map(|index| batch(&[LogRow::new(index * 10, 1, "x"), LogRow::new(index * 10 + 1, 1, "x")]));
+    let batches =
+        (0..20_i64).rev().map(|index| batch(&[LogRow::new(index * 10, 1, "x"), LogRow::new(index * 10 + 1, 1, "x")]));
     let snapshot = snapshot(batches.collect());
     let mut request = request("x");
     request.limit = 1;
@@ -308,7 +328,10 @@ fn a_cancelled_search_stops() {
 fn unknown_fields_are_told_with_names_that_are_close() {
     let snapshot = snapshot(vec![batch(&fixture_rows())]);
     let warnings = |query: &str| run(&snapshot, &request(query)).warnings;
-    assert_eq!(warnings("http.rute:/x"), ["no record that was looked at has the field `http.rute`; did you mean `http.route`?"]);
+    assert_eq!(
+        warnings("http.rute:/x"),
+        ["no record that was looked at has the field `http.rute`; did you mean `http.route`?"]
+    );
     assert!(warnings("http.route:nowhere").is_empty());
     assert!(warnings("nested.deep.key:nowhere").is_empty());
     assert_eq!(warnings("zzz:1 OR http.route:*").len(), 1);
@@ -320,8 +343,18 @@ fn hostile_searches_end_quickly() {
     let rows: Vec<LogRow> = (0..20).map(|time| LogRow::new(time, 1, &long)).collect();
     let snapshot = snapshot(vec![batch(&rows)]);
     let hostile = [
-        "*", "*a*", "?????", "/.*/", "a~9999", "/(a*)*b/", "/(a|a)*c/", "*a*a*a*a*a*a*a*b", "a?a?a?a?a?*b", "body:/a{0,50}b/",
-        "x:*a*a*a*b", "\"a b\"~4294967295",
+        "*",
+        "*a*",
+        "?????",
+        "/.*/",
+        "a~9999",
+        "/(a*)*b/",
+        "/(a|a)*c/",
+        "*a*a*a*a*a*a*a*b",
+        "a?a?a?a?a?*b",
+        "body:/a{0,50}b/",
+        "x:*a*a*a*b",
+        "\"a b\"~4294967295",
     ];
     for query in hostile {
         let begun = Instant::now();

@@ -51,14 +51,16 @@ pub(crate) fn rows_of_json_lines(lines: &str) -> Vec<LogRow> {
 /// The rows as a batch of the logs table.
 pub(crate) fn batch(rows: &[LogRow]) -> RecordBatch {
     let texts = |text: &dyn Fn(&LogRow) -> Option<String>| -> ArrayRef {
-        let column: DictionaryArray<Int32Type> = rows.iter().map(text).collect::<Vec<_>>().iter().map(Option::as_deref).collect();
+        let column: DictionaryArray<Int32Type> =
+            rows.iter().map(text).collect::<Vec<_>>().iter().map(Option::as_deref).collect();
         Arc::new(column)
     };
     let objects = |object: &dyn Fn(&LogRow) -> Option<&RawValue>| {
         texts(&|row| Some(object(row).map_or("{}", RawValue::get).to_owned()))
     };
     let times = |times: Vec<Option<i64>>| -> ArrayRef { Arc::new(TimestampNanosecondArray::from(times)) };
-    let counts = |count: &dyn Fn(&LogRow) -> u32| -> ArrayRef { Arc::new(rows.iter().map(count).collect::<UInt32Array>()) };
+    let counts =
+        |count: &dyn Fn(&LogRow) -> u32| -> ArrayRef { Arc::new(rows.iter().map(count).collect::<UInt32Array>()) };
     let bodies: StringArray = rows.iter().map(|row| row.body.as_deref()).collect();
     let severities: Int32Array = rows.iter().map(|row| Some(row.severity_number)).collect();
     let columns: Vec<ArrayRef> = vec![
@@ -113,13 +115,8 @@ impl PartFolder {
     pub(crate) fn part(&self, batches: &[RecordBatch]) -> Arc<Part> {
         let number = std::fs::read_dir(self.0.path()).expect("a folder").count();
         let id = PartId([u8::try_from(number).expect("few parts"); 16]);
-        let new = NewPart {
-            id,
-            tenant: TenantId::DEFAULT,
-            signal: SignalKind::Logs,
-            level: 0,
-            created_at: UnixNanos(0),
-        };
+        let new =
+            NewPart { id, tenant: TenantId::DEFAULT, signal: SignalKind::Logs, level: 0, created_at: UnixNanos(0) };
         let encoded = encode_part(new, batches).expect("rows of the logs table");
         let folder = self.0.path().join(id.to_string());
         std::fs::create_dir(&folder).expect("a new folder");

@@ -18,9 +18,28 @@ const SECOND: i64 = 1_000_000_000;
 
 /// Widths that people read easily: the first that gives few enough buckets is taken.
 const WIDTHS: [i64; 22] = [
-    1_000_000, 10_000_000, 100_000_000, SECOND, 2 * SECOND, 5 * SECOND, 10 * SECOND, 15 * SECOND, 30 * SECOND,
-    60 * SECOND, 120 * SECOND, 300 * SECOND, 600 * SECOND, 900 * SECOND, 1_800 * SECOND, 3_600 * SECOND,
-    7_200 * SECOND, 14_400 * SECOND, 43_200 * SECOND, 86_400 * SECOND, 604_800 * SECOND, 31_536_000 * SECOND,
+    1_000_000,
+    10_000_000,
+    100_000_000,
+    SECOND,
+    2 * SECOND,
+    5 * SECOND,
+    10 * SECOND,
+    15 * SECOND,
+    30 * SECOND,
+    60 * SECOND,
+    120 * SECOND,
+    300 * SECOND,
+    600 * SECOND,
+    900 * SECOND,
+    1_800 * SECOND,
+    3_600 * SECOND,
+    7_200 * SECOND,
+    14_400 * SECOND,
+    43_200 * SECOND,
+    86_400 * SECOND,
+    604_800 * SECOND,
+    31_536_000 * SECOND,
 ];
 
 /// How fine a histogram is to be.
@@ -50,7 +69,8 @@ impl Histogram {
         let width = match buckets {
             Buckets::Width(width) => i64::try_from(width.as_nanos()).unwrap_or(i64::MAX).max(1),
             Buckets::AtMost(count) => {
-                let fits = |width: &i64| span / i128::from(*width) + 2 <= i128::try_from(count.max(3)).unwrap_or(i128::MAX);
+                let fits =
+                    |width: &i64| span / i128::from(*width) + 2 <= i128::try_from(count.max(3)).unwrap_or(i128::MAX);
                 WIDTHS.into_iter().find(fits).unwrap_or(i64::MAX)
             }
         };
@@ -194,7 +214,10 @@ mod tests {
         }
         let mut coarse = Histogram::new(Buckets::Width(Duration::from_nanos(10)), -7, 23).expect("few buckets");
         assert!(coarse.add_finer(&fine));
-        assert_eq!(coarse.buckets().map(|(start, counts)| (start, counts[1])).collect::<Vec<_>>(), [(-10, 2), (0, 2), (10, 2), (20, 1)]);
+        assert_eq!(
+            coarse.buckets().map(|(start, counts)| (start, counts[1])).collect::<Vec<_>>(),
+            [(-10, 2), (0, 2), (10, 2), (20, 1)]
+        );
         assert_eq!(coarse.total(), 7);
         let mut odd = Histogram::new(Buckets::Width(Duration::from_nanos(7)), -7, 23).expect("few buckets");
         assert!(!odd.add_finer(&fine));

@@ -54,8 +54,12 @@ impl Leaf {
         }
         // An ID that is none leaves no bytes to compare: nothing is equal to it.
         let id = match (field, test) {
-            (Field::TraceId, FieldTest::Equals(id)) => Some(id.parse().map(|id: TraceId| id.0.to_vec()).unwrap_or_default()),
-            (Field::SpanId, FieldTest::Equals(id)) => Some(id.parse().map(|id: SpanId| id.0.to_vec()).unwrap_or_default()),
+            (Field::TraceId, FieldTest::Equals(id)) => {
+                Some(id.parse().map(|id: TraceId| id.0.to_vec()).unwrap_or_default())
+            }
+            (Field::SpanId, FieldTest::Equals(id)) => {
+                Some(id.parse().map(|id: SpanId| id.0.to_vec()).unwrap_or_default())
+            }
             _ => None,
         };
         Ok(Self::Field { field: field.clone(), test: ValueTest::compile(test)?, id })
@@ -103,7 +107,9 @@ impl Leaf {
         state: &mut LeafState,
     ) -> Result<BooleanBuffer, Error> {
         match self {
-            Self::Text { scope: TextScope::Body, matcher, .. } => text_rows(batch, BODY, selection, |text| matcher.matches(text)),
+            Self::Text { scope: TextScope::Body, matcher, .. } => {
+                text_rows(batch, BODY, selection, |text| matcher.matches(text))
+            }
             Self::Text { matcher, trace_id, span_id, .. } => {
                 let trace_id = trace_id.as_ref().map(|id| id.0.as_slice());
                 let span_id = span_id.as_ref().map(|id| id.0.as_slice());

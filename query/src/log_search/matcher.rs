@@ -12,8 +12,8 @@ use super::columns::{ATTRIBUTES, BODY};
 use super::leaf::{Leaf, LeafState};
 use super::memo::{Memo, Outcome};
 use super::parser;
-use super::plan;
 use super::part_facts::PartFacts;
+use super::plan;
 use super::syntax_error::SyntaxError;
 use crate::error::Error;
 
@@ -138,7 +138,9 @@ impl Tree {
         match self {
             Self::All => {}
             Self::Leaf(index) => leaves.iter().skip(*index).take(1).for_each(|leaf| leaf.columns(columns)),
-            Self::And(children) | Self::Or(children) => children.iter().for_each(|child| child.columns(leaves, columns)),
+            Self::And(children) | Self::Or(children) => {
+                children.iter().for_each(|child| child.columns(leaves, columns))
+            }
             Self::Not(child) => child.columns(leaves, columns),
         }
     }

@@ -89,7 +89,8 @@ impl Overview<'_> {
 
     fn count_batch(&self, batch: &RecordBatch, histogram: &mut Histogram) -> Result<(), Error> {
         let times = times(batch)?;
-        let inside = |row: usize| times.get(row).is_some_and(|&time| self.range.start.0 <= time && time < self.range.end.0);
+        let inside =
+            |row: usize| times.get(row).is_some_and(|&time| self.range.start.0 <= time && time < self.range.end.0);
         histogram.count(batch, &select(&BooleanBuffer::new_set(batch.num_rows()), inside))
     }
 

@@ -126,7 +126,8 @@ impl PageRequest<'_> {
         };
         let same = |hit: &&Hit| hit.key == last.key && hit.hash == Some(hash);
         let on_this_page = u32::try_from(hits.iter().take(shown).filter(same).count()).unwrap_or(u32::MAX);
-        let before = self.cursor.filter(|cursor| cursor.key == last.key && cursor.hash == hash).map_or(0, |cursor| cursor.shown);
+        let before =
+            self.cursor.filter(|cursor| cursor.key == last.key && cursor.hash == hash).map_or(0, |cursor| cursor.shown);
         Some(Cursor { descending, key: last.key, hash, shown: before.saturating_add(on_this_page) })
     }
 

@@ -181,8 +181,13 @@ impl<'query> Parser<'query> {
             }
         }
         match self.peek() {
-            None => Err(self.error("the query ends where a search term should be", "add a term, or remove what asks for one")),
-            Some(')') => Err(self.error("`)` where a search term should be", "put a term into the group, or quote it: \"()\"")),
+            None => {
+                Err(self
+                    .error("the query ends where a search term should be", "add a term, or remove what asks for one"))
+            }
+            Some(')') => {
+                Err(self.error("`)` where a search term should be", "put a term into the group, or quote it: \"()\""))
+            }
             Some(_) => Ok(()),
         }
     }
@@ -190,7 +195,9 @@ impl<'query> Parser<'query> {
     /// Steps over a sign that belongs to the term behind it: `-word` is a negation, `--flag` and `- ` are text.
     fn take_sign(&mut self, signs: [char; 2]) -> bool {
         let Some(sign) = self.peek().filter(|char| signs.contains(char)) else { return false };
-        let belongs = self.peek_second().is_some_and(|next| next != sign && next != '>' && (next == '(' || !ends_word(next) || next == '"'));
+        let belongs = self
+            .peek_second()
+            .is_some_and(|next| next != sign && next != '>' && (next == '(' || !ends_word(next) || next == '"'));
         if belongs {
             self.at += sign.len_utf8();
         }

@@ -47,7 +47,10 @@ const MEANINGS: &[(&str, &str)] = &[
     ("exists:user.id", "(user.id exists)"),
     ("level:(error OR warn)", r#"(or (severity = "error") (severity = "warn"))"#),
     ("code:(>=400 <500 -404)", r#"(and (code ["400" *]) (code [* "500"}) (not (code = "404")))"#),
-    ("attributes.resource.x:1 resource.k8s.pod.name:y", r#"(and (attributes.resource.x = "1") (resource.k8s.pod.name = "y"))"#),
+    (
+        "attributes.resource.x:1 resource.k8s.pod.name:y",
+        r#"(and (attributes.resource.x = "1") (resource.k8s.pod.name = "y"))"#,
+    ),
     ("body:timeout", r#"(body "timeout")"#),
     (r#"body:"card declined" body:*pool* body:/x/i"#, r#"(and (body "card declined") (body `*pool*`) (body /x/i))"#),
     ("body.user.id:7", r#"(body.user.id = "7")"#),

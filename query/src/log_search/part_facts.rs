@@ -86,8 +86,8 @@ fn distinct_resources(part: &Part) -> Result<Resources, Error> {
                     *slot = true;
                 }
             }
-            for (_, value) in is_used.iter().zip(values.iter().flatten()).filter(|(used, _)| **used) {
-                if !distinct.contains(value) {
+            for (_, value) in is_used.iter().zip(values.iter()).filter(|(used, _)| **used) {
+                if let Some(value) = value.filter(|value| !distinct.contains(*value)) {
                     distinct.insert(value.to_owned());
                 }
             }

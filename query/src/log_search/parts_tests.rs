@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-
 use super::super::fixture::{LogRow, PartFolder, batch, rows_of_json_lines};
 use super::tests::{cases, request, run, times};
 use super::*;
@@ -24,7 +23,12 @@ fn scripted_searches_find_the_same_in_parts() {
         let found = times(&answer);
         let ids: Vec<u32> = rows.iter().filter(|row| found.contains(&row.time)).map(|row| row.id).collect();
         assert_eq!(ids, expected, "{query}");
-        assert_eq!(answer.warnings.iter().filter(|warning| warning.contains("could not")).count(), 0, "{:?}", answer.warnings);
+        assert_eq!(
+            answer.warnings.iter().filter(|warning| warning.contains("could not")).count(),
+            0,
+            "{:?}",
+            answer.warnings
+        );
     }
 }
 
@@ -33,7 +37,11 @@ fn busy_rows(count: i64) -> Vec<LogRow> {
     let row = |index: i64| LogRow {
         service: format!("service-{}", index % 7),
         severity_number: i32::try_from(index % 24).expect("a small number") + 1,
-        ..LogRow::new(index / 3, u64::try_from(index / 300).expect("positive"), &format!("row {index} of group {}", index % 10))
+        ..LogRow::new(
+            index / 3,
+            u64::try_from(index / 300).expect("positive"),
+            &format!("row {index} of group {}", index % 10),
+        )
     };
     (0..count).map(row).collect()
 }
@@ -55,7 +63,10 @@ fn pages_survive_compaction() {
     let folder = PartFolder::new();
     let batches: Vec<_> = rows.chunks(7_000).map(batch).collect();
     let snapshots = [
-        Snapshot { parts: batches[..4].iter().map(|batch| folder.part(std::slice::from_ref(batch))).collect(), buffered: batches[4..].to_vec() },
+        Snapshot {
+            parts: batches[..4].iter().map(|batch| folder.part(std::slice::from_ref(batch))).collect(),
+            buffered: batches[4..].to_vec(),
+        },
         Snapshot { parts: vec![folder.part(&batches)], buffered: Vec::new() },
         Snapshot { parts: vec![folder.part(&batches[..2]), folder.part(&batches[2..])], buffered: Vec::new() },
     ];
@@ -86,7 +97,10 @@ fn pages_survive_compaction() {
 fn the_newest_records_are_found_without_reading_everything() {
     let rows = busy_rows(300_000);
     let folder = PartFolder::new();
-    let snapshot = Snapshot { parts: rows.chunks(150_000).map(|rows| folder.part(&[batch(rows)])).collect(), buffered: Vec::new() };
+    let snapshot = Snapshot {
+        parts: rows.chunks(150_000).map(|rows| folder.part(&[batch(rows)])).collect(),
+        buffered: Vec::new(),
+    };
     let answer = run(&snapshot, &request("row"));
     assert_eq!(numbers(&answer.records).len(), 100);
     assert!(answer.rows_read < 100_000, "{} rows were read", answer.rows_read);
@@ -100,7 +114,10 @@ fn the_newest_records_are_found_without_reading_everything() {
 fn counts_of_several_threads_add_up() {
     let rows = busy_rows(300_000);
     let folder = PartFolder::new();
-    let snapshot = Snapshot { parts: rows.chunks(100_000).map(|rows| folder.part(&[batch(rows)])).collect(), buffered: Vec::new() };
+    let snapshot = Snapshot {
+        parts: rows.chunks(100_000).map(|rows| folder.part(&[batch(rows)])).collect(),
+        buffered: Vec::new(),
+    };
     let mut request = request("group severity:>=warn");
     (request.limit, request.histogram, request.facets) =
         (3, Some(Buckets::Width(Duration::from_nanos(10_000))), vec![Field::Service, Field::Severity]);
@@ -174,13 +191,16 @@ fn remembered_counts_are_those_of_the_rows() {
         buffered: vec![batch(&rows[40_000..])],
     };
     let facts = PartFacts::default();
-    for (start, end, width) in [(i64::MIN, i64::MAX, 1_000_000), (0, 50_000, 1_000_000), (4_321, 9_876, 1_000), (4_321, 9_876, 777)] {
+    for (start, end, width) in
+        [(i64::MIN, i64::MAX, 1_000_000), (0, 50_000, 1_000_000), (4_321, 9_876, 1_000), (4_321, 9_876, 777)]
+    {
         let mut request = request("*");
         request.range = TimeRange { start: trivium_model::UnixNanos(start), end: trivium_model::UnixNanos(end) };
         (request.limit, request.histogram) = (5, Some(Buckets::Width(Duration::from_nanos(width))));
         let expected = rows.iter().filter(|row| (start..end).contains(&row.time)).count();
         for _ in 0..2 {
-            let answer = search(&snapshot, &request, &facts, &CancellationToken::new()).expect("a search without failures");
+            let answer =
+                search(&snapshot, &request, &facts, &CancellationToken::new()).expect("a search without failures");
             let histogram = answer.histogram.expect("a histogram");
             assert_eq!(usize::try_from(histogram.total()), Ok(expected), "{start} {end} {width}");
             assert_eq!((usize::try_from(answer.matched), answer.matched_exact), (Ok(expected), true));

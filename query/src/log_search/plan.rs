@@ -49,7 +49,9 @@ fn of_field(field: &Field, test: &FieldTest, resources: Option<&[String]>) -> To
         (Field::Attribute(key), test) if !may_match_resource(key, test, resources) => {
             of_field(&Field::RecordAttribute(key.clone()), test, None)
         }
-        (Field::ResourceAttribute(key), test) if !may_match_resource(key, test, resources) => TokenFilter::Or(Vec::new()),
+        (Field::ResourceAttribute(key), test) if !may_match_resource(key, test, resources) => {
+            TokenFilter::Or(Vec::new())
+        }
         (Field::TraceId, FieldTest::Equals(id)) => of_id(id, 32),
         (Field::SpanId, FieldTest::Equals(id)) => of_id(id, 16),
         (Field::EventName | Field::SeverityText, FieldTest::Equals(text)) => filter_for_phrase(text),

@@ -87,8 +87,26 @@ fn every_scripted_match_passes_its_filter() {
 }
 
 const WORDS: &[&str] = &[
-    "card", "Declined", "connPool", "pool", "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", "order-10234", "42",
-    "K\u{212a}elvin", "İstanbul", "straße", "ΣΊΣΥΦΟΣ", "a_b", "x.y", "12345", "500", "500.0", "—", "\"quoted\"", "tab\there",
+    "card",
+    "Declined",
+    "connPool",
+    "pool",
+    "4bf92f3577b34da6a3ce929d0e0e4736",
+    "00f067aa0ba902b7",
+    "order-10234",
+    "42",
+    "K\u{212a}elvin",
+    "İstanbul",
+    "straße",
+    "ΣΊΣΥΦΟΣ",
+    "a_b",
+    "x.y",
+    "12345",
+    "500",
+    "500.0",
+    "—",
+    "\"quoted\"",
+    "tab\there",
 ];
 
 fn word() -> impl Strategy<Value = String> {

@@ -35,11 +35,7 @@ impl<'batch> LogRecords<'batch> {
         let times = |name| numbers::<TimestampNanosecondType>(batch, name);
         let texts = [("service", SERVICE), ("severity_text", SEVERITY_TEXT), ("event_name", EVENT_NAME)];
         let urls = [("resource_schema_url", "resource_schema_url")];
-        let counts = [
-            FLAGS,
-            "dropped_attributes_count",
-            "resource_dropped_attributes_count",
-        ];
+        let counts = [FLAGS, "dropped_attributes_count", "resource_dropped_attributes_count"];
         let named = |(key, name): (&'static str, &str)| Ok((key, dictionary(batch, name)?));
         Ok(Self {
             event_times: times(TIME)?.values(),

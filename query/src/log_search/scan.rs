@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use trivium_model::{TimeRange, UnixNanos};
 use trivium_storage::{Part, RowRanges, Snapshot};
 
-use super::chunks::chunks_of_part;
+use super::chunks::{CHUNK_BYTES_MAX, chunks_of_part};
 use super::columns::times;
 use super::cursor::Cursor;
 use super::facets::{self, ValueCounts};
@@ -24,9 +24,9 @@ use super::worker::Worker;
 use crate::error::Error;
 
 /// Candidate rows read at once when the answer may be complete after a few.
-const ROWS_OF_A_PIECE: u64 = 4_096;
+pub(super) const ROWS_OF_A_PIECE: u64 = 4_096;
 /// Candidate rows read at once when all of them are.
-const ROWS_OF_A_LARGE_PIECE: u64 = 65_536;
+pub(super) const ROWS_OF_A_LARGE_PIECE: u64 = 65_536;
 /// Rows after which more threads are worth their start.
 const ROWS_ALONE_MAX: u64 = 100_000;
 /// Threads of one search.
@@ -146,6 +146,7 @@ pub(super) struct Work {
     pub(super) source: usize,
     /// `None` is a part that was not looked into, or a whole batch.
     pub(super) rows: Option<RowRanges>,
+    bytes: u64,
 }
 
 impl PartialEq for Work {
@@ -188,7 +189,7 @@ impl<'plan> Queue<'plan> {
         let mut heap = BinaryHeap::new();
         for (source, part) in plan.sources.iter().enumerate() {
             if let Some((first, last)) = part.time_bounds()? {
-                heap.push(Work { best: best(plan, first, last), source, rows: None });
+                heap.push(Work { best: best(plan, first, last), source, rows: None, bytes: 0 });
             }
         }
         Ok(Self { plan, heap: Mutex::new(heap), threshold: AtomicI64::new(i64::MIN) })
@@ -199,14 +200,15 @@ impl<'plan> Queue<'plan> {
         self.heap.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn next(&self) -> Step {
+    /// The next piece. Neighbours of the same part are joined to about `rows_max` rows: reading them together costs less.
+    pub(super) fn next(&self, rows_max: u64) -> Step {
         if self.plan.cancel.is_cancelled() || Instant::now() >= self.plan.deadline {
             return if self.heap().is_empty() { Step::Done } else { Step::Stopped };
         }
         let mut heap = self.heap();
         let threshold = self.threshold.load(Ordering::Relaxed);
         match heap.pop() {
-            Some(work) if work.best >= threshold => Step::Read(work),
+            Some(work) if work.best >= threshold => Step::Read(join_neighbours(work, &mut heap, rows_max)),
             // The heap is kept as a sign that not every row was looked at.
             Some(work) => {
                 heap.push(work);
@@ -241,6 +243,7 @@ impl<'plan> Queue<'plan> {
             best: best(self.plan, chunk.first, chunk.last),
             source,
             rows: Some(chunk.rows),
+            bytes: chunk.bytes,
         }));
         Ok(())
     }
@@ -258,6 +261,21 @@ impl<'plan> Queue<'plan> {
     fn is_empty(&self) -> bool {
         self.heap().is_empty()
     }
+}
+
+fn join_neighbours(mut work: Work, heap: &mut BinaryHeap<Work>, rows_max: u64) -> Work {
+    let Some(mut rows) = work.rows.take() else { return work };
+    while let Some(next) = heap.peek()
+        && next.source == work.source
+        && work.bytes + next.bytes <= CHUNK_BYTES_MAX
+        && next.rows.as_ref().is_some_and(|more| rows.len() + more.len() <= rows_max)
+    {
+        let Some(next) = heap.pop() else { break };
+        work.bytes += next.bytes;
+        rows = rows.union(&next.rows.unwrap_or_default());
+    }
+    work.rows = Some(rows);
+    work
 }
 
 fn best(plan: &ScanPlan<'_>, first: i64, last: i64) -> i64 {
@@ -281,7 +299,8 @@ pub(super) fn scan(plan: &ScanPlan<'_>) -> Result<Scanned, Error> {
             let helpers: Vec<_> = (1..threads).map(|_| scope.spawn(helper)).collect();
             first.run(&queue, u64::MAX)?;
             for helper in helpers {
-                let worker = helper.join().map_err(|_| Error::Internal("a thread of a log search panicked".into()))??;
+                let worker =
+                    helper.join().map_err(|_| Error::Internal("a thread of a log search panicked".into()))??;
                 first.absorb(worker);
             }
             Ok::<(), Error>(())

@@ -45,7 +45,9 @@ fn known_keys(sources: &[Source]) -> BTreeSet<String> {
     let mut keys = BTreeSet::new();
     for source in sources.iter().rev().take(SOURCES_MAX) {
         let batches = match source {
-            Source::Buffered(batch) => vec![batch.slice(0, batch.num_rows().min(usize::try_from(ROWS_MAX).unwrap_or(0)))],
+            Source::Buffered(batch) => {
+                vec![batch.slice(0, batch.num_rows().min(usize::try_from(ROWS_MAX).unwrap_or(0)))]
+            }
             Source::Part(part) => {
                 let rows = part.record().rows;
                 let newest = RowRanges::from_sorted([rows.saturating_sub(ROWS_MAX)..rows]);

@@ -50,7 +50,8 @@ impl Tail {
             return Ok(TailBatch::default());
         }
         let query = Arc::clone(&self.query);
-        let mut look = Look { evaluation: Evaluation::new(&query), seen: self.seen, top: Top::new(TAIL_ROWS_MAX), matched: 0 };
+        let mut look =
+            Look { evaluation: Evaluation::new(&query), seen: self.seen, top: Top::new(TAIL_ROWS_MAX), matched: 0 };
         for (source, batch) in (0..).zip(&snapshot.buffered) {
             look.batch(batch, source, &|row| row)?;
         }

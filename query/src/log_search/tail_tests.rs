@@ -23,7 +23,10 @@ fn only_what_arrives_after_the_start_is_told_and_only_once() {
         LogRow::new(1, 5, "third match"),
     ]);
     let batch = tail.poll(&snapshot(&rows)).expect("a look");
-    assert_eq!((bodies(&batch), batch.skipped), (vec!["first match".into(), "second match".into(), "third match".into()], 0));
+    assert_eq!(
+        (bodies(&batch), batch.skipped),
+        (vec!["first match".into(), "second match".into(), "third match".into()], 0)
+    );
     assert!(tail.poll(&snapshot(&rows)).expect("a look").records.is_empty());
     // The buffer was sealed and a new one is empty: nothing comes twice.
     assert!(tail.poll(&snapshot(&[])).expect("a look").records.is_empty());

@@ -82,7 +82,9 @@ impl Parser<'_> {
             Some(char) if !ends_word(char) => self.value_word(field),
             _ => Err(self.error(
                 format!("`{field}:` without a value"),
-                format!("write {field}:value without a space, {field}:* for any value, or quote the text: \"{field}:\""),
+                format!(
+                    "write {field}:value without a space, {field}:* for any value, or quote the text: \"{field}:\""
+                ),
             )),
         }
     }
@@ -169,14 +171,22 @@ impl Parser<'_> {
     }
 
     fn unclosed_range(&self, open: usize) -> SyntaxError {
-        self.error_at(open, "a range that is not complete", "write [100 TO 500], {1 TO 5} without the ends, or [* TO 9]")
+        self.error_at(
+            open,
+            "a range that is not complete",
+            "write [100 TO 500], {1 TO 5} without the ends, or [* TO 9]",
+        )
     }
 
     /// Severities have an order of their own: any other text is a mistake worth telling.
     fn check_bound(&self, field: &Field, bound: &str, start: usize) -> Result<(), SyntaxError> {
         if *field == Field::Severity && severity::bound_numbers(bound).is_none() {
             let message = format!("{bound:?} is no severity");
-            return Err(self.error_at(start, message, "write trace, debug, info, warn, error, fatal, or a number from 1 to 24"));
+            return Err(self.error_at(
+                start,
+                message,
+                "write trace, debug, info, warn, error, fatal, or a number from 1 to 24",
+            ));
         }
         Ok(())
     }
@@ -186,7 +196,11 @@ impl Parser<'_> {
         let start = self.at;
         let pattern = self.word(ends)?;
         literal(&pattern).map(str::to_owned).ok_or_else(|| {
-            self.error_at(start, "a wildcard in a bound", "write a number or a whole text, or [* TO 9] for an open range")
+            self.error_at(
+                start,
+                "a wildcard in a bound",
+                "write a number or a whole text, or [* TO 9] for an open range",
+            )
         })
     }
 
@@ -205,7 +219,9 @@ impl Parser<'_> {
     fn count_pattern(&mut self) -> Result<(), SyntaxError> {
         self.patterns += 1;
         if self.patterns > PATTERNS_MAX {
-            return Err(self.error(format!("more than {PATTERNS_MAX} wildcards"), "search for whole words, or use one regex"));
+            return Err(
+                self.error(format!("more than {PATTERNS_MAX} wildcards"), "search for whole words, or use one regex")
+            );
         }
         Ok(())
     }
@@ -228,7 +244,11 @@ impl Parser<'_> {
             let wildcard = match char {
                 '\\' => {
                     let escaped = self.bump().ok_or_else(|| {
-                        self.error_at(self.at - 1, "`\\` without a character behind it", "write \\\\ for the character itself")
+                        self.error_at(
+                            self.at - 1,
+                            "`\\` without a character behind it",
+                            "write \\\\ for the character itself",
+                        )
                     })?;
                     text.push(escaped);
                     continue;
@@ -259,7 +279,13 @@ impl Parser<'_> {
                 Some('"') => return Ok(text),
                 Some('\\') => text.extend(self.bump()),
                 Some(char) => text.push(char),
-                None => return Err(self.error_at(open, "`\"` is never closed", "add a `\"`, or write \\\" for the character itself")),
+                None => {
+                    return Err(self.error_at(
+                        open,
+                        "`\"` is never closed",
+                        "add a `\"`, or write \\\" for the character itself",
+                    ));
+                }
             }
         }
     }
@@ -282,11 +308,19 @@ impl Parser<'_> {
         self.at += close + 2 + flags.len();
         self.regexes += 1;
         if self.regexes > REGEXES_MAX {
-            return Err(self.error_at(open, format!("more than {REGEXES_MAX} regular expressions"), "join them: /a|b/"));
+            return Err(self.error_at(
+                open,
+                format!("more than {REGEXES_MAX} regular expressions"),
+                "join them: /a|b/",
+            ));
         }
         let ignore_case = flags == "i";
         let regex = build_regex(source, ignore_case).map_err(|reason| {
-            self.error_at(open, format!("the regular expression {reason}"), "quote the text to search for it as it stands")
+            self.error_at(
+                open,
+                format!("the regular expression {reason}"),
+                "quote the text to search for it as it stands",
+            )
         })?;
         Ok(Some(RegexTest { source: source.to_owned(), ignore_case, regex }))
     }

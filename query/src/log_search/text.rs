@@ -4,7 +4,6 @@ use memchr::memmem;
 use regex::Regex;
 use trivium_storage::tokens::{for_each_token, tokens};
 
-
 use super::ast::{Pattern, Piece, TextTest};
 use super::caseless::CaselessFinder;
 use super::syntax_error::SyntaxError;

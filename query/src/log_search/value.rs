@@ -125,7 +125,10 @@ impl Number {
 
     fn double(self) -> f64 {
         match self {
-            #[expect(clippy::cast_precision_loss, reason = "only for a comparison with a number that is a double itself")]
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "only for a comparison with a number that is a double itself"
+            )]
             Self::Int(int) => int as f64,
             Self::Double(double) => double,
         }

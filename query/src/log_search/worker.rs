@@ -10,7 +10,7 @@ use super::field::Field;
 use super::histogram::Histogram;
 use super::matcher::Evaluation;
 use super::memo::select;
-use super::scan::{Queue, ScanPlan, Scanned, Source, Step, Work};
+use super::scan::{Queue, ROWS_OF_A_LARGE_PIECE, ROWS_OF_A_PIECE, ScanPlan, Scanned, Source, Step, Work};
 use super::top::{Place, SortKey, Top};
 use crate::error::Error;
 
@@ -70,7 +70,9 @@ impl<'plan> Worker<'plan> {
     /// Works until the queue is done or `rows_max` rows were read.
     pub(super) fn run(&mut self, queue: &Queue<'_>, rows_max: u64) -> Result<(), Error> {
         while !self.done && self.rows_read < rows_max {
-            match queue.next() {
+            // An answer that is not complete after a few pieces will not be after a few more.
+            let rows_at_once = self.rows_read.clamp(ROWS_OF_A_PIECE, ROWS_OF_A_LARGE_PIECE);
+            match queue.next(rows_at_once) {
                 Step::Done => self.done = true,
                 Step::Stopped => (self.stopped, self.done) = (true, true),
                 Step::Read(work) => self.work(queue, work)?,

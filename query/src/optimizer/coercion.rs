@@ -46,7 +46,8 @@ fn id_literal(size: i32, value: &ScalarValue) -> Result<Option<ScalarValue>> {
 fn not_an_id(text: &str, length: usize) -> DataFusionError {
     let text: String = text.chars().take(64).collect();
     let message = format!("{text:?} is not an ID of {} hexadecimal digits", length * 2);
-    let hint = "write it as trace_id = '4bf92f3577b34da6a3ce929d0e0e4736'; for a part of an ID use hex(trace_id) LIKE '4bf9%'";
+    let hint =
+        "write it as trace_id = '4bf92f3577b34da6a3ce929d0e0e4736'; for a part of an ID use hex(trace_id) LIKE '4bf9%'";
     DataFusionError::External(Box::new(Error::invalid_with_hint(message, hint)))
 }
 

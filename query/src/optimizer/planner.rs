@@ -2,7 +2,9 @@ use arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::ScalarFunction;
-use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawAggregateExpr, RawBinaryExpr, RawFieldAccessExpr};
+use datafusion::logical_expr::planner::{
+    ExprPlanner, PlannerResult, RawAggregateExpr, RawBinaryExpr, RawFieldAccessExpr,
+};
 use datafusion::logical_expr::{Expr, ExprSchemable, GetFieldAccess, lit};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 use trivium_model::UnixNanos;
@@ -12,8 +14,17 @@ use crate::functions::{attribute, is_attribute, join_text};
 
 /// Aggregates that need numbers; an attribute given to them is one.
 const NUMERIC_AGGREGATES: &[&str] = &[
-    "sum", "avg", "median", "stddev", "stddev_pop", "var", "var_pop", "approx_median", "approx_percentile_cont",
-    "approx_percentile_cont_with_weight", "percentile_cont",
+    "sum",
+    "avg",
+    "median",
+    "stddev",
+    "stddev_pop",
+    "var",
+    "var_pop",
+    "approx_median",
+    "approx_percentile_cont",
+    "approx_percentile_cont_with_weight",
+    "percentile_cont",
 ];
 
 /// Gives operators their meaning for telemetry.

@@ -11,9 +11,8 @@ use super::provider::SignalTable;
 use super::{TenantTables, views};
 
 /// Every name that a query can read from.
-pub(crate) const TABLE_NAMES: &[&str] = &[
-    "logs", "spans", "metrics", "span_events", "span_links", "exemplars", "series", "rejected", "alerts_history",
-];
+pub(crate) const TABLE_NAMES: &[&str] =
+    &["logs", "spans", "metrics", "span_events", "span_links", "exemplars", "series", "rejected", "alerts_history"];
 
 /// The one catalog and schema of a query: the tables of its tenant and nothing else. A table is built when a statement
 /// names it.

@@ -23,7 +23,7 @@ use datafusion::catalog::{CatalogProvider, CatalogProviderList};
 use trivium_model::{SignalKind, TenantId};
 use trivium_storage::{Rejection, Snapshot, Storage};
 
-pub(crate) use catalog::{TenantCatalog, TABLE_NAMES};
+pub(crate) use catalog::{TABLE_NAMES, TenantCatalog};
 pub(crate) use part_source::object_store_url;
 
 /// Where tables get their rows from. The store, or a fixture in tests.

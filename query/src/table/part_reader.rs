@@ -29,9 +29,9 @@ impl ParquetFileReaderFactory for PartReaderFactory {
         _metadata_size_hint: Option<usize>,
         _metrics: &ExecutionPlanMetricsSet,
     ) -> Result<Box<dyn AsyncFileReader + Send>> {
-        let part = file.extension::<Arc<Part>>().ok_or_else(|| {
-            DataFusionError::Internal(format!("{} does not belong to a part", file.path()))
-        })?;
+        let part = file
+            .extension::<Arc<Part>>()
+            .ok_or_else(|| DataFusionError::Internal(format!("{} does not belong to a part", file.path())))?;
         Ok(Box::new(PartReader { part: Arc::clone(part), file: Arc::default() }))
     }
 }
@@ -75,9 +75,8 @@ fn read_ranges(
     ranges: &[Range<u64>],
 ) -> Result<Vec<Bytes>, ParquetError> {
     let path = part.columns_path();
-    let failed = |error: std::io::Error| {
-        ParquetError::External(format!("cannot read {}: {error}", part.record().id).into())
-    };
+    let failed =
+        |error: std::io::Error| ParquetError::External(format!("cannot read {}: {error}", part.record().id).into());
     let file = {
         let mut slot = file.lock().unwrap_or_else(PoisonError::into_inner);
         match slot.as_ref() {

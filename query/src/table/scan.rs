@@ -86,7 +86,11 @@ impl Scan {
             };
             let rows = rows.filter(|rows| rows.len() * SELECTIVE < u64::from(part.record().rows));
             if rows.as_ref().is_none_or(|rows| !rows.is_empty()) {
-                files.push(PartFile { statistics: Arc::new(self.statistics(part, rows.as_ref())), part: Arc::clone(part), rows });
+                files.push(PartFile {
+                    statistics: Arc::new(self.statistics(part, rows.as_ref())),
+                    part: Arc::clone(part),
+                    rows,
+                });
             }
         }
         Ok(files)
@@ -164,9 +168,9 @@ impl Scan {
 
 fn project(batch: &RecordBatch, schema: &Schema) -> Result<RecordBatch> {
     let column = |name: &str, wanted: &arrow::datatypes::DataType| -> Result<ArrayRef> {
-        let column = batch.column_by_name(name).ok_or_else(|| {
-            DataFusionError::Internal(format!("buffered rows lack the column {name}"))
-        })?;
+        let column = batch
+            .column_by_name(name)
+            .ok_or_else(|| DataFusionError::Internal(format!("buffered rows lack the column {name}")))?;
         if column.data_type() == wanted { Ok(Arc::clone(column)) } else { Ok(cast(column, wanted)?) }
     };
     let columns: Vec<ArrayRef> =

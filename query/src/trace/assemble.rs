@@ -202,7 +202,8 @@ mod tests {
 
     #[test]
     fn children_follow_their_parents_in_time_order() {
-        let items = [item(0, b"a", None), item(1, b"b", Some(b"a")), item(2, b"c", Some(b"a")), item(3, b"d", Some(b"b"))];
+        let items =
+            [item(0, b"a", None), item(1, b"b", Some(b"a")), item(2, b"c", Some(b"a")), item(3, b"d", Some(b"b"))];
         check(&items, &[(0, 0), (1, 1), (3, 2), (2, 1)]);
     }
 

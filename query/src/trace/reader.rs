@@ -20,7 +20,12 @@ pub(crate) const SPANS_MAX: usize = 10_000;
 pub(crate) const LOGS_MAX: usize = 10_000;
 
 /// The JSON of a trace; [`Error::NotFound`] when no span and no log record has the ID.
-pub(crate) fn trace_json(storage: &Storage, tenant: TenantId, trace_id: TraceId, deadline: Deadline) -> Result<String, Error> {
+pub(crate) fn trace_json(
+    storage: &Storage,
+    tenant: TenantId,
+    trace_id: TraceId,
+    deadline: Deadline,
+) -> Result<String, Error> {
     let wanted = HashSet::from_iter([trace_id]);
     let rows = |signal, rows_max| rows_of_traces(storage, tenant, signal, &wanted, rows_max, deadline);
     let (spans, logs) = std::thread::scope(|scope| {

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, DictionaryArray, Int32Array, RecordBatch, StringArray, new_null_array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, DictionaryArray, Int32Array, RecordBatch, StringArray, new_null_array,
+};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, TimestampNanosecondType};
 use hashbrown::{HashMap, HashSet};
@@ -44,7 +46,12 @@ pub(crate) struct TraceHit {
 type Newest = HashMap<TraceId, (i64, usize)>;
 
 /// The newest traces that have a matching span, newest first.
-pub(crate) fn search(storage: &Storage, tenant: TenantId, query: &TraceQuery, deadline: Deadline) -> Result<Vec<TraceHit>, Error> {
+pub(crate) fn search(
+    storage: &Storage,
+    tenant: TenantId,
+    query: &TraceQuery,
+    deadline: Deadline,
+) -> Result<Vec<TraceHit>, Error> {
     let snapshot = storage.snapshot(tenant, SignalKind::Traces);
     let mut newest = Newest::new();
     for batch in &snapshot.buffered {
@@ -104,7 +111,10 @@ impl TraceQuery {
             (self.operation.is_some() || self.query.is_some(), &["name"]),
             (self.min_duration.is_some() || self.max_duration.is_some(), &["duration"]),
             (self.status.is_some(), &["status_code"]),
-            (self.query.is_some(), &["span_id", "flags", "status_message", "attributes", "resource", "scope", "wal_position"]),
+            (
+                self.query.is_some(),
+                &["span_id", "flags", "status_message", "attributes", "resource", "scope", "wal_position"],
+            ),
         ];
         columns.extend(optional.into_iter().filter(|(is_needed, _)| *is_needed).flat_map(|(_, names)| names));
         columns
@@ -183,7 +193,9 @@ impl TraceQuery {
         }
         let mut order: Vec<(i64, TraceId)> = newest.iter().map(|(id, (time, _))| (*time, *id)).collect();
         order.sort_unstable_by_key(|entry| std::cmp::Reverse(*entry));
-        order[self.limit..].iter().for_each(|(_, id)| drop(newest.remove(id)));
+        for (_, id) in &order[self.limit..] {
+            newest.remove(id);
+        }
         true
     }
 }
@@ -235,7 +247,8 @@ fn as_log_records(batch: &RecordBatch) -> Result<RecordBatch, Error> {
         ("scope", same("scope")?),
         ("wal_position", same("wal_position")?),
     ];
-    let fields: Vec<Field> = columns.iter().map(|(name, column)| Field::new(*name, column.data_type().clone(), true)).collect();
+    let fields: Vec<Field> =
+        columns.iter().map(|(name, column)| Field::new(*name, column.data_type().clone(), true)).collect();
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns.into_iter().map(|(_, column)| column).collect())?)
 }
 

@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, DictionaryArray, FixedSizeBinaryArray, ListArray, PrimitiveArray, RecordBatch, StringArray, StructArray,
+    Array, ArrayRef, AsArray, DictionaryArray, FixedSizeBinaryArray, ListArray, PrimitiveArray, RecordBatch,
+    StringArray, StructArray,
 };
 use arrow::datatypes::{ArrowPrimitiveType, Int32Type, Int64Type, TimestampNanosecondType, UInt32Type};
 use trivium_storage::attributes::write_string;
@@ -50,12 +51,18 @@ fn column<'batch>(batch: &'batch RecordBatch, name: &str) -> Result<&'batch Arra
     batch.column_by_name(name).ok_or_else(|| missing(name))
 }
 
-fn numbers<'batch, T: ArrowPrimitiveType>(batch: &'batch RecordBatch, name: &str) -> Result<&'batch PrimitiveArray<T>, Error> {
+fn numbers<'batch, T: ArrowPrimitiveType>(
+    batch: &'batch RecordBatch,
+    name: &str,
+) -> Result<&'batch PrimitiveArray<T>, Error> {
     column(batch, name)?.as_primitive_opt::<T>().ok_or_else(|| missing(name))
 }
 
 /// A column of repeating text.
-pub(crate) fn texts<'batch>(batch: &'batch RecordBatch, name: &str) -> Result<&'batch DictionaryArray<Int32Type>, Error> {
+pub(crate) fn texts<'batch>(
+    batch: &'batch RecordBatch,
+    name: &str,
+) -> Result<&'batch DictionaryArray<Int32Type>, Error> {
     let texts = column(batch, name)?.as_dictionary_opt::<Int32Type>().ok_or_else(|| missing(name))?;
     texts.values().as_string_opt::<i32>().map(|_| texts).ok_or_else(|| missing(name))
 }
@@ -182,7 +189,10 @@ impl<'batch> Spans<'batch> {
         let start = self.times[row];
         append(output, format_args!(",\"kind\":\"{}\",\"start_time\":\"{start}\"", kind_name(self.kinds[row])));
         if let Some(duration) = self.duration(row) {
-            append(output, format_args!(",\"end_time\":\"{}\",\"duration\":\"{duration}\"", start.wrapping_add(duration)));
+            append(
+                output,
+                format_args!(",\"end_time\":\"{}\",\"duration\":\"{duration}\"", start.wrapping_add(duration)),
+            );
         }
         append(output, format_args!(",\"status\":{{\"code\":\"{}\"", status_name(self.status_codes[row])));
         if let Some(message) = text_at(self.status_messages, row) {

@@ -58,7 +58,9 @@ fn files(fs: &CrashFileSystem) -> Vec<PathBuf> {
 fn written(last: u8) -> CrashFileSystem {
     let fs = CrashFileSystem::new();
     let (wal, _) = open(&fs).expect("an empty folder opens");
-    (1..=last).for_each(|number| drop(append(&wal, number).expect("appended")));
+    for number in 1..=last {
+        append(&wal, number).expect("appended");
+    }
     wal.close();
     fs
 }
@@ -120,7 +122,8 @@ fn a_torn_end_is_cut_at_every_byte() {
 fn damage_costs_the_damaged_frames_only_and_is_reported() {
     let whole = written(9);
     let paths = files(&whole);
-    let cases: [(&str, usize, fn(&mut Vec<u8>), usize); 4] = [
+    type Case = (&'static str, usize, fn(&mut Vec<u8>), usize);
+    let cases: [Case; 4] = [
         ("payload", 0, |bytes| bytes[FILE_HEADER_BYTES + FRAME_HEADER_BYTES + 5] ^= 1, 8),
         ("frame header", 0, |bytes| bytes[FILE_HEADER_BYTES + 9] ^= 1, 8),
         ("length", 0, |bytes| bytes[FILE_HEADER_BYTES + 4] = 0xff, 8),

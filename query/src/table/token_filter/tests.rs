@@ -17,7 +17,8 @@ fn filter_of(signal: SignalKind, sql: &str) -> String {
     }
     let mut planners = state.expr_planners().to_vec();
     planners.insert(0, Arc::new(TelemetryPlanner { now: UnixNanos(0) }));
-    let state = datafusion::execution::SessionStateBuilder::new_from_existing(state).with_expr_planners(planners).build();
+    let state =
+        datafusion::execution::SessionStateBuilder::new_from_existing(state).with_expr_planners(planners).build();
     let schema: &Schema = &sql_schema(signal);
     let schema = DFSchema::try_from(schema.clone()).expect("a schema");
     let expression = state.create_logical_expr(sql, &schema).expect("an expression");

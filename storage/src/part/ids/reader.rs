@@ -15,7 +15,6 @@ const BUCKET_BYTES_MAX: usize = 1 << 20;
 pub(crate) struct IdIndex {
     file: File,
     path: PathBuf,
-    blocks: u32,
     fingerprint_bits: u32,
     bucket_bits: u32,
     block_bits: u32,
@@ -42,7 +41,7 @@ impl IdIndex {
         if number(0) != VERSION {
             return Err(Error::UnknownFormat { path: path.into(), found: number(0), supported: VERSION });
         }
-        let (blocks, entries, everywhere) = (number(1), number(2), number(3));
+        let (entries, everywhere) = (number(2), number(3));
         let (fingerprint_bits, bucket_bits, block_bits) = (number(4), number(5), number(6));
         if fingerprint_bits > FINGERPRINT_BITS_MAX
             || bucket_bits > fingerprint_bits
@@ -60,7 +59,6 @@ impl IdIndex {
         Ok(Self {
             file,
             path: path.to_path_buf(),
-            blocks,
             fingerprint_bits,
             bucket_bits,
             block_bits,
@@ -104,11 +102,6 @@ impl IdIndex {
             }
         }
         Ok(Some(blocks))
-    }
-
-    /// How many blocks the part has.
-    pub(crate) fn block_count(&self) -> u32 {
-        self.blocks
     }
 
     /// The bits at which a bucket begins and ends.
