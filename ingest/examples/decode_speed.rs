@@ -3,6 +3,8 @@
 //! `cargo run --release -p trivium-ingest --example decode_speed [ROUNDS]`. Prints the fastest and the median round: the
 //! fastest is what the code costs, the distance to the median is what the machine was busy with.
 
+#![expect(clippy::print_stdout, reason = "an example prints its figures")]
+
 use std::path::Path;
 use std::time::Instant;
 

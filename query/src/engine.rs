@@ -29,7 +29,7 @@ use crate::config::QueryConfig;
 use crate::error::Error;
 use crate::functions;
 use crate::guard;
-use crate::optimizer::{CoerceLists, TelemetryPlanner};
+use crate::optimizer::{CoerceLists, Cooperate, TelemetryPlanner};
 use crate::sql_error::SqlErrors;
 use crate::table::{self, TableSource, TenantCatalog, TenantTables};
 
@@ -74,6 +74,7 @@ impl Engine {
             .with_scalar_functions(functions::scalar_functions())
             .with_aggregate_functions(functions::aggregate_functions())
             .with_window_functions(functions::window_functions())
+            .with_physical_optimizer_rule(Arc::new(Cooperate))
             .build();
         Ok(Self { source, clock, config: config.clone(), template })
     }

@@ -88,6 +88,15 @@ pub(crate) fn ids(size: i32, values: &[&str]) -> ArrayRef {
     Arc::new(FixedSizeBinaryArray::try_from_sparse_iter_with_size(values.iter().map(bytes), size).expect("IDs"))
 }
 
+/// A column of a signal from JSON, one value a row: for lists of events, links and exemplars.
+pub(crate) fn from_json(signal: SignalKind, name: &str, values: &[serde_json::Value]) -> ArrayRef {
+    let field = Arc::new(table_schema(signal).field_with_name(name).expect("a column").clone());
+    let mut decoder = arrow::json::ReaderBuilder::new_with_field(field).build_decoder().expect("a decoder");
+    decoder.serialize(values).expect("the values fit the column");
+    let batch = decoder.flush().expect("valid values").expect("at least one value");
+    Arc::clone(batch.column(0))
+}
+
 /// The trace ID of a number.
 pub(crate) fn trace_id(number: u32) -> String {
     format!("{:032x}", u128::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835))

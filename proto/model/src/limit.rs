@@ -3,6 +3,10 @@
 /// Bytes of one export request after decompression (OTLP 1.11 recommends 64 MiB).
 pub const REQUEST_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// Records of one export request. A record may be two bytes on the wire and takes a hundred in memory; a request of 64 MiB
+/// whose records are 64 bytes long has this many.
+pub const REQUEST_ROWS_MAX: usize = 1024 * 1024;
+
 /// Bytes of one answer to an export request (OTLP 1.11 recommends 4 MiB); error messages are cut far below it.
 pub const RESPONSE_BYTES_MAX: usize = 4 * 1024 * 1024;
 

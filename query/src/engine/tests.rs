@@ -1,10 +1,12 @@
 use std::sync::Arc;
 
 use arrow::array::{Float64Array, Int32Array};
+use serde_json::json;
 use trivium_model::SignalKind;
+use trivium_storage::Rejection;
 
 use super::*;
-use crate::testing::{Fixture, NOW, SECOND, answer, ids, integers, request, rows, text, times, trace_id};
+use crate::testing::{Fixture, NOW, SECOND, answer, from_json, ids, integers, request, rows, text, times, trace_id};
 
 fn sample_logs() -> RecordBatch {
     let (first, second) = (trace_id(1), trace_id(2));
@@ -193,4 +195,101 @@ async fn rows_are_limited_and_the_answer_says_so() {
         }
         assert_eq!((rows, answer.truncated()), (expected, truncated), "{rows_max}");
     }
+}
+
+#[tokio::test]
+async fn views_unfold_what_is_nested() {
+    let events = [
+        json!([
+            {"time": NOW, "name": "exception", "attributes": r#"{"exception.type":"E"}"#, "dropped_attributes_count": 0},
+            {"time": NOW + 1, "name": "retry", "attributes": "{}", "dropped_attributes_count": 2}
+        ]),
+        serde_json::Value::Null,
+    ];
+    let links = [
+        serde_json::Value::Null,
+        json!([{"trace_id": trace_id(9), "span_id": "00000000000000ff", "trace_state": null, "attributes": "{}",
+                "dropped_attributes_count": 0, "flags": 1}]),
+    ];
+    let spans = rows(
+        SignalKind::Traces,
+        vec![
+            ("name", text(&["a", "b"])),
+            ("trace_id", ids(16, &[&trace_id(1), &trace_id(2)])),
+            ("events", from_json(SignalKind::Traces, "events", &events)),
+            ("links", from_json(SignalKind::Traces, "links", &links)),
+        ],
+    );
+    let exemplars = [
+        json!([{"time": NOW, "value": 0.25, "value_int": null, "trace_id": trace_id(2), "span_id": null, "attributes": r#"{"k":"v"}"#}]),
+        serde_json::Value::Null,
+        serde_json::Value::Null,
+    ];
+    let mut columns = vec![("exemplars", from_json(SignalKind::Metrics, "exemplars", &exemplars))];
+    columns.extend(
+        ["time", "metric_name", "metric_type", "value", "series_id"]
+            .map(|name| (name, Arc::clone(sample_metrics().column_by_name(name).expect("a column")))),
+    );
+    for engine in [
+        Fixture::default()
+            .buffer(SignalKind::Traces, spans.clone())
+            .buffer(SignalKind::Metrics, rows(SignalKind::Metrics, columns.clone()))
+            .engine(),
+        Fixture::default()
+            .part(SignalKind::Traces, spans.clone())
+            .part(SignalKind::Metrics, rows(SignalKind::Metrics, columns.clone()))
+            .engine(),
+    ] {
+        check(
+            &engine,
+            "SELECT time, name, span_name, attributes['exception.type'], dropped_attributes_count FROM span_events ORDER BY time",
+            &[&format!("{NOW}|exception|a|E|0"), &format!("{}|retry|a|null|2", NOW + 1)],
+        )
+        .await;
+        check(&engine, &format!("SELECT count(*) FROM span_events WHERE trace_id = '{}'", trace_id(1)), &["2"]).await;
+        check(
+            &engine,
+            "SELECT linked_trace_id, linked_flags, span_name FROM span_links",
+            &[&format!("{}|1|b", trace_id(9))],
+        )
+        .await;
+        check(
+            &engine,
+            "SELECT e.value, e.metric_name, e.filtered_attributes['k'], s.name FROM exemplars e JOIN spans s ON s.trace_id = e.trace_id",
+            &["0.25|cpu|v|b"],
+        )
+        .await;
+        check(
+            &engine,
+            "SELECT series_id, metric_name, points, last_time FROM series ORDER BY metric_name",
+            &[&format!("7|cpu|2|{}", NOW - SECOND), &format!("18446744073709551615|memory|1|{NOW}")],
+        )
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn refused_records_are_a_table() {
+    let rejection = Rejection {
+        tenant: TenantId::DEFAULT,
+        signal: SignalKind::Logs,
+        reason: "time is older than the retention".into(),
+        service: "cart".into(),
+        count: 3,
+        example: "time 0".into(),
+        time: UnixNanos(NOW),
+    };
+    let engine = Fixture::default().rejected(rejection).engine();
+    let expected = format!("{NOW}|logs|cart|time is older than the retention|3|time 0");
+    check(&engine, "SELECT * FROM rejected", &[&expected]).await;
+    check(&engine, "SELECT count(*) FROM alerts_history", &["0"]).await;
+}
+
+#[tokio::test]
+async fn an_empty_store_has_tables() {
+    let engine = Fixture::default().engine();
+    for table in table::TABLE_NAMES {
+        check(&engine, &format!("SELECT count(*) FROM {table}"), &["0"]).await;
+    }
+    check(&engine, "SELECT * FROM logs", &[]).await;
 }

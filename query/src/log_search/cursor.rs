@@ -49,6 +49,10 @@ impl FromStr for Cursor {
 }
 
 fn parse(text: &str) -> Option<Cursor> {
+    // Number parsing alone would take a sign for a digit.
+    if !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
     let text = text.as_bytes();
     if text.len() != BYTES * 2 {
         return None;

@@ -22,7 +22,7 @@ pub const FACETS_MAX: usize = 32;
 /// Values of one field that a request may ask for.
 pub const VALUES_MAX: usize = 1_000;
 /// Distinct values of one field that are counted one by one; the rest is counted together.
-pub const DISTINCT_MAX: usize = 50_000;
+pub(crate) const DISTINCT_MAX: usize = 50_000;
 
 /// How often each value of a field occurs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -5,7 +5,7 @@
 //! asks the indexes of each part for candidates, reads the columns of the tests, and only for the records that are shown
 //! the rest. DataFusion plans nothing here.
 
-pub mod ast;
+pub(crate) mod ast;
 mod attribute_facets;
 mod caseless;
 mod chunks;

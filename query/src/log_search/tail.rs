@@ -15,7 +15,7 @@ use super::top::{Place, SortKey, Top};
 use crate::error::Error;
 
 /// Records of one batch of a tail; of a faster stream the newest are taken.
-pub const TAIL_ROWS_MAX: usize = 500;
+pub(crate) const TAIL_ROWS_MAX: usize = 500;
 
 /// Rows of a part that are looked at together.
 const ROWS_AT_ONCE: u32 = 16_384;

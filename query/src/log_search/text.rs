@@ -12,6 +12,7 @@ use super::tokenize::{is_token_char, lower};
 
 /// A compiled [`TextTest`].
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a query has a handful of them, and the large one is the common one")]
 pub(super) enum TextMatcher {
     Phrase(Phrase),
     Tokens(TokenSequence),

@@ -99,6 +99,7 @@ impl Scan {
     /// Drops the parts whose time range excludes every row of the answer.
     fn within_time<'a>(&self, parts: &'a [Arc<Part>]) -> Result<Vec<&'a Arc<Part>>> {
         let Some(predicate) = &self.predicate else { return Ok(parts.iter().collect()) };
+        #[expect(deprecated, reason = "the builder takes what this call takes and is not worth a second form yet")]
         let Ok(predicate) = PruningPredicate::try_new(Arc::clone(predicate), Arc::clone(&self.schema)) else {
             return Ok(parts.iter().collect());
         };

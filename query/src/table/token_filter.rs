@@ -156,8 +156,14 @@ fn without_cast(expression: &Arc<dyn PhysicalExpr>) -> &Arc<dyn PhysicalExpr> {
     }
 }
 
+/// The value of a constant; a cast from one form of text to another does not change it.
 fn literal(expression: &Arc<dyn PhysicalExpr>) -> Option<&ScalarValue> {
-    expression.downcast_ref::<Literal>().map(Literal::value)
+    match expression.downcast_ref::<CastExpr>() {
+        Some(cast) if cast.cast_type().is_string() => {
+            cast.expr().downcast_ref::<Literal>().map(Literal::value).filter(|value| value.try_as_str().is_some())
+        }
+        _ => expression.downcast_ref::<Literal>().map(Literal::value),
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {

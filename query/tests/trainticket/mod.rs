@@ -14,7 +14,8 @@ use trivium_storage::{NewPart, Part, encode_part};
 const NAMES: [&str; 2] = ["../../shared/data", "../../../shared/data"];
 
 /// The messages of a file, see `data/README.md`; `None` when the data are not there.
-pub fn messages() -> Option<Vec<Vec<u8>>> {
+#[allow(clippy::print_stdout, reason = "a skipped test says so; the example that shares this file may print anyway")]
+pub(crate) fn messages() -> Option<Vec<Vec<u8>>> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let file = |folder: &str| root.join(folder).join("trainticket-2023-01-29/logs.otlp.zst");
     let Some(path) = NAMES.iter().map(|folder| file(folder)).find(|path| path.exists()) else {
@@ -45,7 +46,7 @@ pub fn messages() -> Option<Vec<Vec<u8>>> {
 }
 
 /// The decoded rows with the columns that the store adds, moved by some days.
-pub fn batches(messages: &[Vec<u8>], days: i64) -> Vec<RecordBatch> {
+pub(crate) fn batches(messages: &[Vec<u8>], days: i64) -> Vec<RecordBatch> {
     let context = DecodeContext { received_at: UnixNanos(1_700_000_000_000_000_000), oldest_admitted: UnixNanos::MIN };
     let first = u64::try_from(days).expect("not negative") * 1_000_000;
     let batch = |(position, message): (u64, &Vec<u8>)| {
@@ -65,7 +66,7 @@ pub fn batches(messages: &[Vec<u8>], days: i64) -> Vec<RecordBatch> {
 }
 
 /// Writes batches as a part.
-pub fn part(folder: &Path, number: u8, batches: &[RecordBatch]) -> Arc<Part> {
+pub(crate) fn part(folder: &Path, number: u8, batches: &[RecordBatch]) -> Arc<Part> {
     let new = NewPart {
         id: PartId([number; 16]),
         tenant: TenantId::DEFAULT,

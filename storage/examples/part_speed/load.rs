@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, DictionaryArray, FixedSizeBinaryBuilder, Float64Array, Int32Array, RecordBatch, StringArray,
+    ArrayRef, DictionaryArray, FixedSizeBinaryBuilder, Float64Array, Int32Array, RecordBatch, StringArray,
     StringBuilder, TimestampNanosecondArray, UInt32Array, UInt64Array, new_null_array,
 };
 use arrow::datatypes::{DataType, Int32Type};
@@ -21,7 +21,7 @@ use trivium_storage::attributes;
 use trivium_storage::schema::table_schema;
 
 /// The requests of a file, as they lie in it.
-pub fn requests(path: &Path) -> std::io::Result<Vec<Vec<u8>>> {
+pub(crate) fn requests(path: &Path) -> std::io::Result<Vec<Vec<u8>>> {
     let mut bytes = Vec::new();
     zstd::Decoder::new(std::fs::File::open(path)?)?.read_to_end(&mut bytes)?;
     let (mut rest, mut found) = (bytes.as_slice(), Vec::new());
@@ -160,7 +160,7 @@ fn arrival(table: &mut Table, position: usize) {
 }
 
 /// The batches of a signal, each of about 1,000 rows.
-pub fn batches(signal: SignalKind, requests: &[Vec<u8>]) -> Vec<RecordBatch> {
+pub(crate) fn batches(signal: SignalKind, requests: &[Vec<u8>]) -> Vec<RecordBatch> {
     let mut table = Table::default();
     for (position, request) in requests.iter().enumerate() {
         match signal {
@@ -258,6 +258,6 @@ fn points(table: &mut Table, position: usize, request: &[u8]) {
 }
 
 /// Rows of all batches.
-pub fn rows(batches: &[RecordBatch]) -> usize {
+pub(crate) fn rows(batches: &[RecordBatch]) -> usize {
     batches.iter().map(RecordBatch::num_rows).sum()
 }

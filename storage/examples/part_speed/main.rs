@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release -p trivium-storage --example part_speed [logs|traces|metrics] [repetitions]`
 
+#![expect(clippy::print_stdout, reason = "a stopwatch prints what it measured")]
+
 mod load;
 
 use std::path::Path;

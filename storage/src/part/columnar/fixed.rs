@@ -52,7 +52,6 @@ impl Fixed for u64 {
         match encoding {
             Fallback::Plain => values.iter().for_each(|value| value.plain(output)),
             Fallback::Delta => encode::delta_binary_packed(output, values),
-            Fallback::ByteStreamSplit => encode::byte_stream_split(output, values),
         }
     }
 }
@@ -68,7 +67,6 @@ impl<const N: usize> Fixed for [u8; N] {
 pub(crate) enum Fallback {
     Plain,
     Delta,
-    ByteStreamSplit,
 }
 
 /// How a column is written.
@@ -131,7 +129,6 @@ pub(crate) fn fixed_chunk<T: Fixed>(
         let encoding = match layout.fallback {
             Fallback::Plain => Encoding::PLAIN,
             Fallback::Delta => Encoding::DELTA_BINARY_PACKED,
-            Fallback::ByteStreamSplit => Encoding::BYTE_STREAM_SPLIT,
         };
         for page in Pages::new(values.levels.as_deref(), rows, PAGE_ROWS) {
             let present = &values.present[page.values.clone()];

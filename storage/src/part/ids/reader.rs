@@ -101,6 +101,9 @@ impl IdIndex {
                 blocks.push(u32::try_from(block).unwrap_or(u32::MAX));
             }
         }
+        // Two tokens may share a fingerprint; then their blocks follow one another.
+        blocks.sort_unstable();
+        blocks.dedup();
         Ok(Some(blocks))
     }
 
