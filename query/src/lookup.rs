@@ -53,6 +53,25 @@ pub(crate) async fn run_blocking<T: Send + 'static>(
     done.await.unwrap_or_else(|error| Err(Error::Internal(error.to_string())))
 }
 
+/// The three tables at one moment, so that all steps of an answer see the same rows.
+#[derive(Debug)]
+pub(crate) struct Snapshots([Snapshot; 3]);
+
+impl Snapshots {
+    pub(crate) fn take(storage: &Storage, tenant: TenantId) -> Self {
+        Self(SignalKind::ALL.map(|signal| storage.snapshot(tenant, signal)))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of_source(source: &dyn crate::table::TableSource) -> Self {
+        Self(SignalKind::ALL.map(|signal| source.snapshot(TenantId::DEFAULT, signal)))
+    }
+
+    pub(crate) fn of(&self, signal: SignalKind) -> &Snapshot {
+        &self.0[signal.index()]
+    }
+}
+
 /// One look-up in one table.
 pub(crate) struct Lookup<'a> {
     pub(crate) snapshot: &'a Snapshot,
@@ -73,8 +92,16 @@ pub(crate) struct Found {
     pub(crate) batches: Vec<RecordBatch>,
     pub(crate) rows: usize,
     pub(crate) is_truncated: bool,
-    /// A part could not be read; the answer is from the others.
-    pub(crate) is_partial: bool,
+    /// Why rows may be missing: parts that cannot be read, no more time. Empty when the answer is whole.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Found {
+    pub(crate) fn warn(&mut self, warning: String) {
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
+    }
 }
 
 impl Lookup<'_> {
@@ -88,23 +115,28 @@ impl Lookup<'_> {
         let mut parts: Vec<&Part> = self.snapshot.parts.iter().map(AsRef::as_ref).collect();
         parts.sort_unstable_by_key(|part| std::cmp::Reverse(part.record().last_time));
         for part in parts {
-            let candidates = self.candidates(part, &mut found);
+            let candidates = self.candidates(part);
             if candidates.is_empty() {
                 continue;
             }
-            self.deadline.check()?;
-            if !self.add_part(part, &candidates, &mut found)? {
-                return Ok(found);
+            match self.add_part(part, &candidates, &mut found) {
+                Ok(true) => {}
+                Ok(false) => return Ok(found),
+                // What was found so far is the newest and may be all that is needed.
+                Err(Error::Timeout { after }) => {
+                    found.warn(format!("older {} were not searched within {after:?}", part.record().signal.table()));
+                    return Ok(found);
+                }
+                Err(error) => return Err(error),
             }
         }
         Ok(found)
     }
 
     /// The rows that the indexes name. An index that cannot be read is derived data: the rows themselves are searched.
-    fn candidates(&self, part: &Part, found: &mut Found) -> RowRanges {
+    fn candidates(&self, part: &Part) -> RowRanges {
         part.candidate_rows(self.filter).unwrap_or_else(|error| {
             tracing::error!(%error, part = %part.record().id, "an index cannot be read; searching its rows instead");
-            found.is_partial = true;
             RowRanges::all(part.record().rows)
         })
     }
@@ -116,7 +148,7 @@ impl Lookup<'_> {
             let batches = match self.hits(part, &piece) {
                 Err(Error::Storage(error)) => {
                     tracing::error!(%error, part = %part.record().id, "a part cannot be read; answering from the others");
-                    found.is_partial = true;
+                    found.warn(unreadable(part));
                     return Ok(true);
                 }
                 other => other?,
@@ -204,25 +236,34 @@ fn more_rows_than_asked(part: &Part) -> Error {
     Error::Internal(format!("part {} gave more rows than it was asked for", part.record().id))
 }
 
+/// What is said of a part that cannot be read.
+pub(crate) fn unreadable(part: &Part) -> String {
+    let record = part.record();
+    format!(
+        "{} {} of the damaged part {} are missing; run `trivium verify`",
+        record.rows,
+        record.signal.table(),
+        record.id
+    )
+}
+
 /// All rows of some traces in one table; when they are more than `rows_max`, each trace gets an equal share.
 pub(crate) fn rows_of_each_trace(
-    storage: &Storage,
-    tenant: TenantId,
-    signal: SignalKind,
+    snapshot: &Snapshot,
     traces: &HashSet<TraceId>,
     rows_max: usize,
     deadline: Deadline,
 ) -> Result<Found, Error> {
-    let together = rows_of_traces(storage, tenant, signal, traces, rows_max, deadline)?;
+    let together = rows_of_traces(snapshot, traces, rows_max, deadline)?;
     if !together.is_truncated || traces.len() < 2 {
         return Ok(together);
     }
     let mut found = Found { is_truncated: true, ..Found::default() };
     for trace in traces {
         let one = HashSet::from_iter([*trace]);
-        let rows = rows_of_traces(storage, tenant, signal, &one, rows_max / traces.len(), deadline)?;
+        let rows = rows_of_traces(snapshot, &one, rows_max / traces.len(), deadline)?;
         found.rows += rows.rows;
-        found.is_partial |= rows.is_partial;
+        rows.warnings.into_iter().for_each(|warning| found.warn(warning));
         found.batches.extend(rows.batches);
     }
     Ok(found)
@@ -230,9 +271,7 @@ pub(crate) fn rows_of_each_trace(
 
 /// All rows of some traces in one table.
 pub(crate) fn rows_of_traces(
-    storage: &Storage,
-    tenant: TenantId,
-    signal: SignalKind,
+    snapshot: &Snapshot,
     traces: &HashSet<TraceId>,
     rows_max: usize,
     deadline: Deadline,
@@ -248,8 +287,7 @@ pub(crate) fn rows_of_traces(
             (0..ids.len()).map(|row| Some(id_at(ids, row).is_some_and(|id| traces.contains(&id)))),
         ))
     };
-    let snapshot = storage.snapshot(tenant, signal);
-    Lookup { snapshot: &snapshot, filter: &filter, columns: &["trace_id"], is_hit: &is_hit, rows_max, deadline }.run()
+    Lookup { snapshot, filter: &filter, columns: &["trace_id"], is_hit: &is_hit, rows_max, deadline }.run()
 }
 
 /// A column of IDs.

@@ -139,6 +139,13 @@ impl Fixture {
         self
     }
 
+    /// Makes the columns of the part that was added at `index`, counted over all rows, unreadable.
+    pub(crate) fn damage_columns(&self, index: usize) {
+        let rows = self.rows.lock().expect("no test panicked here");
+        let Placed::Part(part) = &rows[index].1 else { panic!("the rows {index} are not in a part") };
+        std::fs::write(part.columns_path(), b"PAR1 no more PAR1").expect("the file");
+    }
+
     /// Adds refused records.
     pub(crate) fn rejected(mut self, rejection: Rejection) -> Self {
         self.rejections.push(rejection);

@@ -13,7 +13,7 @@ use super::ApiError;
 use super::traces::{finish, json};
 use crate::correlate::{Wanted, correlate};
 use crate::error::Error;
-use crate::lookup::run_blocking;
+use crate::lookup::{Snapshots, run_blocking};
 use crate::state::QueryState;
 
 pub(super) fn routes() -> Router<Arc<QueryState>> {
@@ -27,7 +27,8 @@ async fn story(
     let Path(id) = id.map_err(|error| Error::invalid(error.body_text()))?;
     let wanted = Wanted::parse(&id)?;
     let answer = run_blocking(state, move |state, deadline| {
-        let story = correlate(&state.storage, TenantId::DEFAULT, wanted, deadline)?;
+        let tables = Snapshots::take(&state.storage, TenantId::DEFAULT);
+        let story = correlate(tables, wanted, deadline)?;
         let mut output = String::new();
         story.write_open(&mut output)?;
         output.push_str(",\"elapsed_ms\":");

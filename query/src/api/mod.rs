@@ -15,6 +15,7 @@ mod traces;
 use std::sync::Arc;
 
 use axum::Router;
+use trivium_storage::attributes::write_string;
 
 pub use error::ApiError;
 
@@ -28,4 +29,21 @@ pub fn router(state: Arc<QueryState>) -> Router {
         .merge(traces::routes())
         .merge(correlate::routes())
         .with_state(state)
+}
+
+/// Appends `"partial"` and, when there are any, the `"warnings"` that say what may be missing, as members of an object.
+pub(crate) fn write_warnings<'a>(output: &mut String, warnings: impl IntoIterator<Item = &'a str>) {
+    let mut warnings = warnings.into_iter().peekable();
+    output.push_str(if warnings.peek().is_some() {
+        ",\"partial\":true,\"warnings\":["
+    } else {
+        ",\"partial\":false,\"warnings\":["
+    });
+    for (index, warning) in warnings.enumerate() {
+        if index > 0 {
+            output.push(',');
+        }
+        write_string(output, warning);
+    }
+    output.push(']');
 }

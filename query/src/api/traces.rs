@@ -13,19 +13,23 @@ use serde::Deserialize;
 use trivium_model::{SignalKind, TenantId, TraceId};
 use trivium_storage::attributes::write_string;
 
-use super::ApiError;
 use super::time::{parse_duration, parse_range};
+use super::{ApiError, write_warnings};
 use crate::error::Error;
 use crate::log_search::compile;
-use crate::lookup::{Deadline, run_blocking};
+use crate::lookup::{Deadline, Snapshots, run_blocking};
 use crate::state::QueryState;
-use crate::trace::reader::trace_json;
-use crate::trace::search::{TraceQuery, search};
+use crate::trace::reader::{Page, trace_json};
+use crate::trace::search::{Answer, TraceQuery, search};
 use crate::trace::services::services;
 
 /// Traces of one answer.
 const LIMIT_MAX: usize = 1_000;
 const LIMIT_DEFAULT: usize = 20;
+
+/// Spans of one answer about one trace; `next` is the offset of the following ones.
+const SPANS_MAX: usize = 50_000;
+const SPANS_DEFAULT: usize = 10_000;
 
 pub(super) fn routes() -> Router<Arc<QueryState>> {
     Router::new()
@@ -38,16 +42,36 @@ pub(super) fn json(text: String) -> Response {
     ([(CONTENT_TYPE, "application/json")], text).into_response()
 }
 
+#[derive(Debug, Deserialize)]
+struct PageParameters {
+    offset: Option<usize>,
+    limit: Option<usize>,
+}
+
+impl PageParameters {
+    fn parse(&self) -> Result<Page, Error> {
+        let limit = self.limit.unwrap_or(SPANS_DEFAULT);
+        if limit == 0 || limit > SPANS_MAX {
+            return Err(Error::invalid(format!("limit {limit} is not between 1 and {SPANS_MAX} spans")));
+        }
+        Ok(Page { offset: self.offset.unwrap_or(0), limit })
+    }
+}
+
 async fn one(
     State(state): State<Arc<QueryState>>,
     id: Result<Path<String>, PathRejection>,
+    page: Result<Query<PageParameters>, QueryRejection>,
 ) -> Result<Response, ApiError> {
+    let Query(page) = page.map_err(|error| Error::invalid(error.body_text()))?;
+    let page = page.parse()?;
     let Path(id) = id.map_err(|error| Error::invalid(error.body_text()))?;
     let trace_id: TraceId = id.trim().parse().map_err(|error: trivium_model::InvalidId| {
         Error::invalid_with_hint(error.to_string(), format!("for any other ID ask /api/v1/correlate/{}", id.trim()))
     })?;
-    let answer =
-        run_blocking(state, move |state, deadline| trace_json(&state.storage, TenantId::DEFAULT, trace_id, deadline));
+    let answer = run_blocking(state, move |state, deadline| {
+        trace_json(&Snapshots::take(&state.storage, TenantId::DEFAULT), trace_id, page, deadline)
+    });
     Ok(json(answer.await?))
 }
 
@@ -110,7 +134,8 @@ async fn find(
     let Query(parameters) = parameters.map_err(|error| Error::invalid(error.body_text()))?;
     let query = parameters.parse(&state)?;
     let answer = run_blocking(state, move |state, deadline| {
-        let hits = search(&state.storage, TenantId::DEFAULT, &query, deadline)?;
+        let tables = Snapshots::take(&state.storage, TenantId::DEFAULT);
+        let Answer { hits, warnings } = search(tables.of(SignalKind::Traces), &query, deadline)?;
         let mut output = String::from("{\"traces\":[");
         for (index, hit) in hits.iter().enumerate() {
             let comma = if index > 0 { "," } else { "" };
@@ -119,7 +144,9 @@ async fn find(
             hit.summary.write_members(&mut output);
             output.push('}');
         }
-        output.push_str("],\"elapsed_ms\":");
+        output.push(']');
+        write_warnings(&mut output, warnings.iter().map(String::as_str));
+        output.push_str(",\"elapsed_ms\":");
         finish(output, deadline)
     });
     Ok(json(answer.await?))

@@ -5,7 +5,7 @@ use arrow::datatypes::Int32Type;
 use hashbrown::HashSet;
 use trivium_model::{SignalKind, TraceId};
 
-use super::{IdKind, Wanted};
+use super::Wanted;
 use crate::error::Error;
 use crate::lookup::{id_at, id_column};
 use crate::trace::span::{text_at, texts};
@@ -52,11 +52,7 @@ impl Bearer<'_> {
     }
 
     fn by_id(&self, batch: &RecordBatch, hits: &mut [bool]) -> Result<(), Error> {
-        let (column, id): (_, &[u8]) = match &self.wanted.kind {
-            IdKind::Trace(trace) => ("trace_id", &trace.0),
-            IdKind::Span(span) => ("span_id", &span.0),
-            IdKind::Other => return Ok(()),
-        };
+        let Some((column, id)) = self.wanted.column() else { return Ok(()) };
         let ids = id_column(batch, column)?;
         for (row, hit) in hits.iter_mut().enumerate() {
             *hit |= ids.is_valid(row) && ids.value(row) == id;
@@ -115,13 +111,10 @@ impl Bearer<'_> {
     }
 
     fn child_bears(&self, fields: &StructArray, index: usize) -> bool {
-        let (column, id): (_, &[u8]) = match &self.wanted.kind {
-            IdKind::Trace(trace) => ("trace_id", &trace.0),
-            IdKind::Span(span) => ("span_id", &span.0),
-            IdKind::Other => ("", &[]),
-        };
-        let ids = fields.column_by_name(column).and_then(|column| column.as_fixed_size_binary_opt());
-        let by_id = ids.is_some_and(|ids| ids.is_valid(index) && ids.value(index) == id);
+        let by_id = self.wanted.column().is_some_and(|(column, id)| {
+            let ids = fields.column_by_name(column).and_then(|column| column.as_fixed_size_binary_opt());
+            ids.is_some_and(|ids| ids.is_valid(index) && ids.value(index) == id)
+        });
         let text = |name: &str| fields.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
         by_id
             || text("name")

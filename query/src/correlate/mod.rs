@@ -5,22 +5,22 @@
 
 mod bears;
 mod story;
+#[cfg(test)]
+mod tests;
+mod wanted;
 
 use arrow::array::RecordBatch;
 use hashbrown::HashSet;
-use trivium_model::{SignalKind, SpanId, TenantId, TraceId};
-use trivium_storage::tokens::filter_for_phrase;
-use trivium_storage::{Storage, TokenFilter};
+use trivium_model::{SignalKind, TraceId};
+use trivium_storage::TokenFilter;
 
 use crate::error::Error;
-use crate::log_search::{CompiledQuery, compile_text};
-use crate::lookup::{Deadline, Found, Lookup, id_at, id_column, rows_of_each_trace};
+use crate::lookup::{Deadline, Found, Lookup, Snapshots, id_at, id_column, rows_of_each_trace};
 
 use bears::Bearer;
 pub(crate) use story::Story;
-
-/// Bytes of an ID.
-const ID_BYTES_MAX: usize = 1_024;
+use wanted::IdKind;
+pub(crate) use wanted::Wanted;
 
 /// Rows of a signal that bear the ID themselves, in an answer.
 const DIRECT_ROWS_MAX: usize = 1_000;
@@ -34,83 +34,10 @@ const TRACES_MAX: usize = 20;
 /// Spans, and log records, of all told traces together.
 const STORY_ROWS_MAX: usize = 20_000;
 
-/// What an ID looks like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum IdKind {
-    Trace(TraceId),
-    Span(SpanId),
-    Other,
-}
-
-impl IdKind {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Trace(_) => "trace",
-            Self::Span(_) => "span",
-            Self::Other => "other",
-        }
-    }
-}
-
-/// An ID, ready to be looked for.
-#[derive(Debug)]
-pub(crate) struct Wanted {
-    pub(crate) text: String,
-    pub(crate) kind: IdKind,
-    filter: TokenFilter,
-    phrase: CompiledQuery,
-}
-
-impl Wanted {
-    /// Reads what the user pasted.
-    pub(crate) fn parse(text: &str) -> Result<Self, Error> {
-        let text = text.trim();
-        if text.len() > ID_BYTES_MAX {
-            return Err(Error::Limit {
-                what: format!("the ID has {} bytes", text.len()),
-                limit: format!("{ID_BYTES_MAX} bytes"),
-            });
-        }
-        let filter = filter_for_phrase(text);
-        if filter == TokenFilter::All || filter == TokenFilter::And(Vec::new()) {
-            let hint = "paste a trace ID, a span ID, an order number, or any word of a log record";
-            return Err(Error::invalid_with_hint(format!("{text:?} has no letter and no digit to look for"), hint));
-        }
-        let kind = match (text.parse::<TraceId>(), text.parse::<SpanId>()) {
-            (Ok(trace), _) if !trace.is_zero() => IdKind::Trace(trace),
-            (_, Ok(span)) if !span.is_zero() => IdKind::Span(span),
-            _ => IdKind::Other,
-        };
-        let quoted = format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
-        Ok(Self { text: text.to_owned(), kind, filter, phrase: compile_text(&quoted)? })
-    }
-}
-
-/// The rows of one signal that bear the ID.
-#[derive(Debug, Default)]
-pub(crate) struct Direct {
-    pub(crate) batches: Vec<RecordBatch>,
-    pub(crate) rows: usize,
-    pub(crate) is_truncated: bool,
-    pub(crate) is_partial: bool,
-}
-
-impl From<Found> for Direct {
-    fn from(found: Found) -> Self {
-        let Found { batches, rows, is_truncated, is_partial } = found;
-        Self { batches, rows, is_truncated, is_partial }
-    }
-}
-
 /// Finds everything that bears the ID and the traces it belongs to.
-pub(crate) fn correlate(
-    storage: &Storage,
-    tenant: TenantId,
-    wanted: Wanted,
-    deadline: Deadline,
-) -> Result<Story, Error> {
-    let [logs, metrics, spans] = each_signal(|signal| direct(storage, tenant, signal, &wanted, deadline));
-    let (logs, metrics, spans): (Direct, Direct, Direct) = (logs?, metrics?, spans?);
+pub(crate) fn correlate(tables: Snapshots, wanted: Wanted, deadline: Deadline) -> Result<Story, Error> {
+    let [logs, metrics, spans] = each_signal(|signal| direct(&tables, signal, &wanted, deadline));
+    let (logs, metrics, spans): (Found, Found, Found) = (logs?, metrics?, spans?);
     let mut traces = Vec::new();
     if let IdKind::Trace(trace) = wanted.kind {
         traces.push(trace);
@@ -125,35 +52,29 @@ pub(crate) fn correlate(
     let others = traces.split_off(traces.len().min(TRACES_MAX));
     let told: HashSet<TraceId> = traces.into_iter().collect();
     let [told_logs, told_metrics, told_spans] = each_signal(|signal| match signal {
-        SignalKind::Metrics => exemplars_of(storage, tenant, &told, deadline),
-        _ => rows_of_each_trace(storage, tenant, signal, &told, STORY_ROWS_MAX, deadline),
+        SignalKind::Metrics => exemplars_of(&tables, &told, deadline),
+        _ => rows_of_each_trace(tables.of(signal), &told, STORY_ROWS_MAX, deadline),
     });
     let (mut told_logs, told_metrics, mut told_spans) = (told_logs?, told_metrics?, told_spans?);
     keep_direct(&mut told_logs, &logs, &told)?;
     keep_direct(&mut told_spans, &spans, &told)?;
-    let searched = SignalKind::ALL.map(|signal| storage.snapshot(tenant, signal));
-    Ok(Story { wanted, logs, metrics, spans, told, others, told_logs, told_metrics, told_spans, searched })
+    Ok(Story { wanted, logs, metrics, spans, told, others, told_logs, told_metrics, told_spans, tables })
 }
 
 /// Data points with an exemplar of one of the traces.
-fn exemplars_of(
-    storage: &Storage,
-    tenant: TenantId,
-    told: &HashSet<TraceId>,
-    deadline: Deadline,
-) -> Result<Found, Error> {
+fn exemplars_of(tables: &Snapshots, told: &HashSet<TraceId>, deadline: Deadline) -> Result<Found, Error> {
     if told.is_empty() {
         return Ok(Found::default());
     }
     let filter = TokenFilter::Or(told.iter().map(|trace| TokenFilter::Token(trace.to_string())).collect());
     let is_hit = |batch: &RecordBatch| Ok(bears::has_exemplar_of(batch, told));
-    let snapshot = storage.snapshot(tenant, SignalKind::Metrics);
+    let snapshot = tables.of(SignalKind::Metrics);
     let columns = &["exemplars"];
-    Lookup { snapshot: &snapshot, filter: &filter, columns, is_hit: &is_hit, rows_max: DIRECT_ROWS_MAX, deadline }.run()
+    Lookup { snapshot, filter: &filter, columns, is_hit: &is_hit, rows_max: DIRECT_ROWS_MAX, deadline }.run()
 }
 
 /// A trace with very many rows is cut; the rows that bear the ID are told all the same.
-fn keep_direct(told: &mut Found, direct: &Direct, traces: &HashSet<TraceId>) -> Result<(), Error> {
+fn keep_direct(told: &mut Found, direct: &Found, traces: &HashSet<TraceId>) -> Result<(), Error> {
     if !told.is_truncated {
         return Ok(());
     }
@@ -173,25 +94,18 @@ fn keep_direct(told: &mut Found, direct: &Direct, traces: &HashSet<TraceId>) -> 
     Ok(())
 }
 
-fn direct(
-    storage: &Storage,
-    tenant: TenantId,
-    signal: SignalKind,
-    wanted: &Wanted,
-    deadline: Deadline,
-) -> Result<Direct, Error> {
+fn direct(tables: &Snapshots, signal: SignalKind, wanted: &Wanted, deadline: Deadline) -> Result<Found, Error> {
     let bearer = Bearer { wanted, signal };
     let is_hit = |batch: &RecordBatch| bearer.rows(batch);
-    let snapshot = storage.snapshot(tenant, signal);
     let lookup = Lookup {
-        snapshot: &snapshot,
+        snapshot: tables.of(signal),
         filter: &wanted.filter,
         columns: bearer.columns(),
         is_hit: &is_hit,
         rows_max: if matches!(wanted.kind, IdKind::Trace(_)) { TRACE_ROWS_MAX } else { DIRECT_ROWS_MAX },
         deadline,
     };
-    lookup.run().map(Direct::from)
+    lookup.run()
 }
 
 /// Asks the three signals at the same time.

@@ -1,22 +1,22 @@
 //! The answer as JSON: traces as a whole, in time order, then what belongs to none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Float64Type, TimestampNanosecondType, UInt64Type};
 use hashbrown::HashSet;
 use trivium_model::{SignalKind, TraceId};
-use trivium_storage::Snapshot;
 use trivium_storage::attributes::write_string;
 use trivium_storage::tokens::is_id_token;
 
+use super::Wanted;
 use super::bears::{Bearer, ExemplarHit, exemplar_hits, exemplars_of, sets};
-use super::{Direct, Wanted};
 use crate::api::json::{write_float, write_hex};
+use crate::api::write_warnings;
 use crate::error::Error;
 use crate::log_search::record::write_json;
-use crate::lookup::{Found, id_at, id_column};
+use crate::lookup::{Found, Snapshots, id_at, id_column};
 use crate::trace::assemble::Summary;
 use crate::trace::reader::{write_logs, write_spans};
 use crate::trace::span::{Spans, text_at, texts};
@@ -29,9 +29,9 @@ const FOLLOW_MAX: usize = 20;
 #[derive(Debug)]
 pub(crate) struct Story {
     pub(super) wanted: Wanted,
-    pub(super) logs: Direct,
-    pub(super) metrics: Direct,
-    pub(super) spans: Direct,
+    pub(super) logs: Found,
+    pub(super) metrics: Found,
+    pub(super) spans: Found,
     /// The traces that are told as a whole.
     pub(super) told: HashSet<TraceId>,
     /// Further traces that bear the ID, named only.
@@ -39,7 +39,7 @@ pub(crate) struct Story {
     pub(super) told_logs: Found,
     pub(super) told_metrics: Found,
     pub(super) told_spans: Found,
-    pub(super) searched: [Snapshot; 3],
+    pub(super) tables: Snapshots,
 }
 
 fn append(output: &mut String, text: std::fmt::Arguments<'_>) {
@@ -82,7 +82,8 @@ impl Story {
         append(output, format_args!("],\"exemplars\":[{}", exemplars.join(",")));
         output.push_str("],\"follow\":[");
         self.write_follow(output)?;
-        append(output, format_args!("],\"truncated\":{},\"partial\":{}", self.is_truncated(), self.is_partial()));
+        append(output, format_args!("],\"truncated\":{}", self.is_truncated()));
+        write_warnings(output, self.warnings());
         if self.logs.rows + self.spans.rows + exemplars.len() == 0 && views.is_empty() {
             self.write_why_nothing(output);
         }
@@ -94,9 +95,10 @@ impl Story {
         direct || !self.others.is_empty() || self.told_logs.is_truncated || self.told_spans.is_truncated
     }
 
-    fn is_partial(&self) -> bool {
-        let direct = [&self.logs, &self.metrics, &self.spans].iter().any(|direct| direct.is_partial);
-        direct || self.told_logs.is_partial || self.told_spans.is_partial || self.told_metrics.is_partial
+    /// Why something may be missing, each reason once.
+    fn warnings(&self) -> BTreeSet<&str> {
+        let found = [&self.logs, &self.metrics, &self.spans, &self.told_logs, &self.told_metrics, &self.told_spans];
+        found.into_iter().flat_map(|found| found.warnings.iter().map(String::as_str)).collect()
     }
 
     /// The told traces in time order. A trace of which only log records are known has no spans but is told all the same.
@@ -223,7 +225,7 @@ impl Story {
     fn write_why_nothing(&self, output: &mut String) {
         output.push_str(",\"why_nothing\":{\"searched\":{");
         for (index, signal) in SignalKind::ALL.into_iter().enumerate() {
-            let snapshot = &self.searched[signal.index()];
+            let snapshot = self.tables.of(signal);
             let rows: u64 = snapshot.parts.iter().map(|part| u64::from(part.record().rows)).sum();
             let buffered: usize = snapshot.buffered.iter().map(RecordBatch::num_rows).sum();
             let comma = if index > 0 { "," } else { "" };

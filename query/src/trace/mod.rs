@@ -5,5 +5,7 @@ pub(crate) mod reader;
 pub(crate) mod search;
 pub(crate) mod services;
 pub(crate) mod span;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use assemble::{TraceView, assemble};

@@ -3,20 +3,20 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, DictionaryArray, Int32Array, RecordBatch, StringArray, new_null_array,
+    Array, ArrayRef, AsArray, BooleanArray, DictionaryArray, Int32Array, RecordBatch, StringArray, StringBuilder,
+    new_null_array,
 };
-use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, TimestampNanosecondType};
 use hashbrown::{HashMap, HashSet};
-use trivium_model::{SignalKind, TenantId, TimeRange, TraceId};
+use trivium_model::{TimeRange, TraceId};
 use trivium_storage::tokens::filter_for_phrase;
-use trivium_storage::{Part, RowRanges, Storage, TokenFilter};
+use trivium_storage::{Part, RowRanges, Snapshot, TokenFilter, attributes};
 
 use super::assemble::{Summary, assemble};
-use super::span::texts;
+use super::span::{text_at, texts};
 use crate::error::Error;
 use crate::log_search::{CompiledQuery, Evaluation};
-use crate::lookup::{Deadline, id_at, id_column, rows_of_traces};
+use crate::lookup::{Deadline, id_at, id_column, rows_of_traces, unreadable};
 
 /// Spans that are read for the summaries of an answer.
 const SUMMARY_SPANS_MAX: usize = 50_000;
@@ -45,19 +45,20 @@ pub(crate) struct TraceHit {
 /// The newest traces so far: the time of the newest matching span and how many match.
 type Newest = HashMap<TraceId, (i64, usize)>;
 
-/// The newest traces that have a matching span, newest first.
-pub(crate) fn search(
-    storage: &Storage,
-    tenant: TenantId,
-    query: &TraceQuery,
-    deadline: Deadline,
-) -> Result<Vec<TraceHit>, Error> {
-    let snapshot = storage.snapshot(tenant, SignalKind::Traces);
+/// The traces that were found, newest first, and why some may be missing.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) hits: Vec<TraceHit>,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// The newest traces that have a matching span.
+pub(crate) fn search(snapshot: &Snapshot, query: &TraceQuery, deadline: Deadline) -> Result<Answer, Error> {
     let mut newest = Newest::new();
+    let mut warnings = Vec::new();
     for batch in &snapshot.buffered {
         query.collect(batch, &mut newest)?;
     }
-    let filter = query.token_filter();
     let mut parts: Vec<&Arc<Part>> = snapshot.parts.iter().filter(|part| part.overlaps(query.range)).collect();
     parts.sort_unstable_by_key(|part| std::cmp::Reverse(part.record().last_time));
     for part in parts {
@@ -65,22 +66,25 @@ pub(crate) fn search(
             break;
         }
         deadline.check()?;
-        let rows = part.candidate_rows(&filter)?.intersect(&query.row_groups(part)?);
-        if rows.is_empty() {
-            continue;
-        }
-        for batch in part.read(Some(&query.columns()), Some(&rows))? {
-            query.collect(&batch, &mut newest)?;
+        match query.collect_part(part, &mut newest) {
+            Err(Error::Storage(error)) => {
+                tracing::error!(%error, part = %part.record().id, "a part cannot be read; answering from the others");
+                warnings.push(unreadable(part));
+            }
+            other => other?,
         }
     }
     query.is_done(&mut newest, i64::MIN);
-    summaries(storage, tenant, &newest, deadline)
+    let wanted: HashSet<TraceId> = newest.keys().copied().collect();
+    let found = rows_of_traces(snapshot, &wanted, SUMMARY_SPANS_MAX, deadline)?;
+    warnings.extend(found.warnings);
+    warnings.sort_unstable();
+    warnings.dedup();
+    Ok(Answer { hits: summaries(&found.batches, &newest)?, warnings })
 }
 
-fn summaries(storage: &Storage, tenant: TenantId, newest: &Newest, deadline: Deadline) -> Result<Vec<TraceHit>, Error> {
-    let wanted: HashSet<TraceId> = newest.keys().copied().collect();
-    let found = rows_of_traces(storage, tenant, SignalKind::Traces, &wanted, SUMMARY_SPANS_MAX, deadline)?;
-    let views = assemble(&found.batches)?;
+fn summaries(batches: &[RecordBatch], newest: &Newest) -> Result<Vec<TraceHit>, Error> {
+    let views = assemble(batches)?;
     let mut hits: Vec<(i64, TraceHit)> = views
         .into_iter()
         .filter_map(|view| {
@@ -113,7 +117,7 @@ impl TraceQuery {
             (self.status.is_some(), &["status_code"]),
             (
                 self.query.is_some(),
-                &["span_id", "flags", "status_message", "attributes", "resource", "scope", "wal_position"],
+                &["span_id", "flags", "status_message", "events", "attributes", "resource", "scope", "wal_position"],
             ),
         ];
         columns.extend(optional.into_iter().filter(|(is_needed, _)| *is_needed).flat_map(|(_, names)| names));
@@ -136,6 +140,18 @@ impl TraceQuery {
             start = start.saturating_add(rows);
         }
         Ok(RowRanges::from_sorted(ranges))
+    }
+
+    fn collect_part(&self, part: &Part, newest: &mut Newest) -> Result<(), Error> {
+        let candidates = part.candidate_rows(&self.token_filter()).unwrap_or_else(|error| {
+            tracing::error!(%error, part = %part.record().id, "an index cannot be read; searching its rows instead");
+            RowRanges::all(part.record().rows)
+        });
+        let rows = candidates.intersect(&self.row_groups(part)?);
+        for batch in part.read(Some(&self.columns()), Some(&rows))? {
+            self.collect(&batch, newest)?;
+        }
+        Ok(())
     }
 
     /// Adds the traces of the matching spans of a batch.
@@ -223,7 +239,36 @@ fn retain_text(selected: &mut [bool], column: &DictionaryArray<Int32Type>, wante
     retain(selected, |row| column.key(row).is_some_and(|key| equal.get(key).copied().unwrap_or(false)));
 }
 
-/// Spans in the form of log records, so that one search language serves both: the name is the body.
+/// The name of each span with the names and attribute values of its events below it: an exception is an event.
+fn told_texts(batch: &RecordBatch) -> Result<StringArray, Error> {
+    let names = texts(batch, "name")?;
+    let events = batch.column_by_name("events").and_then(|column| column.as_list_opt::<i32>());
+    let fields = events.and_then(|events| events.values().as_struct_opt());
+    let column = |name: &str| fields?.column_by_name(name)?.as_string_opt::<i32>();
+    let (event_names, event_sets) = (column("name"), column("attributes"));
+    let mut told = StringBuilder::with_capacity(batch.num_rows(), batch.num_rows() * 32);
+    let mut text = String::new();
+    for row in 0..batch.num_rows() {
+        text.clear();
+        text.push_str(text_at(names, row).unwrap_or_default());
+        let offsets = events.filter(|events| events.is_valid(row)).map_or(&[][..], |events| events.value_offsets());
+        let range = offsets.get(row..row + 2).map_or(0..0, |ends| ends[0] as usize..ends[1] as usize);
+        for index in range {
+            if let Some(names) = event_names.filter(|names| names.is_valid(index)) {
+                text.push('\n');
+                text.push_str(names.value(index));
+            }
+            for (_, value) in event_sets.iter().flat_map(|sets| attributes::entries(sets.value(index))) {
+                text.push('\n');
+                text.push_str(&value.text());
+            }
+        }
+        told.append_value(&text);
+    }
+    Ok(told.finish())
+}
+
+/// Spans in the form of log records, so that one search language serves both.
 fn as_log_records(batch: &RecordBatch) -> Result<RecordBatch, Error> {
     let rows = batch.num_rows();
     let text = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
@@ -236,7 +281,7 @@ fn as_log_records(batch: &RecordBatch) -> Result<RecordBatch, Error> {
         ("service_name", same("service_name")?),
         ("severity_number", Arc::new(Int32Array::from(vec![0; rows]))),
         ("severity_text", new_null_array(&text, rows)),
-        ("body", cast(&same("name")?, &DataType::Utf8)?),
+        ("body", Arc::new(told_texts(batch)?)),
         ("body_type", new_null_array(&text, rows)),
         ("trace_id", same("trace_id")?),
         ("span_id", same("span_id")?),
