@@ -22,6 +22,7 @@ use trivium_storage::{RecoveryReport, Storage, StorageConfig, StorageDeps};
 
 use crate::cli::{LogsArgs, ServeArgs};
 use crate::config::{Config, LogFormat};
+use crate::self_telemetry::{SelfTelemetry, SpanLayer};
 use crate::server;
 
 /// How long requests in flight may take to end after a signal to stop.
@@ -37,11 +38,12 @@ struct Listeners {
 /// Runs the server until it is told to stop.
 pub(crate) fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let config = args.resolve()?;
-    start_logging(&config)?;
+    let telemetry = config.self_telemetry.then(|| SelfTelemetry::new(Arc::new(SystemClock)));
+    start_logging(&config, telemetry.as_ref().map(SelfTelemetry::layer))?;
     // Two runtimes, so that a heavy query cannot delay the acknowledgement of an export.
     let ingest = runtime("trivium-ingest")?;
     let query = runtime("trivium-query")?;
-    let result = ingest.block_on(run(&config, args.demo, &query));
+    let result = ingest.block_on(run(&config, args.demo, telemetry, &query));
     query.shutdown_timeout(DRAIN_TIMEOUT);
     result
 }
@@ -56,18 +58,30 @@ fn runtime(name: &str) -> anyhow::Result<Runtime> {
         .context("cannot start the runtime")
 }
 
-async fn run(config: &Config, demo: bool, query: &Runtime) -> anyhow::Result<ExitCode> {
+async fn run(
+    config: &Config,
+    demo: bool,
+    telemetry: Option<SelfTelemetry>,
+    query: &Runtime,
+) -> anyhow::Result<ExitCode> {
     let listeners = bind(config).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let mut registry = Registry::default();
     let (storage, _lock) = open_storage(config, Arc::clone(&clock), &mut registry).await?;
     let ingest = build_ingest(config, &storage, &clock, &mut registry);
     let state = build_query(config, &storage, &clock, &mut registry);
+    if let Some(telemetry) = &telemetry {
+        telemetry.register(&mut registry);
+    }
     let stop = CancellationToken::new();
     let bound = server::Bound::of(&listeners.otlp_grpc, &listeners.otlp_http, &listeners.http)?;
 
     let admin =
         server::Admin { storage: storage.clone(), registry: Arc::new(Mutex::new(registry)), stop: stop.clone() };
+    let telemetry = telemetry.map(|telemetry| {
+        let admin = admin.clone();
+        telemetry.start(ingest.pipeline(), move || admin.exposition().ok())
+    });
     let api = server::router(trivium_query::router(state), admin);
     let api_server = query.spawn(trivium_ingest::serve(listeners.http, api, stop.clone().cancelled_owned()));
     let grpc_server =
@@ -84,6 +98,9 @@ async fn run(config: &Config, demo: bool, query: &Runtime) -> anyhow::Result<Exi
     let demo = demo.then(|| tokio::spawn(crate::demo::run_inside(bound.otlp_http, stop.clone())));
     let reason = wait_for_stop(&storage, &stop).await;
     tracing::info!(reason, "stopping");
+    if let Some(telemetry) = telemetry {
+        telemetry.finish().await;
+    }
     ingest.drain();
     stop.cancel();
     for (name, task) in [("gRPC", grpc_server), ("HTTP", http_server), ("API", api_server)] {
@@ -207,16 +224,21 @@ fn build_query(config: &Config, storage: &Storage, clock: &Arc<dyn Clock>, regis
     trivium_query::build(settings, storage.clone(), Arc::clone(clock), registry)
 }
 
-fn start_logging(config: &Config) -> anyhow::Result<()> {
-    use tracing_subscriber::EnvFilter;
+fn start_logging(config: &Config, spans: Option<SpanLayer>) -> anyhow::Result<()> {
+    use tracing_subscriber::filter::{EnvFilter, filter_fn};
+    use tracing_subscriber::layer::{Layer, SubscriberExt};
+    use tracing_subscriber::util::SubscriberInitExt;
     let filter = EnvFilter::try_new(&config.log_level)
         .with_context(|| format!("log_level {:?} is not a level or filter", config.log_level))?;
     // Standard output carries the line with the addresses only; logs go to standard error.
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let started = match config.log_format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().try_init(),
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = match config.log_format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().boxed(),
     };
+    // The log level is about lines only: with `warn`, spans are stored all the same.
+    let spans = spans.map(|spans| spans.with_filter(filter_fn(SpanLayer::wants)));
+    let started = tracing_subscriber::registry().with(lines.with_filter(filter)).with(spans).try_init();
     started.map_err(|error| anyhow::anyhow!("cannot start logging: {error}"))
 }
 

@@ -6,6 +6,7 @@ mod config;
 mod demo;
 mod exporter;
 mod import;
+mod self_telemetry;
 mod server;
 mod verify;
 

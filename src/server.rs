@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
-use axum::extract::State;
-use axum::http::StatusCode;
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::CONTENT_TYPE;
+use axum::http::{Method, StatusCode};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -14,6 +15,8 @@ use prometheus_client::registry::Registry;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 use trivium_model::SignalKind;
 use trivium_storage::Storage;
 
@@ -46,6 +49,21 @@ pub(crate) struct Admin {
     pub(crate) stop: CancellationToken,
 }
 
+impl Admin {
+    /// All our metrics in OpenMetrics text format.
+    pub(crate) fn exposition(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        prometheus_client::encoding::text::encode(&mut text, &registry)?;
+        drop(registry);
+        let end = text.len() - text.strip_suffix("# EOF\n").map_or(0, |_| "# EOF\n".len());
+        text.truncate(end);
+        text.push_str(&storage_gauges(&self.storage));
+        text.push_str("# EOF\n");
+        Ok(text)
+    }
+}
+
 /// Everything on the API port.
 pub(crate) fn router(api: Router, admin: Admin) -> Router {
     let operations = Router::new()
@@ -55,7 +73,55 @@ pub(crate) fn router(api: Router, admin: Admin) -> Router {
         .route("/-/flush", post(flush))
         .route("/-/reload", post(reload))
         .with_state(admin);
-    operations.merge(api).merge(trivium_ui::router())
+    operations.merge(api).merge(trivium_ui::router()).layer(from_fn(traced))
+}
+
+/// Makes a span of each request, with the names of OpenTelemetry's semantic conventions for HTTP. It ends with the head of
+/// the answer, so that following the logs for an hour is no span of an hour.
+async fn traced(request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let route = route.as_deref();
+    // Asked every few seconds by machines.
+    if matches!(route, Some("/healthz" | "/readyz" | "/metrics")) {
+        return next.run(request).await;
+    }
+    let span = request_span(&request, route);
+    let response = next.run(request).instrument(span.clone()).await;
+    let status = response.status();
+    span.record("http.response.status_code", status.as_u16());
+    if status.is_server_error() {
+        span.record("otel.status_code", "error");
+        span.record("error.type", status.as_str());
+    }
+    response
+}
+
+/// The span of a request. Neither the path nor the query as sent are in it: they carry the IDs that people look for, and
+/// whoever looks for an ID again would find the request by which it was looked for before.
+fn request_span(request: &Request, route: Option<&str>) -> Span {
+    let method = match *request.method() {
+        Method::GET | Method::HEAD | Method::POST | Method::PUT | Method::DELETE | Method::OPTIONS | Method::PATCH => {
+            request.method().as_str()
+        }
+        // The client can make up any number of them.
+        _ => "_OTHER",
+    };
+    let name = route.map_or_else(|| method.to_owned(), |route| format!("{method} {route}"));
+    let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    tracing::info_span!(
+        "request",
+        otel.name = name,
+        otel.kind = "server",
+        otel.status_code = Empty,
+        traceparent = header("traceparent"),
+        http.request.method = method,
+        http.route = route,
+        url.path = route,
+        url.scheme = "http",
+        user_agent.original = header("user-agent"),
+        http.response.status_code = Empty,
+        error.type = Empty,
+    )
 }
 
 /// Ready only when a write would be accepted and found.
@@ -68,16 +134,8 @@ async fn ready(State(admin): State<Admin>) -> Response {
 }
 
 async fn metrics(State(admin): State<Admin>) -> Response {
-    let mut text = String::new();
-    let registry = admin.registry.lock().unwrap_or_else(PoisonError::into_inner);
-    let encoded = prometheus_client::encoding::text::encode(&mut text, &registry);
-    drop(registry);
-    match encoded {
-        Ok(()) => {
-            let end = text.len() - text.strip_suffix("# EOF\n").map_or(0, |_| "# EOF\n".len());
-            text.truncate(end);
-            text.push_str(&storage_gauges(&admin.storage));
-            text.push_str("# EOF\n");
+    match admin.exposition() {
+        Ok(text) => {
             ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
         }
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
@@ -109,7 +167,7 @@ fn storage_gauges(storage: &Storage) -> String {
 
 /// Returns when all that was acknowledged is in published parts and no compaction is due.
 async fn flush(State(admin): State<Admin>) -> Response {
-    match admin.storage.flush().await {
+    match admin.storage.flush().instrument(tracing::info_span!("flush")).await {
         Ok(()) => Json(json!({"flushed": true})).into_response(),
         Err(error) => {
             let body = json!({"error": {"kind": "unavailable", "message": error.to_string()}});

@@ -4,5 +4,6 @@ mod clients;
 mod commands;
 mod external;
 mod recovery;
+mod self_telemetry;
 mod support;
 mod trainticket;
