@@ -28,5 +28,5 @@ lint: ## Formatting and lints
 release: ## Build the binary for production
 	cargo build --locked --release
 
-bench: ## Measure ingest on the telemetry of ../shared/data (see benches/README.md)
-	cargo bench --locked --bench ingest
+bench: release ## Measure ingest and queries on the telemetry of ../shared/data (see benches/README.md)
+	./benches/run.sh
