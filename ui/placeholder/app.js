@@ -22,6 +22,10 @@ function idLink(id) {
   return element("a", { href: `#${encodeURIComponent(id)}`, textContent: id });
 }
 
+function warn(answer) {
+  for (const text of answer.warnings ?? []) results.append(element("p", { className: "warn", textContent: text }));
+}
+
 async function ask(path) {
   const answer = await fetch(path);
   const body = await answer.json();
@@ -44,10 +48,13 @@ function spanRow(span, start, total) {
   fill.style.left = `${(100 * Number(BigInt(span.start_time) - start)) / total}%`;
   fill.style.width = `${(100 * Number(span.duration ?? 0)) / total}%`;
   bar.append(fill);
-  return element("tr", {},
+  const name = element("td", { className: "body", textContent: span.name });
+  // Deeper levels are not indented further: on a phone there would be no room left for the name.
+  name.style.paddingLeft = `${Math.min(span.depth ?? 0, 10) * 0.6}rem`;
+  return element("tr", { className: "span" },
     element("td", { className: "service", textContent: span.service }),
-    element("td", { className: "body", textContent: `${"\u00a0".repeat(2 * (span.depth ?? 0))}${span.name}` }),
-    element("td", {}, bar),
+    name,
+    element("td", { className: "timeline" }, bar),
     element("td", { className: "time", textContent: millis(span.duration) }));
 }
 
@@ -67,6 +74,7 @@ async function showStory(id) {
   const story = await ask(`/api/v1/correlate/${encodeURIComponent(id)}`);
   const counts = story.counts;
   statusLine.textContent = `${counts.traces} traces, ${counts.spans} spans, ${counts.logs} log records, ${counts.exemplars} exemplars bear ${id} (${story.elapsed_ms} ms)`;
+  warn(story);
   story.traces.forEach(showTrace);
   if (story.logs?.length) {
     results.append(element("h2", { textContent: "Log records outside any trace" }), element("table", {}, ...story.logs.map(logRow)));
@@ -77,6 +85,7 @@ async function showStory(id) {
 async function showLogs(text) {
   const found = await ask(`/api/v1/logs?limit=200&query=${encodeURIComponent(text)}`);
   statusLine.textContent = `${found.logs.length} newest log records (${found.elapsed_ms} ms)`;
+  warn(found);
   results.append(element("table", {}, ...found.logs.map(logRow)));
 }
 

@@ -293,3 +293,29 @@ async fn an_empty_store_has_tables() {
     }
     check(&engine, "SELECT * FROM logs", &[]).await;
 }
+
+#[tokio::test]
+async fn percentiles_are_exact_in_small_groups_with_and_without_grouping() {
+    let spans = rows(
+        SignalKind::Traces,
+        vec![("service_name", text(&["a", "b", "a", "a", "b", "a"])), ("duration", integers(&[10, 7, 30, 20, 9, 40]))],
+    );
+    let engine = Fixture::default()
+        .part(SignalKind::Traces, spans.slice(0, 4))
+        .buffer(SignalKind::Traces, spans.slice(4, 2))
+        .engine();
+    let check = async |sql: &str, expected: &[&str]| {
+        assert_eq!(answer(&engine, sql).await.expect("an answer"), expected, "{sql}");
+    };
+    check(
+        "SELECT service_name, approx_percentile_cont(duration, 0.5), approx_percentile_cont(duration, 1) FROM spans \
+         GROUP BY service_name ORDER BY service_name",
+        &["a|25.0|40.0", "b|8.0|9.0"],
+    )
+    .await;
+    check("SELECT approx_percentile_cont(0.2) WITHIN GROUP (ORDER BY duration DESC) FROM spans", &["30.0"]).await;
+    check("SELECT approx_percentile_cont(duration, 0.5, 100) FILTER (WHERE duration > 9) FROM spans", &["25.0"]).await;
+    check("SELECT approx_percentile_cont(duration, 0.5) FROM spans WHERE duration > 99", &["null"]).await;
+    let error = answer(&engine, "SELECT approx_percentile_cont(duration, 1.5) FROM spans").await.expect_err("an error");
+    assert!(error.to_string().contains("from 0 to 1"), "{error}");
+}

@@ -5,6 +5,7 @@ mod attribute;
 mod bounded;
 mod hex;
 mod matches;
+mod percentile;
 
 use std::sync::Arc;
 
@@ -24,7 +25,11 @@ pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
 
 /// Every aggregate function that a query may call.
 pub(crate) fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
-    datafusion::functions_aggregate::all_default_aggregate_functions()
+    let mut functions = datafusion::functions_aggregate::all_default_aggregate_functions();
+    let own = percentile::approx_percentile_cont();
+    functions.retain(|function| function.name() != own.name());
+    functions.push(Arc::new(own));
+    functions
 }
 
 /// Every window function that a query may call.
