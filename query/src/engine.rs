@@ -1,8 +1,9 @@
 //! Runs SQL: one session per query on a shared runtime environment, so that a query sees its tenant's tables and nothing
 //! of another query.
 
+mod execution;
+
 use std::num::NonZeroUsize;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,10 +22,9 @@ use datafusion::object_store::memory::InMemory;
 use datafusion::optimizer::analyzer::Analyzer;
 use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::SessionConfig;
-use futures::{FutureExt, StreamExt};
-use tokio::time::Instant;
 use trivium_model::{Clock, TenantId, UnixNanos};
 
+use self::execution::{Execution, Executor, Interrupt, InterruptJoins};
 use crate::config::QueryConfig;
 use crate::error::Error;
 use crate::functions;
@@ -37,12 +37,19 @@ use crate::table::{self, TableSource, TenantCatalog, TenantTables};
 const JOIN_KEYS_MAX: usize = 20_000;
 const JOIN_KEYS_BYTES_MAX: usize = 1 << 20;
 
-/// Runs SQL over snapshots of the store.
+/// Runs SQL over snapshots of the store, on threads of its own.
 #[derive(Debug)]
 pub struct Engine {
+    config: QueryConfig,
+    sessions: Arc<Sessions>,
+    executor: Executor,
+}
+
+/// Makes a session for each statement.
+#[derive(Debug)]
+struct Sessions {
     source: Arc<dyn TableSource>,
     clock: Arc<dyn Clock>,
-    config: QueryConfig,
     /// What all sessions have in common.
     template: SessionState,
 }
@@ -76,32 +83,34 @@ impl Engine {
             .with_window_functions(functions::window_functions())
             .with_physical_optimizer_rule(Arc::new(Cooperate))
             .build();
-        Ok(Self { source, clock, config: config.clone(), template })
+        let executor = Executor::new().map_err(|error| Error::Internal(format!("cannot start threads: {error}")))?;
+        Ok(Self { config: config.clone(), sessions: Arc::new(Sessions { source, clock, template }), executor })
     }
 
     /// Plans a statement and starts it. The rows come as the answer is polled; dropping it cancels the query.
     pub async fn run(&self, request: &SqlRequest) -> Result<SqlAnswer, Error> {
         let timeout = request.timeout.unwrap_or(self.config.timeout).min(self.config.timeout_max);
         let rows_max = request.rows_max.unwrap_or(self.config.rows_default).min(self.config.rows_max);
-        let deadline = Instant::now() + timeout;
         let errors = SqlErrors { memory_bytes_max: self.config.memory_bytes_max };
-        let planning = AssertUnwindSafe(self.start(request, rows_max, &errors)).catch_unwind();
-        let stream = match tokio::time::timeout_at(deadline, Box::pin(planning)).await {
-            Ok(Ok(started)) => started?,
-            Ok(Err(_)) => return Err(Error::Internal("planning the statement panicked".into())),
-            Err(_) => return Err(Error::Timeout { after: timeout }),
-        };
-        Ok(SqlAnswer { stream, errors, deadline, timeout, rows_left: rows_max, truncated: false })
+        let interrupt = Interrupt::after(timeout);
+        let sessions = Arc::clone(&self.sessions);
+        let (request, work) = (request.clone(), Arc::clone(&interrupt));
+        let stream = async move { sessions.start(&request, rows_max, &errors, &work).await };
+        let execution = self.executor.start(stream, interrupt, errors).await?;
+        Ok(SqlAnswer { execution, rows_left: rows_max, truncated: false })
     }
+}
 
+impl Sessions {
     async fn start(
         &self,
         request: &SqlRequest,
         rows_max: usize,
         errors: &SqlErrors,
+        interrupt: &Arc<Interrupt>,
     ) -> Result<SendableRecordBatchStream, Error> {
         let statement = guard::admit(&request.sql)?;
-        let state = self.session(request.tenant);
+        let state = self.session(request.tenant, interrupt);
         let plan = state.statement_to_plan(statement).await.map_err(|error| errors.convert(error))?;
         let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
         read_only.verify_plan(&plan).map_err(|_| Error::ReadOnly { statement: plan.display().to_string() })?;
@@ -111,7 +120,7 @@ impl Engine {
     }
 
     /// A session that sees the tables of one tenant, at the time of our clock.
-    fn session(&self, tenant: TenantId) -> SessionState {
+    fn session(&self, tenant: TenantId, interrupt: &Arc<Interrupt>) -> SessionState {
         let now = self.clock.now();
         let mut planners = SessionStateDefaults::default_expr_planners();
         planners.insert(0, Arc::new(TelemetryPlanner { now }));
@@ -120,6 +129,7 @@ impl Engine {
         let mut state = SessionStateBuilder::new_from_existing(self.template.clone())
             .with_expr_planners(planners)
             .with_analyzer_rules(rules)
+            .with_physical_optimizer_rule(Arc::new(InterruptJoins { interrupt: Arc::clone(interrupt) }))
             .build();
         set_now(&mut state, now);
         let tables = TenantTables { source: Arc::clone(&self.source), tenant };
@@ -170,26 +180,18 @@ fn runtime_env(config: &QueryConfig) -> Result<Arc<RuntimeEnv>, DataFusionError>
     Ok(environment)
 }
 
-/// The rows of an answer as they come.
+/// The rows of an answer as they come. Dropping it ends the statement.
+#[derive(Debug)]
 pub struct SqlAnswer {
-    stream: SendableRecordBatchStream,
-    errors: SqlErrors,
-    deadline: Instant,
-    timeout: Duration,
+    execution: Execution,
     rows_left: usize,
     truncated: bool,
-}
-
-impl std::fmt::Debug for SqlAnswer {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("SqlAnswer").field("timeout", &self.timeout).finish_non_exhaustive()
-    }
 }
 
 impl SqlAnswer {
     /// The columns.
     pub fn schema(&self) -> SchemaRef {
-        self.stream.schema()
+        self.execution.schema()
     }
 
     /// Whether rows were left out because there are more than were asked for. Known when all rows have come.
@@ -197,18 +199,14 @@ impl SqlAnswer {
         self.truncated
     }
 
-    /// The next rows, `None` after the last.
+    /// The next rows, `None` after the last. Never waits longer than the statement may take.
     pub async fn next(&mut self) -> Option<Result<RecordBatch, Error>> {
         if self.truncated {
             return None;
         }
-        let next = AssertUnwindSafe(self.stream.next()).catch_unwind();
-        let batch = match tokio::time::timeout_at(self.deadline, next).await {
-            Err(_) => return Some(Err(Error::Timeout { after: self.timeout })),
-            Ok(Err(_)) => return Some(Err(Error::Internal("running the statement panicked".into()))),
-            Ok(Ok(None)) => return None,
-            Ok(Ok(Some(Err(error)))) => return Some(Err(self.errors.convert(error))),
-            Ok(Ok(Some(Ok(batch)))) => batch,
+        let batch = match self.execution.next().await? {
+            Ok(batch) => batch,
+            Err(error) => return Some(Err(error)),
         };
         if batch.num_rows() > self.rows_left {
             self.truncated = true;
@@ -218,6 +216,9 @@ impl SqlAnswer {
         Some(Ok(batch))
     }
 }
+
+#[cfg(test)]
+mod hostile_tests;
 
 #[cfg(test)]
 mod tests;

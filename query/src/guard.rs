@@ -18,8 +18,12 @@ use crate::error::Error;
 /// Bytes of a statement.
 const SQL_BYTES_MAX: usize = 64 * 1024;
 
-/// Names, literals and operators of a statement: what becomes a node of its tree.
-const NODES_MAX: usize = 2_000;
+/// Names, key words and operators of a statement: what makes its tree deep. A chain of so many operators fits the stack of
+/// the threads that plan and run it, see `engine/execution.rs`.
+const NODES_MAX: usize = 1_000;
+
+/// Literals of a statement, as in a long `IN` list.
+const LITERALS_MAX: usize = 10_000;
 
 /// Levels of parentheses, brackets and `CASE`.
 const DEPTH_MAX: usize = 64;
@@ -68,10 +72,14 @@ fn unreadable(error: &DataFusionError) -> Error {
 }
 
 fn check_size(tokens: &[TokenWithSpan]) -> Result<(), Error> {
-    let (mut nodes, mut depth) = (0_usize, 0_usize);
+    let (mut nodes, mut literals, mut depth) = (0_usize, 0_usize, 0_usize);
     for token in tokens {
         match &token.token {
             Token::Whitespace(_) | Token::Comma | Token::Period | Token::SemiColon | Token::EOF => {}
+            Token::Number(..)
+            | Token::SingleQuotedString(_)
+            | Token::HexStringLiteral(_)
+            | Token::EscapedStringLiteral(_) => literals += 1,
             Token::LParen | Token::LBracket | Token::LBrace => depth += 1,
             Token::RParen | Token::RBracket | Token::RBrace => depth = depth.saturating_sub(1),
             Token::Word(word) => {
@@ -91,9 +99,10 @@ fn check_size(tokens: &[TokenWithSpan]) -> Result<(), Error> {
             ));
         }
     }
-    if nodes > NODES_MAX {
-        let what = format!("it has {nodes} names, literals and operators");
-        return Err(too_large(what, NODES_MAX.to_string()));
+    for (count, max, what) in [(nodes, NODES_MAX, "names and operators"), (literals, LITERALS_MAX, "literals")] {
+        if count > max {
+            return Err(too_large(format!("it has {count} {what}"), max.to_string()));
+        }
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::table::TABLE_NAMES;
 
 /// Turns DataFusion's errors into ours: what the caller can act on becomes a message for people, the rest a defect.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct SqlErrors {
     /// The size of the memory pool, for the message.
     pub(crate) memory_bytes_max: usize,
@@ -41,7 +41,7 @@ impl SqlErrors {
             DataFusionError::Execution(message) => Error::invalid(clean(message)),
             DataFusionError::NotImplemented(message) => Error::invalid(format!("not supported: {}", clean(message))),
             DataFusionError::ArrowError(error, _) => arrow_error(error),
-            DataFusionError::External(error) => Error::Internal(error.to_string()),
+            DataFusionError::External(error) => foreign(error.as_ref()),
             other => Error::Internal(clean(&other.to_string())),
         }
     }
@@ -57,7 +57,7 @@ impl SqlErrors {
         };
         match error.downcast::<DataFusionError>() {
             Ok(inner) => self.convert(*inner),
-            Err(error) => Error::Internal(error.to_string()),
+            Err(error) => foreign(error.as_ref()),
         }
     }
 
@@ -86,6 +86,7 @@ fn arrow_error(error: &ArrowError) -> Error {
         | ArrowError::ParseError(message)
         | ArrowError::InvalidArgumentError(message)
         | ArrowError::NotYetImplemented(message) => Error::invalid(clean(message)),
+        ArrowError::ExternalError(error) => foreign(error.as_ref()),
         other => Error::Internal(other.to_string()),
     }
 }
@@ -146,4 +147,14 @@ fn clean(message: &str) -> String {
         }
         _ => text.to_owned(),
     }
+}
+
+/// What a library says that DataFusion only hands on. The error of a regular expression comes in several wrappers, of Arrow
+/// and of DataFusion, and is known by how it begins.
+fn foreign(error: &(dyn StdError + Send + Sync + 'static)) -> Error {
+    let text = error.to_string();
+    if text.starts_with("regex parse error") || text.starts_with("Compiled regex exceeds") {
+        return Error::invalid(format!("cannot read the regular expression: {text}"));
+    }
+    Error::Internal(text)
 }

@@ -162,7 +162,7 @@ struct JoinText {
 
 /// The function that stands for the operator `||`.
 pub(crate) fn join_text() -> Arc<ScalarUDF> {
-    Arc::new(ScalarUDF::new_from_impl(JoinText { signature: Signature::any(2, Volatility::Immutable) }))
+    Arc::new(ScalarUDF::new_from_impl(JoinText { signature: Signature::variadic_any(Volatility::Immutable) }))
 }
 
 impl ScalarUDFImpl for JoinText {
@@ -176,8 +176,8 @@ impl ScalarUDFImpl for JoinText {
 
     fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
         match arguments.len() {
-            2 => Ok(DataType::Utf8View),
-            _ => plan_err!("|| takes two texts"),
+            0 | 1 => plan_err!("|| takes two texts"),
+            _ => Ok(DataType::Utf8View),
         }
     }
 
@@ -185,15 +185,16 @@ impl ScalarUDFImpl for JoinText {
         check("||", Growth::Sum, &arguments.args, arguments.number_rows)?;
         let all_constant = arguments.args.iter().all(|argument| matches!(argument, ColumnarValue::Scalar(_)));
         let arrays = ColumnarValue::values_to_arrays(&arguments.args)?;
-        let [left, right] = arrays.as_slice() else { return plan_err!("|| takes two texts") };
-        let (left, right) = (cast(left, &DataType::Utf8View)?, cast(right, &DataType::Utf8View)?);
-        let mut builder = StringViewBuilder::with_capacity(left.len());
-        let mut text = String::new();
-        for (left, right) in left.as_string_view().iter().zip(right.as_string_view()) {
-            text.clear();
-            text.push_str(left.unwrap_or_default());
-            text.push_str(right.unwrap_or_default());
-            builder.append_option(left.and(right).map(|_| text.as_str()));
+        let texts = arrays.iter().map(|array| cast(array, &DataType::Utf8View)).collect::<Result<Vec<_>, _>>()?;
+        let texts: Vec<_> = texts.iter().map(|array| array.as_string_view()).collect();
+        let rows = texts.first().map_or(0, |text| text.len());
+        let mut builder = StringViewBuilder::with_capacity(rows);
+        let mut joined = String::new();
+        for row in 0..rows {
+            joined.clear();
+            texts.iter().for_each(|text| joined.push_str(text.value(row)));
+            let is_null = texts.iter().any(|text| text.is_null(row));
+            builder.append_option((!is_null).then_some(joined.as_str()));
         }
         let joined = builder.finish();
         if all_constant {

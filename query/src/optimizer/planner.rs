@@ -40,9 +40,9 @@ impl ExprPlanner for TelemetryPlanner {
             return Ok(PlannerResult::Original(raw));
         };
         match &raw.op {
-            BinaryOperator::StringConcat if is_text(&left) || is_text(&right) => Ok(PlannerResult::Planned(
-                Expr::ScalarFunction(ScalarFunction::new_udf(join_text(), vec![raw.left, raw.right])),
-            )),
+            BinaryOperator::StringConcat if is_text(&left) || is_text(&right) => {
+                Ok(PlannerResult::Planned(joined(raw.left, raw.right)))
+            }
             op if is_comparison(op) => self.comparison(raw, &left, &right),
             op if is_arithmetic(op) => Ok(PlannerResult::Original(with_numbers(raw))),
             _ => Ok(PlannerResult::Original(raw)),
@@ -145,4 +145,14 @@ fn is_comparison(op: &BinaryOperator) -> bool {
 fn is_arithmetic(op: &BinaryOperator) -> bool {
     use BinaryOperator::{Divide, Minus, Modulo, Multiply, Plus};
     matches!(op, Plus | Minus | Multiply | Divide | Modulo)
+}
+/// `left || right`. A chain becomes one call, which makes its text once and not once for every link.
+fn joined(left: Expr, right: Expr) -> Expr {
+    let join = join_text();
+    let mut arguments = match left {
+        Expr::ScalarFunction(function) if function.func == join => function.args,
+        other => vec![other],
+    };
+    arguments.push(right);
+    Expr::ScalarFunction(ScalarFunction::new_udf(join, arguments))
 }
