@@ -3,13 +3,12 @@
 use arrow::array::{Array, AsArray, DictionaryArray, FixedSizeBinaryArray, ListArray, RecordBatch, StringArray};
 use arrow::datatypes::Int32Type;
 use bytes::Bytes;
-use hashbrown::HashTable;
 use trivium_model::SignalKind;
 use trivium_model::limit::INDEX_BLOCK_ROWS;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::ID_LETTERS;
-use super::ids::{IdIndexWriter, fingerprint};
+use super::ids::{IdIndexWriter, fingerprint_of};
 use super::text::TextIndexWriter;
 use crate::attributes;
 use crate::error::Error;
@@ -21,20 +20,28 @@ pub(crate) struct Indexes {
     pub(crate) text: Option<Bytes>,
 }
 
+/// Rows of an index block.
+fn block_rows(signal: SignalKind) -> u32 {
+    match signal {
+        SignalKind::Logs => INDEX_BLOCK_ROWS,
+        SignalKind::Traces | SignalKind::Metrics => 4 * INDEX_BLOCK_ROWS,
+    }
+}
+
 /// Indexes the rows of a table in the order of the part.
 pub(crate) fn index_rows(signal: SignalKind, table: &RecordBatch, order: &[u32]) -> Result<Indexes, Error> {
+    let block_rows = block_rows(signal);
     let sources = sources(signal, table)?;
-    let mut blocks = Blocks::new(signal == SignalKind::Logs)?;
+    let mut blocks = Blocks::new(signal == SignalKind::Logs);
     let mut seen_codes: Vec<Vec<u32>> = sources.iter().map(|source| vec![u32::MAX; source.entries()]).collect();
-    for (block, rows) in order.chunks(INDEX_BLOCK_ROWS as usize).enumerate() {
+    for (block, rows) in order.chunks(block_rows as usize).enumerate() {
         let block = u32::try_from(block).map_err(|_| Error::Internal("a part with too many blocks".into()))?;
         blocks.begin(block);
         for (source, seen) in sources.iter().zip(&mut seen_codes) {
             source.visit(rows, block, seen, &mut blocks);
         }
-        blocks.end()?;
     }
-    blocks.finish()
+    blocks.finish(block_rows)
 }
 
 /// One column, as the indexes see it.
@@ -135,66 +142,59 @@ fn each_entry<'a>(
     }
 }
 
-/// The tokens of one block after the other, each once per block.
+/// Slots of the memory of what was added lately.
+const RECENT_SLOTS: usize = 1 << 13;
+
+/// The tokens of one block after the other.
 struct Blocks {
     ids: IdIndexWriter,
     text: Option<TextIndexWriter>,
     block: u32,
     count: u32,
-    seen: HashTable<u64>,
-    words: String,
+    /// Hashes of tokens added to the block, each in the one slot where it can be: most repetitions go no further.
+    recent: Vec<u64>,
     scratch: String,
     hex: String,
 }
 
 impl Blocks {
-    fn new(has_text: bool) -> Result<Self, Error> {
-        Ok(Self {
+    fn new(has_text: bool) -> Self {
+        Self {
             ids: IdIndexWriter::default(),
-            text: if has_text { Some(TextIndexWriter::new()?) } else { None },
+            text: has_text.then(TextIndexWriter::default),
             block: 0,
             count: 0,
-            seen: HashTable::new(),
-            words: String::new(),
+            recent: vec![0; RECENT_SLOTS],
             scratch: String::new(),
             hex: String::new(),
-        })
+        }
     }
 
     fn begin(&mut self, block: u32) {
         self.block = block;
         self.count = block + 1;
-        self.seen.clear();
-        self.words.clear();
+        // A slot that holds nothing holds a hash of another slot.
+        self.recent.iter_mut().enumerate().for_each(|(slot, hash)| *hash = slot as u64 ^ 1);
     }
 
-    fn end(&mut self) -> Result<(), Error> {
-        match &mut self.text {
-            Some(text) => text.add_block(&self.words),
-            None => Ok(()),
-        }
-    }
-
-    fn finish(self) -> Result<Indexes, Error> {
-        let text = self.text.map(TextIndexWriter::finish).transpose()?;
-        Ok(Indexes { ids: self.ids.finish(self.count), text })
+    fn finish(self, block_rows: u32) -> Result<Indexes, Error> {
+        let text = self.text.map(|text| text.finish(self.count)).transpose()?;
+        Ok(Indexes { ids: self.ids.finish(self.count, block_rows), text })
     }
 
     fn text(&mut self, text: &str) {
-        let Self { ids, seen, words, block, scratch, text: text_index, .. } = self;
-        let has_text = text_index.is_some();
+        let Self { ids, recent, block, scratch, text: text_index, .. } = self;
         for_each_token(text, scratch, |token| {
             let hash = xxh3_64(token.text.as_bytes());
-            if !is_new(seen, hash) {
+            if !is_new(recent, hash) {
                 return;
             }
-            if has_text && token.kind == TokenKind::Word {
-                words.push_str(token.text);
-                words.push('\0');
-            } else {
-                ids.add(fingerprint(token.text), *block);
-                if has_text {
-                    push_letters(token.text, seen, words);
+            match text_index {
+                Some(words) if token.kind == TokenKind::Word => words.add(token.text, hash, *block),
+                None => ids.add(fingerprint_of(hash), *block),
+                Some(words) => {
+                    ids.add(fingerprint_of(hash), *block);
+                    add_letters(token.text, words, *block);
                 }
             }
         });
@@ -213,8 +213,9 @@ impl Blocks {
             self.hex.push(char::from(DIGITS[usize::from(byte >> 4)]));
             self.hex.push(char::from(DIGITS[usize::from(byte & 15)]));
         }
-        if is_new(&mut self.seen, xxh3_64(self.hex.as_bytes())) {
-            self.ids.add(fingerprint(&self.hex), self.block);
+        let hash = xxh3_64(self.hex.as_bytes());
+        if is_new(&mut self.recent, hash) {
+            self.ids.add(fingerprint_of(hash), self.block);
         }
     }
 
@@ -243,25 +244,18 @@ impl Blocks {
 }
 
 /// Adds the letters that an ID token begins with, so that a search for a prefix finds it.
-fn push_letters(token: &str, seen: &mut HashTable<u64>, words: &mut String) {
+fn add_letters(token: &str, words: &mut TextIndexWriter, block: u32) {
     let end = token.find(|letter: char| letter.is_ascii_digit()).unwrap_or(token.len());
-    let Some(letters) = token.get(..end).filter(|letters| !letters.is_empty()) else { return };
-    if is_new(seen, !xxh3_64(letters.as_bytes())) {
-        words.push(ID_LETTERS);
-        words.push_str(letters);
-        words.push('\0');
+    if let Some(letters) = token.get(..end).filter(|letters| !letters.is_empty()) {
+        let word = format!("{ID_LETTERS}{letters}");
+        words.add(&word, xxh3_64(word.as_bytes()), block);
     }
 }
 
-/// Remembers a token of the block by its hash; two words with one hash would have to meet in one block to matter.
-fn is_new(seen: &mut HashTable<u64>, hash: u64) -> bool {
-    match seen.entry(hash, |other| *other == hash, |other| *other) {
-        hashbrown::hash_table::Entry::Occupied(_) => false,
-        hashbrown::hash_table::Entry::Vacant(vacant) => {
-            vacant.insert(hash);
-            true
-        }
-    }
+/// Whether a hash is not known to have been added to the block.
+fn is_new(recent: &mut [u64], hash: u64) -> bool {
+    let slot = &mut recent[hash as usize % RECENT_SLOTS];
+    std::mem::replace(slot, hash) != hash
 }
 
 /// A token and the row, counted within its batch, that must be found by it.

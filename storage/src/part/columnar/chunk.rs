@@ -157,6 +157,10 @@ impl Compressor {
         context.include_checksum(true).map_err(external)?;
         Ok(Self { context, level })
     }
+
+    pub(crate) fn compress(&mut self, bytes: &[u8]) -> Result<Vec<u8>, ParquetError> {
+        self.context.compress(bytes).map_err(external)
+    }
 }
 
 fn external(error: std::io::Error) -> ParquetError {
@@ -203,7 +207,7 @@ impl ChunkBuilder {
     pub(crate) fn page(&mut self, bytes: Vec<u8>, shape: PageShape, zstd: &mut Compressor) -> Result<(), ParquetError> {
         let uncompressed = bytes.len();
         let bytes = match self.storing {
-            Storing::Compressed => zstd.context.compress(&bytes).map_err(external)?,
+            Storing::Compressed => zstd.compress(&bytes)?,
             Storing::Auto | Storing::Raw => bytes,
         };
         let PageShape { rows, nulls, encoding, bounds } = shape;
@@ -220,7 +224,7 @@ impl ChunkBuilder {
         if self.storing == Storing::Raw || raw < COMPRESS_BYTES_MIN {
             return Ok(Compression::UNCOMPRESSED);
         }
-        let compress = |page: &RawPage| zstd.context.compress(&page.bytes).map_err(external);
+        let compress = |page: &RawPage| zstd.compress(&page.bytes);
         let compressed: Vec<Vec<u8>> =
             self.dictionary.iter().chain(&self.pages).map(compress).collect::<Result<_, _>>()?;
         if compressed.iter().map(Vec::len).sum::<usize>() * 100 > raw * WORTHWHILE_PERCENT {

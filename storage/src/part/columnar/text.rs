@@ -7,7 +7,7 @@ use parquet::errors::ParquetError;
 use parquet::schema::types::ColumnDescPtr;
 
 use super::chunk::{Bounds, ChunkBuilder, Compressor, EncodedChunk, PageShape, Storing};
-use super::fixed::{PAGE_ROWS, Pages, code_pages, null_chunk};
+use super::fixed::{Codes, PAGE_ROWS, Pages, code_pages, null_chunk};
 
 /// Rows of a page of a text column without a dictionary: what a needle search decompresses.
 const TEXT_PAGE_ROWS: usize = 1_024;
@@ -86,7 +86,8 @@ impl<'a> TextColumn<'a> {
         chunk.dictionary(bytes, distinct.len());
         let ranks = if self.bounded { self.ranks(distinct) } else { (Vec::new(), Vec::new()) };
         let bounds = |range: std::ops::Range<usize>| self.bounds(&codes[range], distinct, &ranks);
-        code_pages(&mut chunk, levels, rows, codes, nullable, &bounds, zstd)?;
+        let codes = Codes { levels, rows, codes, nullable, page_rows: PAGE_ROWS };
+        code_pages(&mut chunk, &codes, &bounds, zstd)?;
         chunk.finish(zstd)
     }
 
@@ -100,7 +101,7 @@ impl<'a> TextColumn<'a> {
     ) -> Result<EncodedChunk, ParquetError> {
         let nullable = column.max_def_level() > 0;
         let mut chunk = ChunkBuilder::new(column, Storing::Compressed, false);
-        for page in Pages::new(levels, order.len(), PAGE_ROWS / 4) {
+        for page in Pages::new(levels, order.len(), TEXT_PAGE_ROWS) {
             let mut bytes = page.levels(nullable);
             for code in &codes[page.values.clone()] {
                 plain_text(&mut bytes, self.values.value(distinct[*code as usize] as usize));
@@ -163,11 +164,14 @@ pub(crate) fn plain_text_chunk(
     let mut chunk = ChunkBuilder::new(column, Storing::Compressed, false);
     let mut start = 0;
     while start < order.len() {
-        let (rows, mut values) = text_page(array, &order[start..]);
+        let (rows, length) = text_page(array, &order[start..]);
         let page_levels = levels.as_ref().map(|levels| &levels[start..start + rows]);
         let Some(page) = Pages::new(page_levels, rows, rows).next() else { break };
         let mut bytes = page.levels(nullable);
-        bytes.append(&mut values);
+        bytes.reserve_exact(length);
+        for row in order[start..start + rows].iter().map(|row| *row as usize).filter(|row| array.is_valid(*row)) {
+            plain_text(&mut bytes, array.value(row));
+        }
         let shape = PageShape { rows, nulls: page.nulls(), encoding: Encoding::PLAIN, bounds: Bounds::None };
         chunk.page(bytes, shape, zstd)?;
         start += rows;
@@ -175,16 +179,15 @@ pub(crate) fn plain_text_chunk(
     chunk.finish(zstd)
 }
 
-/// How many rows the next page takes, and their texts.
-fn text_page(array: &StringArray, order: &[u32]) -> (usize, Vec<u8>) {
-    let mut bytes = Vec::new();
+/// How many rows the next page takes, and how many bytes.
+fn text_page(array: &StringArray, order: &[u32]) -> (usize, usize) {
+    let offsets = array.value_offsets();
+    let mut bytes = 0;
     for (index, row) in order.iter().enumerate() {
-        if index == TEXT_PAGE_ROWS || bytes.len() >= TEXT_PAGE_BYTES {
+        if index == TEXT_PAGE_ROWS || bytes >= TEXT_PAGE_BYTES {
             return (index, bytes);
         }
-        if array.is_valid(*row as usize) {
-            plain_text(&mut bytes, array.value(*row as usize));
-        }
+        bytes += 4 + (offsets[*row as usize + 1] - offsets[*row as usize]) as usize;
     }
     (order.len(), bytes)
 }
