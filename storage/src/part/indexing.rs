@@ -9,6 +9,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::ID_LETTERS;
 use super::ids::{IdIndexWriter, fingerprint_of};
+use super::recent::{Recent, Segments};
 use super::text::TextIndexWriter;
 use crate::attributes;
 use crate::error::Error;
@@ -142,17 +143,15 @@ fn each_entry<'a>(
     }
 }
 
-/// Slots of the memory of what was added lately.
-const RECENT_SLOTS: usize = 1 << 13;
-
 /// The tokens of one block after the other.
 struct Blocks {
     ids: IdIndexWriter,
     text: Option<TextIndexWriter>,
     block: u32,
     count: u32,
-    /// Hashes of tokens added to the block, each in the one slot where it can be: most repetitions go no further.
-    recent: Vec<u64>,
+    /// Tokens and segments added to the block.
+    tokens: Recent,
+    segments: Recent,
     scratch: String,
     hex: String,
 }
@@ -164,7 +163,8 @@ impl Blocks {
             text: has_text.then(TextIndexWriter::default),
             block: 0,
             count: 0,
-            recent: vec![0; RECENT_SLOTS],
+            tokens: Recent::default(),
+            segments: Recent::default(),
             scratch: String::new(),
             hex: String::new(),
         }
@@ -173,8 +173,8 @@ impl Blocks {
     fn begin(&mut self, block: u32) {
         self.block = block;
         self.count = block + 1;
-        // A slot that holds nothing holds a hash of another slot.
-        self.recent.iter_mut().enumerate().for_each(|(slot, hash)| *hash = slot as u64 ^ 1);
+        self.tokens.clear();
+        self.segments.clear();
     }
 
     fn finish(self, block_rows: u32) -> Result<Indexes, Error> {
@@ -182,11 +182,20 @@ impl Blocks {
         Ok(Indexes { ids: self.ids.finish(self.count, block_rows), text })
     }
 
+    /// Adds the tokens of a text. Most of its segments stand in another row of the block already and go no further.
     fn text(&mut self, text: &str) {
-        let Self { ids, recent, block, scratch, text: text_index, .. } = self;
+        for segment in Segments::of(text) {
+            if self.segments.is_new(segment.hash) {
+                self.segment(segment.text);
+            }
+        }
+    }
+
+    fn segment(&mut self, text: &str) {
+        let Self { ids, tokens, block, scratch, text: text_index, .. } = self;
         for_each_token(text, scratch, |token| {
             let hash = xxh3_64(token.text.as_bytes());
-            if !is_new(recent, hash) {
+            if !tokens.is_new(hash) {
                 return;
             }
             match text_index {
@@ -214,7 +223,7 @@ impl Blocks {
             self.hex.push(char::from(DIGITS[usize::from(byte & 15)]));
         }
         let hash = xxh3_64(self.hex.as_bytes());
-        if is_new(&mut self.recent, hash) {
+        if self.tokens.is_new(hash) {
             self.ids.add(fingerprint_of(hash), self.block);
         }
     }
@@ -250,12 +259,6 @@ fn add_letters(token: &str, words: &mut TextIndexWriter, block: u32) {
         let word = format!("{ID_LETTERS}{letters}");
         words.add(&word, xxh3_64(word.as_bytes()), block);
     }
-}
-
-/// Whether a hash is not known to have been added to the block.
-fn is_new(recent: &mut [u64], hash: u64) -> bool {
-    let slot = &mut recent[hash as usize % RECENT_SLOTS];
-    std::mem::replace(slot, hash) != hash
 }
 
 /// A token and the row, counted within its batch, that must be found by it.

@@ -4,6 +4,7 @@ mod columnar;
 mod gather;
 mod ids;
 mod indexing;
+mod recent;
 mod sort;
 mod text;
 
