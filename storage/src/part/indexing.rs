@@ -8,6 +8,7 @@ use trivium_model::limit::INDEX_BLOCK_ROWS;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::ID_LETTERS;
+use super::gather::Rows;
 use super::ids::{IdIndexWriter, fingerprint_of};
 use super::recent::{Recent, Segments};
 use super::text::TextIndexWriter;
@@ -30,9 +31,9 @@ fn block_rows(signal: SignalKind) -> u32 {
 }
 
 /// Indexes the rows of a table in the order of the part.
-pub(crate) fn index_rows(signal: SignalKind, table: &RecordBatch, order: &[u32]) -> Result<Indexes, Error> {
+pub(crate) fn index_rows(signal: SignalKind, rows: &Rows<'_>, order: &[u32]) -> Result<Indexes, Error> {
     let block_rows = block_rows(signal);
-    let sources = sources(signal, table)?;
+    let sources = sources(signal, rows)?;
     let mut blocks = Blocks::new(signal == SignalKind::Logs);
     let mut seen_codes: Vec<Vec<u32>> = sources.iter().map(|source| vec![u32::MAX; source.entries()]).collect();
     for (block, rows) in order.chunks(block_rows as usize).enumerate() {
@@ -48,7 +49,7 @@ pub(crate) fn index_rows(signal: SignalKind, table: &RecordBatch, order: &[u32])
 /// One column, as the indexes see it.
 enum Source<'a> {
     /// Text that differs from row to row.
-    Plain(&'a StringArray),
+    Plain(&'a [Option<&'a str>]),
     /// Text of which an entry is looked at once per block.
     Dictionary(&'a DictionaryArray<Int32Type>),
     /// Attribute sets: the texts of the values.
@@ -58,7 +59,8 @@ enum Source<'a> {
     Children(&'a ListArray),
 }
 
-fn sources(signal: SignalKind, table: &RecordBatch) -> Result<Vec<Source<'_>>, Error> {
+fn sources<'a>(signal: SignalKind, rows: &'a Rows<'_>) -> Result<Vec<Source<'a>>, Error> {
+    let table = &rows.table;
     let column = |name: &str| table.column_by_name(name).ok_or_else(|| Error::Internal(format!("no column {name}")));
     let dictionary = |name: &str| Ok::<_, Error>(Source::Dictionary(column(name)?.as_dictionary()));
     let ids = |name: &str| Ok::<_, Error>(Source::Ids(column(name)?.as_fixed_size_binary()));
@@ -66,7 +68,7 @@ fn sources(signal: SignalKind, table: &RecordBatch) -> Result<Vec<Source<'_>>, E
     let sets = Source::Sets(column("attributes")?.as_dictionary());
     Ok(match signal {
         SignalKind::Logs => vec![
-            Source::Plain(column("body")?.as_string()),
+            Source::Plain(&rows.texts),
             sets,
             dictionary("event_name")?,
             dictionary("severity_text")?,
@@ -99,9 +101,7 @@ impl Source<'_> {
     fn visit(&self, rows: &[u32], block: u32, seen: &mut [u32], blocks: &mut Blocks) {
         match self {
             Self::Plain(column) => {
-                for row in rows.iter().map(|row| *row as usize).filter(|row| column.is_valid(*row)) {
-                    blocks.text(column.value(row));
-                }
+                rows.iter().filter_map(|row| column[*row as usize]).for_each(|text| blocks.text(text));
             }
             Self::Dictionary(column) => each_entry(column, rows, block, seen, |text| blocks.text(text)),
             Self::Sets(column) => each_entry(column, rows, block, seen, |set| blocks.set(set)),

@@ -101,13 +101,13 @@ pub struct EncodedPart {
 /// pure function of its arguments. The batches have the signal's [`crate::schema::table_schema`], come in any order and
 /// together hold at least one row and fewer than 2^31; batches whose dictionaries are the same allocation cost least.
 pub fn encode_part(new: NewPart, batches: &[RecordBatch]) -> Result<EncodedPart, Error> {
-    let table = gather::gather(&table_schema(new.signal), batches)?;
-    let order = sort::order(new.signal, &table)?;
-    let columns = columnar::write_columns(new.signal, &table, &order, sort::sorted_by(new.signal))?;
-    let indexes = indexing::index_rows(new.signal, &table, &order)?;
+    let rows = gather::gather(&table_schema(new.signal), batches)?;
+    let order = sort::order(new.signal, &rows.table)?;
+    let columns = columnar::write_columns(new.signal, &rows, &order, sort::sorted_by(new.signal))?;
+    let indexes = indexing::index_rows(new.signal, &rows, &order)?;
     let mut files = vec![(COLUMNS.to_owned(), columns), (IDS.to_owned(), indexes.ids)];
     files.extend(indexes.text.map(|text| (TEXT.to_owned(), text)));
-    let record = record(new, &table, &files)?;
+    let record = record(new, &rows.table, &files)?;
     Ok(EncodedPart { record, files })
 }
 

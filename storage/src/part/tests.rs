@@ -209,10 +209,20 @@ fn rows_come_back_whole_and_in_the_order_of_the_part() {
     }
 }
 
+/// One batch of logs, whose slices share their dictionaries.
+fn joined(batches: &[RecordBatch]) -> RecordBatch {
+    let rows = gather::gather(&table_schema(SignalKind::Logs), batches).expect("joined");
+    let bodies: ArrayRef = Arc::new(arrow::array::StringArray::from(rows.texts));
+    let schema = rows.table.schema();
+    let columns = rows.table.columns().iter().zip(schema.fields());
+    let columns = columns.map(|(column, field)| Arc::clone(if field.name() == "body" { &bodies } else { column }));
+    RecordBatch::try_new(Arc::clone(&schema), columns.collect()).expect("the columns of the schema")
+}
+
 #[test]
 fn shared_dictionaries_and_separate_ones_make_the_same_part() {
     let batches = batches(SignalKind::Logs, 2_000, 5);
-    let joined = gather::gather(&table_schema(SignalKind::Logs), &batches).expect("joined");
+    let joined = joined(&batches);
     let slices: Vec<RecordBatch> = (0..20).map(|slice| joined.slice(slice * 100, 100)).collect();
     let (_one, separate) = part(SignalKind::Logs, &batches);
     let (_two, shared) = part(SignalKind::Logs, &slices);
@@ -301,7 +311,7 @@ fn filters_combine_as_sets_and_absent_tokens_select_nothing() {
     assert_eq!(rows(TokenFilter::Prefix("decl".into())), 3_000);
     assert_eq!(rows(TokenFilter::Prefix("nowh".into())), 0);
     let found = (0..2_000).filter(|number| rows(token(&format!("absent{number:08}"))) > 0).count();
-    assert!(found <= 3, "{found} of 2,000 absent IDs had candidates");
+    assert!(found <= 12, "{found} of 2,000 absent IDs had candidates, two are expected");
 }
 
 #[test]

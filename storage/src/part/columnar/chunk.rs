@@ -148,6 +148,8 @@ pub(crate) struct EncodedChunk {
 pub(crate) struct Compressor {
     context: zstd::bulk::Compressor<'static>,
     level: i32,
+    /// The room that a page may need, kept, so that a kept page has the room that it needs.
+    output: Vec<u8>,
 }
 
 impl Compressor {
@@ -155,11 +157,14 @@ impl Compressor {
         let mut context = zstd::bulk::Compressor::new(level).map_err(external)?;
         // So that a reader notices flipped bits, which Parquet alone would hand on as values.
         context.include_checksum(true).map_err(external)?;
-        Ok(Self { context, level })
+        Ok(Self { context, level, output: Vec::new() })
     }
 
     pub(crate) fn compress(&mut self, bytes: &[u8]) -> Result<Vec<u8>, ParquetError> {
-        self.context.compress(bytes).map_err(external)
+        self.output.clear();
+        self.output.reserve(zstd::zstd_safe::compress_bound(bytes.len()));
+        self.context.compress_to_buffer(bytes, &mut self.output).map_err(external)?;
+        Ok(self.output.clone())
     }
 }
 

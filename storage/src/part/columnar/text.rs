@@ -150,13 +150,13 @@ fn plain_text(output: &mut Vec<u8>, text: &str) {
 /// Encodes a chunk of texts that do not repeat.
 pub(crate) fn plain_text_chunk(
     column: ColumnDescPtr,
-    array: &StringArray,
+    texts: &[Option<&str>],
     order: &[u32],
     zstd: &mut Compressor,
 ) -> Result<EncodedChunk, ParquetError> {
-    let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0);
+    let has_nulls = order.iter().any(|row| texts[*row as usize].is_none());
     let levels: Option<Vec<u32>> =
-        nulls.map(|nulls| order.iter().map(|row| u32::from(nulls.is_valid(*row as usize))).collect());
+        has_nulls.then(|| order.iter().map(|row| u32::from(texts[*row as usize].is_some())).collect());
     if levels.as_ref().is_some_and(|levels| levels.iter().all(|level| *level == 0)) {
         return null_chunk(column, order.len(), zstd);
     }
@@ -164,14 +164,13 @@ pub(crate) fn plain_text_chunk(
     let mut chunk = ChunkBuilder::new(column, Storing::Compressed, false);
     let mut start = 0;
     while start < order.len() {
-        let (rows, length) = text_page(array, &order[start..]);
+        let (rows, length) = text_page(texts, &order[start..]);
         let page_levels = levels.as_ref().map(|levels| &levels[start..start + rows]);
         let Some(page) = Pages::new(page_levels, rows, rows).next() else { break };
         let mut bytes = page.levels(nullable);
         bytes.reserve_exact(length);
-        for row in order[start..start + rows].iter().map(|row| *row as usize).filter(|row| array.is_valid(*row)) {
-            plain_text(&mut bytes, array.value(row));
-        }
+        let page_texts = order[start..start + rows].iter().filter_map(|row| texts[*row as usize]);
+        page_texts.for_each(|text| plain_text(&mut bytes, text));
         let shape = PageShape { rows, nulls: page.nulls(), encoding: Encoding::PLAIN, bounds: Bounds::None };
         chunk.page(bytes, shape, zstd)?;
         start += rows;
@@ -180,14 +179,13 @@ pub(crate) fn plain_text_chunk(
 }
 
 /// How many rows the next page takes, and how many bytes.
-fn text_page(array: &StringArray, order: &[u32]) -> (usize, usize) {
-    let offsets = array.value_offsets();
+fn text_page(texts: &[Option<&str>], order: &[u32]) -> (usize, usize) {
     let mut bytes = 0;
     for (index, row) in order.iter().enumerate() {
         if index == TEXT_PAGE_ROWS || bytes >= TEXT_PAGE_BYTES {
             return (index, bytes);
         }
-        bytes += 4 + (offsets[*row as usize + 1] - offsets[*row as usize]) as usize;
+        bytes += texts[*row as usize].map_or(0, |text| 4 + text.len());
     }
     (order.len(), bytes)
 }

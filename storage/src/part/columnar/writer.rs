@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryArray, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryArray, UInt32Array};
 use arrow::buffer::NullBuffer;
 use arrow::compute::take;
 use arrow::datatypes::{
@@ -23,6 +23,7 @@ use parquet::schema::types::{ColumnDescPtr, SchemaDescriptor};
 
 use trivium_model::SignalKind;
 
+use crate::part::gather::Rows;
 use crate::schema::{RECEIVED_AT, TIME, WAL_POSITION};
 
 use super::chunk::{Bounds, Compressor, EncodedChunk, Storing};
@@ -45,7 +46,7 @@ const UNBOUNDED: [&str; 8] =
 /// Encodes the rows of `table`, one batch, in the order of `order`. `sorted_by` names the leading sort columns.
 pub(crate) fn write_columns(
     signal: SignalKind,
-    table: &RecordBatch,
+    rows: &Rows<'_>,
     order: &[u32],
     sorted_by: &[&str],
 ) -> Result<Bytes, ParquetError> {
@@ -53,6 +54,7 @@ pub(crate) fn write_columns(
         SignalKind::Logs | SignalKind::Traces => (ROW_GROUP_ROWS, ZSTD_LEVEL),
         SignalKind::Metrics => (METRICS_ROW_GROUP_ROWS, METRICS_ZSTD_LEVEL),
     };
+    let table = &rows.table;
     let schema = table.schema();
     let descriptor = ArrowSchemaConverter::new().convert(&schema)?;
     let properties = Arc::new(properties(&schema, &descriptor, sorted_by)?);
@@ -63,7 +65,7 @@ pub(crate) fn write_columns(
             .columns()
             .iter()
             .zip(schema.fields())
-            .map(|(array, field)| Column::new(array, field.name()))
+            .map(|(array, field)| Column::new(array, field.name(), &rows.texts))
             .collect(),
         nested: ArrowRowGroupWriterFactory::new(&file, Arc::clone(&schema)),
         shared: if signal == SignalKind::Metrics { &SHARED } else { &[] },
@@ -101,11 +103,16 @@ enum Column<'a> {
     /// Every value is null.
     Null,
     Dictionary(Box<TextColumn<'a>>),
+    /// Text that does not repeat.
+    Plain(&'a [Option<&'a str>]),
     Other(&'a ArrayRef),
 }
 
 impl<'a> Column<'a> {
-    fn new(array: &'a ArrayRef, name: &str) -> Self {
+    fn new(array: &'a ArrayRef, name: &str, texts: &'a [Option<&'a str>]) -> Self {
+        if *array.data_type() == DataType::Utf8 {
+            return Self::Plain(texts);
+        }
         if array.null_count() == array.len() {
             return Self::Null;
         }
@@ -165,6 +172,7 @@ impl TableWriter<'_> {
         match &mut self.columns[root] {
             Column::Null => null_chunk(column, order.len(), zstd),
             Column::Dictionary(text) => text.chunk(column, order, zstd),
+            Column::Plain(texts) => plain_text_chunk(column, texts, order, zstd),
             Column::Other(array) => {
                 let is_shared = self.shared.contains(&column.name());
                 let integers = if is_shared { [&SHARED_TIME, &SHARED_POSITION] } else { [&SIGNED_64, &UNSIGNED_64] };
@@ -197,7 +205,6 @@ fn other_chunk(
 ) -> Result<EncodedChunk, ParquetError> {
     let rows = order.len();
     match array.data_type() {
-        DataType::Utf8 => plain_text_chunk(column, array.as_string::<i32>(), order, zstd),
         DataType::Timestamp(TimeUnit::Nanosecond, _) => {
             let values = primitive::<TimestampNanosecondType, u64>(array, order, |time| time as u64);
             fixed_chunk(column, &values, rows, signed, zstd)
