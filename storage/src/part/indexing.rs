@@ -26,7 +26,7 @@ pub(crate) struct Indexes {
 fn block_rows(signal: SignalKind) -> u32 {
     match signal {
         SignalKind::Logs => INDEX_BLOCK_ROWS,
-        SignalKind::Traces | SignalKind::Metrics => 4 * INDEX_BLOCK_ROWS,
+        SignalKind::Traces | SignalKind::Metrics => 8 * INDEX_BLOCK_ROWS,
     }
 }
 
