@@ -33,7 +33,8 @@ fn block_rows(signal: SignalKind) -> u32 {
 /// Indexes the rows of a table in the order of the part.
 pub(crate) fn index_rows(signal: SignalKind, rows: &Rows<'_>, order: &[u32]) -> Result<Indexes, Error> {
     let block_rows = block_rows(signal);
-    let sources = sources(signal, rows)?;
+    let mut sources = sources(signal, rows)?;
+    sources.retain(|source| !source.is_empty());
     let mut blocks = Blocks::new(signal == SignalKind::Logs);
     let mut seen_codes: Vec<Vec<u32>> = sources.iter().map(|source| vec![u32::MAX; source.entries()]).collect();
     for (block, rows) in order.chunks(block_rows as usize).enumerate() {
@@ -89,6 +90,16 @@ fn sources<'a>(signal: SignalKind, rows: &'a Rows<'_>) -> Result<Vec<Source<'a>>
 }
 
 impl Source<'_> {
+    /// Whether no row has a value.
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Plain(texts) => texts.iter().all(Option::is_none),
+            Self::Dictionary(column) | Self::Sets(column) => column.null_count() == column.len(),
+            Self::Ids(column) => column.null_count() == column.len(),
+            Self::Children(column) => column.null_count() == column.len(),
+        }
+    }
+
     /// Entries of the dictionary, if it has one.
     fn entries(&self) -> usize {
         match self {
