@@ -60,7 +60,7 @@ fn row(signal: SignalKind, chance: &Chance, number: u64) -> Value {
     });
     let own = match signal {
         SignalKind::Logs => json!({
-            "observed_time": chance.maybe((time + 1).into()), "severity_number": 9, "severity_text": chance.maybe("INFO".into()),
+            "observed_delay": chance.maybe((chance.below(3_000) as i64 - 1_000).into()), "severity_number": 9, "severity_text": chance.maybe("INFO".into()),
             "body": chance.maybe(format!("Order {} of card-{number} declined é", chance.below(100_000)).into()),
             "body_type": "string", "trace_id": chance.id(16, 200), "span_id": chance.maybe(chance_id(number)),
             "event_name": chance.maybe("order.declined".into()), "dropped_attributes_count": 0,
