@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, FixedSizeBinaryBuilder, Int32Builder, RecordBatch, StringBuilder, TimestampNanosecondBuilder,
-    UInt32Builder,
+    ArrayRef, FixedSizeBinaryBuilder, Int32Builder, Int64Builder, RecordBatch, StringBuilder,
+    TimestampNanosecondBuilder, UInt32Builder,
 };
 use trivium_model::{SignalKind, limit};
 use trivium_storage::schema::decoded_schema;
@@ -20,7 +20,7 @@ use super::{DecodeError, Outcome, Reason};
 struct LogColumns {
     origin: OriginColumns,
     time: TimestampNanosecondBuilder,
-    observed_time: TimestampNanosecondBuilder,
+    observed_delay: Int64Builder,
     severity_number: Int32Builder,
     severity_text: TextColumn,
     body: StringBuilder,
@@ -101,7 +101,7 @@ impl LogColumns {
         Self {
             origin: OriginColumns::default(),
             time: TimestampNanosecondBuilder::new(),
-            observed_time: TimestampNanosecondBuilder::new(),
+            observed_delay: Int64Builder::new(),
             severity_number: Int32Builder::new(),
             severity_text: TextColumn::default(),
             body: StringBuilder::new(),
@@ -126,7 +126,8 @@ impl LogColumns {
         let (body, is_cut) = body_text(record.body, sanitized)?;
         let attributes = if is_cut { self.marked(set, sanitized)? } else { self.attributes.code(set, sanitized)? };
         self.time.append_value(time);
-        self.observed_time.append_option(i64::try_from(record.observed_time).ok().filter(|time| *time > 0));
+        let observed = i64::try_from(record.observed_time).ok().filter(|observed| *observed > 0);
+        self.observed_delay.append_option(observed.map(|observed| observed.wrapping_sub(time)));
         self.severity_number.append_value(record.severity_number);
         self.severity_text.push_or_null(&sanitized.name(record.severity_text));
         match body {
@@ -168,7 +169,7 @@ impl LogColumns {
         let (service, origin) = self.origin.finish()?;
         let mut columns: Vec<ArrayRef> = vec![
             Arc::new(self.time.finish()),
-            Arc::new(self.observed_time.finish()),
+            Arc::new(self.observed_delay.finish()),
             service,
             Arc::new(self.severity_number.finish()),
             self.severity_text.finish()?,

@@ -135,6 +135,15 @@ fn the_time_of_a_log_record_falls_back() {
 }
 
 #[test]
+fn the_observed_time_is_kept_as_its_distance_to_the_time() {
+    let at = |observed_time_unix_nano| LogRecord { observed_time_unix_nano, ..log(None, Vec::new()) };
+    let alone = LogRecord { observed_time_unix_nano: TIME, ..LogRecord::default() };
+    let decoded = decoded(SignalKind::Logs, &logs(vec![at(TIME + 7), at(TIME - 3), at(0), alone]));
+    let delays = rows(&decoded).column_by_name("observed_delay").expect("delays").as_primitive::<Int64Type>();
+    assert_eq!(delays.iter().collect::<Vec<_>>(), [Some(7), Some(-3), None, Some(0)]);
+}
+
+#[test]
 fn bad_ids_cost_a_log_record_its_association_and_a_span_itself() {
     let record = LogRecord { trace_id: vec![1; 15], span_id: vec![0; 8], ..log(None, Vec::new()) };
     let kept = decoded(SignalKind::Logs, &logs(vec![record]));
