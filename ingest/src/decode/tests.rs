@@ -1,7 +1,9 @@
 mod cells;
 mod differential;
+mod json;
 mod limits;
 mod oracle;
+mod otlp_json;
 mod requests;
 
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -455,9 +457,12 @@ fn json_and_protobuf_of_a_request_give_the_same_rows() {
 fn wrong_json_is_refused_with_its_place() {
     for (json, part) in [
         ("{", "EOF"),
-        (r#"{"resourceSpans":{}}"#, "resourceSpans must be an array"),
+        (r#"{"resourceSpans":{}}"#, "resourceSpans: must be an array"),
         (r#"{"resource_spans":[]}"#, "must be written resourceSpans"),
-        (r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"kind":"SPAN_KIND_SERVER"}]}]}]}"#, "kind must be the number"),
+        (
+            r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"kind":"SPAN_KIND_SERVER"}]}]}]}"#,
+            "scopeSpans[0].spans[0].kind: must be the number",
+        ),
         (r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"startTimeUnixNano":"12abc"}]}]}]}"#, "startTimeUnixNano"),
         (r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"startTimeUnixNano":1e30}]}]}]}"#, "startTimeUnixNano"),
         (r#"{"resourceSpans":[]} x"#, "trailing"),

@@ -1,4 +1,4 @@
-//! The decoder against the oracle: a day of real data, and random requests.
+//! The decoder against the oracle: a day of real data, and random requests in both encodings.
 
 use std::path::Path;
 
@@ -7,8 +7,8 @@ use prost::Message;
 use trivium_model::{SignalKind, UnixNanos};
 
 use super::cells::assert_rows;
-use super::{NOW, context, oracle, requests};
-use crate::decode::{DecodeContext, decode};
+use super::{NOW, context, oracle, otlp_json, requests};
+use crate::decode::{DecodeContext, decode, json_to_protobuf};
 
 /// Decodes a request and compares what comes of it; returns how many rows there are.
 fn check(signal: SignalKind, payload: &[u8], context: &DecodeContext) -> u64 {
@@ -45,26 +45,35 @@ fn the_whole_trainticket_day_is_what_prost_and_plain_loops_make_of_it() {
     }
 }
 
-/// The rows of a request, whatever the order of its fields.
-fn check_orders(signal: SignalKind, request: &impl Message) {
+/// Both encodings of a request give the rows of the oracle.
+fn check_both<R: Message + Default>(signal: SignalKind, request: &R, json: fn(&R) -> serde_json::Value) {
     let payload = request.encode_to_vec();
+    // prost leaves out a -0 where 0 is the default.
+    let json = json(&R::decode(&payload[..]).expect("its own bytes"));
     check(signal, &payload, &context());
     check(signal, &requests::reordered(signal, &payload, 0), &context());
+    let json = json.to_string();
+    let transcoded = json_to_protobuf(signal, json.as_bytes()).expect("valid OTLP/JSON");
+    let (left, right) = (decode(signal, &payload, &context()), decode(signal, &transcoded, &context()));
+    let (left, right) = (left.expect("well formed"), right.expect("well formed"));
+    let (rows, _) = oracle::rows(signal, &payload, &context());
+    assert_rows(right.batch.as_ref(), &rows);
+    assert_eq!((left.rejected, left.sanitized), (right.rejected, right.sanitized));
 }
 
 proptest! {
     #[test]
     fn random_logs_are_decoded_as_the_oracle_does(request in requests::logs()) {
-        check_orders(SignalKind::Logs, &request);
+        check_both(SignalKind::Logs, &request, otlp_json::logs);
     }
 
     #[test]
     fn random_metrics_are_decoded_as_the_oracle_does(request in requests::metrics()) {
-        check_orders(SignalKind::Metrics, &request);
+        check_both(SignalKind::Metrics, &request, otlp_json::metrics);
     }
 
     #[test]
     fn random_spans_are_decoded_as_the_oracle_does(request in requests::traces()) {
-        check_orders(SignalKind::Traces, &request);
+        check_both(SignalKind::Traces, &request, otlp_json::traces);
     }
 }
