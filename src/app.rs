@@ -112,11 +112,7 @@ async fn run(
     drop(maintenance.await);
     storage.close().await;
     tracing::info!("stopped");
-    Ok(if storage.not_ready().is_some_and(|reason| reason.contains("fsync")) {
-        ExitCode::from(2)
-    } else {
-        ExitCode::SUCCESS
-    })
+    Ok(if storage.failed().is_some() { ExitCode::from(2) } else { ExitCode::SUCCESS })
 }
 
 async fn finish(name: &str, task: tokio::task::JoinHandle<std::io::Result<()>>) {

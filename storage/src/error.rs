@@ -49,6 +49,14 @@ pub enum Error {
         /// Why, and what ends it.
         reason: String,
     },
+    /// A request is longer than a frame of the WAL may be.
+    #[error("a request of {bytes} bytes cannot be stored, at most {max} are; send smaller batches")]
+    TooLarge {
+        /// Its length.
+        bytes: usize,
+        /// The longest that is taken.
+        max: usize,
+    },
     /// A publish was based on parts that are no longer there.
     #[error("part {part} is no longer published; the compaction that read it must start over")]
     Conflict {
@@ -92,6 +100,7 @@ impl Error {
                 ErrorKind::Unavailable
             }
             Self::Corrupted { .. } | Self::UnknownFormat { .. } => ErrorKind::Corrupted,
+            Self::TooLarge { .. } => ErrorKind::LimitExceeded,
             Self::Conflict { .. } => ErrorKind::Unavailable,
             Self::Columns { .. } | Self::Text { .. } | Self::Internal(_) => ErrorKind::Internal,
         }

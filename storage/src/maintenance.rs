@@ -40,6 +40,8 @@ impl Storage {
             while self.inner.compact_once(signal).await? {}
         }
         self.inner.write_rejections().await?;
+        // The last seal may have left files behind, for example because of rows that arrived meanwhile.
+        self.inner.trim_wal().await?;
         self.inner.remove_unread().await
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
@@ -13,12 +13,13 @@ use crate::buffer::Committed;
 use crate::catalog::CatalogState;
 use crate::config::StorageConfig;
 use crate::error::Error;
+use crate::fs::keep_copy;
 use crate::part::{Part, PartRecord};
 use crate::remembered::RememberedRequests;
 use crate::storage::{Inner, Storage, StorageDeps, part_folder};
 use crate::table::{Retired, Table};
 use crate::telemetry::StorageMetrics;
-use crate::wal::{Frame, Wal, WalConfig, WalRecovery};
+use crate::wal::{Damage, Frame, Wal, WalConfig, WalRecovery};
 
 /// What the start found and did.
 #[derive(Debug, Default)]
@@ -47,7 +48,10 @@ impl Storage {
         config: StorageConfig,
         deps: StorageDeps,
     ) -> Result<(Self, RecoveryReport), Error> {
-        deps.fs.create_dir_all(&folder.join("parts"))?;
+        let parts = folder.join("parts");
+        deps.fs.create_dir_all(&parts)?;
+        // Folders of signals that a process made and did not live to sync the entries of; the WAL does it for `parts`.
+        deps.fs.sync_dir(&parts)?;
         let state = deps.catalog.load().await?;
         let mut report = RecoveryReport::default();
         let positions = SignalKind::ALL.map(|signal| state.wal_position(signal));
@@ -55,12 +59,20 @@ impl Storage {
         let wal_config =
             WalConfig { file_bytes_max: config.wal_file_bytes_max, queue_bytes_max: config.wal_queue_bytes_max };
         let (wal, recovery) = Wal::open(Arc::clone(&deps.fs), &folder.join("wal"), wal_config, highest)?;
-        report.wal = Some(recovery);
         let storage = Self { inner: Arc::new(inner(folder, config, deps, wal, highest)) };
+        for damage in &recovery.damage {
+            let Damage { path, offset, bytes, problem } = damage;
+            tracing::error!(file = %path.display(), offset, bytes, problem, "the WAL is damaged; what is intact is served");
+            storage.inner.metrics.quarantined.inc();
+        }
+        let found = recovery.last_position;
+        report.wal = Some(recovery);
         storage.inner.load_parts(&state, &mut report).await?;
         storage.inner.remove_leftovers(&state, &mut report).await?;
         storage.inner.remember(&state);
         storage.inner.replay(positions, &mut report).await?;
+        // Positions of damaged frames are in no buffer and never will be: their files need not wait for them.
+        storage.inner.visible.fetch_max(found.0, Ordering::AcqRel);
         report.parts = storage.parts().len();
         Ok((storage, report))
     }
@@ -152,7 +164,7 @@ impl Inner {
         let mut reader = self.wal.replay(after);
         while let Some(frame) = reader.next_frame()? {
             let signal = frame.header.signal;
-            self.visible.store(frame.position.0, std::sync::atomic::Ordering::Release);
+            self.visible.store(frame.position.0, Ordering::Release);
             if frame.position <= positions[signal.index()] {
                 continue;
             }
@@ -176,9 +188,13 @@ impl Inner {
                 report.undecodable_requests += 1;
                 self.metrics.quarantined.inc();
                 let folder = self.folder.join("quarantine");
-                self.fs.create_dir_all(&folder)?;
                 let name = format!("request-{}-{position:020}.otlp", header.signal);
-                return self.fs.write_file_synced(&folder.join(name), &payload);
+                // A start that found it before has kept it already; the WAL file may still be there.
+                if let Err(error) = keep_copy(&*self.fs, &folder, &name, &payload) {
+                    tracing::warn!(%error, "the request could not be copied to quarantine/; its WAL file is kept");
+                    self.wal.keep(position);
+                }
+                return Ok(());
             }
         };
         report.replayed_requests += 1;
@@ -189,3 +205,6 @@ impl Inner {
         self.table_mut(header.signal).open.append(committed)
     }
 }
+
+#[cfg(test)]
+mod tests;

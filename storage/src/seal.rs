@@ -47,7 +47,7 @@ impl Inner {
         self.metrics.seals.get_or_create(&signal.into()).inc();
         self.metrics.sealed_rows.get_or_create(&signal.into()).inc_by(sealing.buffer.rows());
         self.room.notify_waiters();
-        self.trim_wal()?;
+        self.trim_wal().await?;
         Ok(true)
     }
 
@@ -122,12 +122,13 @@ impl Inner {
     }
 
     /// Removes WAL files of which every frame is in published parts.
-    pub(crate) fn trim_wal(&self) -> Result<(), Error> {
+    pub(crate) async fn trim_wal(self: &Arc<Self>) -> Result<(), Error> {
         // Read before the tables: a frame that becomes visible in between only makes the bound smaller than it could be.
         let last = WalPosition(self.visible.load(Ordering::Acquire));
         let published = SignalKind::ALL.map(|signal| self.table(signal).published_up_to(last));
         let up_to = published.into_iter().min().unwrap_or_default();
-        self.wal.remove_up_to(up_to)
+        let inner = Arc::clone(self);
+        blocking(move || inner.wal.remove_up_to(up_to)).await
     }
 
     /// Does one merge that is due; `false` when none is.

@@ -212,6 +212,11 @@ impl Storage {
         if self.inner.closed.load(Ordering::Acquire) {
             return Some("the store is shutting down".into());
         }
+        self.failed()
+    }
+
+    /// Why no write will be accepted before a restart; `None` while the disk works.
+    pub fn failed(&self) -> Option<String> {
         self.inner.wal.is_poisoned()
     }
 

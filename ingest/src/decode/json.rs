@@ -3,41 +3,71 @@
 //! Unlike general proto3 JSON (OTLP specification, JSON Protobuf Encoding): IDs are hexadecimal, enums are numbers, names are
 //! lowerCamelCase only, unknown names are ignored.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use base64::Engine;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 use trivium_model::SignalKind;
 
 use super::DecodeError;
 use super::json_schema::{Field, Kind, LOGS, METRICS, Message, TRACES};
+use super::sanitize::beginning;
 
 /// Transcodes a request. Integers may be numbers or strings, doubles also `"NaN"`, `"Infinity"` and `"-Infinity"`, `null`
-/// stands for the default.
+/// stands for the default. Text that is not Unicode (bytes that are no UTF-8, half of a surrogate pair) becomes bytes that
+/// are no UTF-8 either, so that the decoder repairs and counts it as it does everywhere.
 pub fn json_to_protobuf(signal: SignalKind, json: &[u8]) -> Result<Vec<u8>, DecodeError> {
     let message = match signal {
         SignalKind::Logs => &LOGS,
         SignalKind::Metrics => &METRICS,
         SignalKind::Traces => &TRACES,
     };
-    let text = String::from_utf8_lossy(json);
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let mut output = Vec::with_capacity(text.len() / 2);
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let done = MessageSeed { message, output: &mut output }.deserialize(&mut deserializer);
+    let json = json.strip_prefix(BYTE_ORDER_MARK).unwrap_or(json);
+    let mut output = Vec::with_capacity(json.len() / 2);
+    let mut path = Vec::new();
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let done = MessageSeed { message, output: &mut output, path: &mut path }.deserialize(&mut deserializer);
     done.and_then(|()| deserializer.end()).map_err(|error| {
         let said = error.to_string();
-        let problem = said.rsplit_once(" at line ").map_or(said.as_str(), |(problem, _)| problem).to_owned();
+        let problem = said.rsplit_once(" at line ").map_or(said.as_str(), |(problem, _)| problem);
+        let problem = if path.is_empty() { problem.to_owned() } else { format!("{}: {problem}", path_text(&path)) };
         DecodeError::Json { problem, line: error.line(), column: error.column() }
     })?;
     Ok(output)
+}
+
+/// Bytes of a wrong value in an error.
+const FOUND_BYTES_MAX: usize = 64;
+
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// A step from a value to one inside it. Steps are taken back when a value is read, so that after an error they lead to it.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Field(&'static str),
+    Element(usize),
+}
+
+fn path_text(path: &[Step]) -> String {
+    let mut text = String::new();
+    for step in path {
+        match step {
+            Step::Field(name) if text.is_empty() => text.push_str(name),
+            Step::Field(name) => text.extend([".", name]),
+            Step::Element(index) => text.push_str(&format!("[{index}]")),
+        }
+    }
+    text
 }
 
 /// Reads one object as a message and appends its fields.
 struct MessageSeed<'o> {
     message: &'static Message,
     output: &'o mut Vec<u8>,
+    path: &'o mut Vec<Step>,
 }
 
 impl<'de> DeserializeSeed<'de> for MessageSeed<'_> {
@@ -56,16 +86,46 @@ impl<'de> Visitor<'de> for MessageSeed<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(key) = map.next_key::<String>()? {
-            match self.message.fields.iter().find(|field| field.name == key) {
-                Some(field) => map.next_value_seed(FieldSeed { field, output: self.output, is_element: false })?,
-                None => {
-                    check_case(self.message, &key)?;
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
+        let Self { message, output, path } = self;
+        while let Some(key) = map.next_key_seed(KeySeed { message })? {
+            let Some(field) = key else {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            path.push(Step::Field(field.name));
+            map.next_value_seed(FieldSeed { field, output: &mut *output, path: &mut *path, is_element: false })?;
+            path.pop();
         }
         Ok(())
+    }
+}
+
+/// Reads a name: the field that has it, none when it is unknown.
+struct KeySeed {
+    message: &'static Message,
+}
+
+impl<'de> DeserializeSeed<'de> for KeySeed {
+    type Value = Option<&'static Field>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_bytes(self)
+    }
+}
+
+impl Visitor<'_> for KeySeed {
+    type Value = Option<&'static Field>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "the name of a field of {}", self.message.name)
+    }
+
+    fn visit_bytes<E: serde::de::Error>(self, key: &[u8]) -> Result<Self::Value, E> {
+        let found = self.message.fields.iter().find(|field| field.name.as_bytes() == key);
+        if found.is_none() {
+            check_case(self.message, &String::from_utf8_lossy(key))?;
+        }
+        Ok(found)
     }
 }
 
@@ -94,6 +154,7 @@ fn check_case<E: serde::de::Error>(message: &Message, key: &str) -> Result<(), E
 struct FieldSeed<'o> {
     field: &'static Field,
     output: &'o mut Vec<u8>,
+    path: &'o mut Vec<Step>,
     is_element: bool,
 }
 
@@ -101,7 +162,12 @@ impl<'de> DeserializeSeed<'de> for FieldSeed<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
+        match self.field.kind {
+            // Strings as bytes: serde_json would refuse the whole request for one that is not Unicode.
+            Kind::Text | Kind::HexId if !self.expects_list() => deserializer.deserialize_option(self),
+            Kind::Double if !self.expects_list() => self.double(<&RawValue>::deserialize(deserializer)?.get()),
+            _ => deserializer.deserialize_any(self),
+        }
     }
 }
 
@@ -110,8 +176,8 @@ impl FieldSeed<'_> {
         self.field.is_repeated && !self.is_element
     }
 
-    fn wrong<E: serde::de::Error>(&self, found: &str) -> E {
-        let expected = match self.field.kind {
+    fn expected(&self) -> &'static str {
+        match self.field.kind {
             _ if self.expects_list() => "an array",
             Kind::Message(_) => "an object",
             Kind::Text => "a string",
@@ -123,8 +189,11 @@ impl FieldSeed<'_> {
             Kind::Int64 | Kind::Sfixed64 => "a 64-bit integer as a number or a string",
             Kind::Uint64 | Kind::Fixed64 => "a 64-bit integer without a sign as a number or a string",
             Kind::Double => "a number, \"NaN\", \"Infinity\" or \"-Infinity\"",
-        };
-        E::custom(format!("{} must be {expected}, found {found}", self.field.name))
+        }
+    }
+
+    fn wrong<E: serde::de::Error>(&self, found: &str) -> E {
+        E::custom(format!("must be {}, found {found}", self.expected()))
     }
 
     fn key(&mut self, wire_type: u32) {
@@ -176,7 +245,6 @@ impl FieldSeed<'_> {
                 Ok(value) => self.write_64(value),
                 Err(_) => return wrong(&self),
             },
-            Kind::Double => self.write_64((value as f64).to_bits()),
             _ => return wrong(&self),
         }
         Ok(())
@@ -192,25 +260,28 @@ impl FieldSeed<'_> {
         }
     }
 
-    fn number_in_text<E: serde::de::Error>(mut self, text: &str) -> Result<(), E> {
-        if matches!(self.field.kind, Kind::Double) {
-            let value = match text {
-                "NaN" => Ok(f64::NAN),
-                "Infinity" => Ok(f64::INFINITY),
-                "-Infinity" => Ok(f64::NEG_INFINITY),
-                text => text.parse::<f64>().ok().filter(|value| value.is_finite()).ok_or(()),
-            };
-            return match value {
-                Ok(value) => {
-                    self.write_64(value.to_bits());
-                    Ok(())
-                }
-                Err(()) => Err(self.wrong(&format!("{text:?}"))),
-            };
+    /// Reads the text of a double: the parser of serde_json may be off by one in the last bit.
+    fn double<E: serde::de::Error>(mut self, json: &str) -> Result<(), E> {
+        if json == "null" {
+            return Ok(());
         }
+        let text = if json.starts_with('"') { serde_json::from_str::<String>(json) } else { Ok(json.to_owned()) };
+        let value = match text.as_deref() {
+            Ok("NaN") => Some(f64::NAN),
+            Ok("Infinity") => Some(f64::INFINITY),
+            Ok("-Infinity") => Some(f64::NEG_INFINITY),
+            Ok(text) => text.parse().ok().filter(|value: &f64| value.is_finite()),
+            Err(_) => None,
+        };
+        let Some(value) = value else { return Err(self.wrong(beginning(json, FOUND_BYTES_MAX))) };
+        self.write_64(value.to_bits());
+        Ok(())
+    }
+
+    fn integer_in_text<E: serde::de::Error>(self, text: &str) -> Result<(), E> {
         match text.parse::<i128>() {
             Ok(value) if !matches!(self.field.kind, Kind::Enum) => self.integer(value),
-            _ => Err(self.wrong(&format!("{text:?}"))),
+            _ => Err(self.wrong(&format!("{:?}", beginning(text, FOUND_BYTES_MAX)))),
         }
     }
 }
@@ -219,11 +290,27 @@ impl<'de> Visitor<'de> for FieldSeed<'_> {
     type Value = ();
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "the value of {}", self.field.name)
+        formatter.write_str(self.expected())
     }
 
     /// `null` is the default value, which the wire leaves out.
     fn visit_unit<E: serde::de::Error>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_none<E: serde::de::Error>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_bytes(self)
+    }
+
+    fn visit_bytes<E: serde::de::Error>(mut self, text: &[u8]) -> Result<(), E> {
+        match self.field.kind {
+            Kind::HexId => self.write_bytes(&hex_id(&String::from_utf8_lossy(text))),
+            _ => self.write_bytes(&without_surrogates(text)),
+        }
         Ok(())
     }
 
@@ -244,13 +331,9 @@ impl<'de> Visitor<'de> for FieldSeed<'_> {
         self.integer(i128::from(value))
     }
 
-    fn visit_f64<E: serde::de::Error>(mut self, value: f64) -> Result<(), E> {
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<(), E> {
         if self.expects_list() {
             return Err(self.wrong(&value.to_string()));
-        }
-        if matches!(self.field.kind, Kind::Double) {
-            self.write_64(value.to_bits());
-            return Ok(());
         }
         // 1e3 is an integer to proto3 JSON, 1e30 fits none.
         if value.fract() == 0.0 && value.abs() < 9.0e18 {
@@ -264,14 +347,12 @@ impl<'de> Visitor<'de> for FieldSeed<'_> {
             return Err(self.wrong("a string"));
         }
         match self.field.kind {
-            Kind::Text => self.write_bytes(text.as_bytes()),
-            Kind::HexId => self.write_bytes(&hex_id(text)),
             Kind::Bytes => {
                 let bytes = decode_base64(text).ok_or_else(|| self.wrong("other text"))?;
                 self.write_bytes(&bytes);
             }
-            Kind::Message(_) | Kind::Bool => return Err(self.wrong("a string")),
-            _ => return self.number_in_text(text),
+            Kind::Message(_) | Kind::Bool | Kind::Text | Kind::HexId => return Err(self.wrong("a string")),
+            _ => return self.integer_in_text(text),
         }
         Ok(())
     }
@@ -282,7 +363,7 @@ impl<'de> Visitor<'de> for FieldSeed<'_> {
             return Err(self.wrong("an object"));
         }
         let mut nested = Vec::new();
-        MessageSeed { message, output: &mut nested }.visit_map(map)?;
+        MessageSeed { message, output: &mut nested, path: &mut *self.path }.visit_map(map)?;
         self.write_bytes(&nested);
         Ok(())
     }
@@ -291,10 +372,41 @@ impl<'de> Visitor<'de> for FieldSeed<'_> {
         if !self.expects_list() {
             return Err(self.wrong("an array"));
         }
-        let (field, output) = (self.field, self.output);
-        while list.next_element_seed(FieldSeed { field, output, is_element: true })?.is_some() {}
+        let Self { field, output, path, .. } = self;
+        for index in 0.. {
+            path.push(Step::Element(index));
+            let element = FieldSeed { field, output: &mut *output, path: &mut *path, is_element: true };
+            let read = list.next_element_seed(element)?;
+            path.pop();
+            if read.is_none() {
+                break;
+            }
+        }
         Ok(())
     }
+}
+
+/// Half of a surrogate pair comes from serde_json as three bytes that are no UTF-8; one such byte stands for it as well, and
+/// becomes one U+FFFD.
+fn without_surrogates(text: &[u8]) -> Cow<'_, [u8]> {
+    if simdutf8::basic::from_utf8(text).is_ok() {
+        return Cow::Borrowed(text);
+    }
+    let mut output = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((first, behind)) = rest.split_first() {
+        match rest {
+            [0xed, 0xa0..=0xbf, 0x80..=0xbf, behind @ ..] => {
+                output.push(0xff);
+                rest = behind;
+            }
+            _ => {
+                output.push(*first);
+                rest = behind;
+            }
+        }
+    }
+    Cow::Owned(output)
 }
 
 fn write_varint(output: &mut Vec<u8>, mut value: u64) {

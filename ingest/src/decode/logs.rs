@@ -3,34 +3,36 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, FixedSizeBinaryBuilder, Int32Builder, RecordBatch, StringBuilder, TimestampNanosecondBuilder,
-    UInt32Builder,
-};
+use arrow::array::{ArrayRef, RecordBatch, StringBuilder};
+use arrow::datatypes::{Int32Type, Int64Type, TimestampNanosecondType, UInt32Type};
 use trivium_model::{SignalKind, limit};
 use trivium_storage::schema::decoded_schema;
 
-use super::column::TextColumn;
-use super::origin::OriginColumns;
-use super::value::{AttributeColumn, RawSet, Sanitized, TRUNCATED, any_value, type_name, write_value};
+use super::attribute_set::{AttributeColumn, RawSet};
+use super::column::{ABSENT, IdColumn, OptionalNumbers, TextColumn, numbers};
+use super::origin::{OriginColumns, Rows, count_rows, walk};
+use super::sanitize::beginning;
+use super::value::{AnyValue, ValueWriter, any_value, type_name};
 use super::wire::{Fields, Value, WireError};
 use super::{DecodeError, Outcome, Reason};
 
 #[derive(Debug)]
-struct LogColumns {
-    origin: OriginColumns,
-    time: TimestampNanosecondBuilder,
-    observed_time: TimestampNanosecondBuilder,
-    severity_number: Int32Builder,
+struct LogColumns<'a> {
+    origin: OriginColumns<'a>,
+    time: Vec<i64>,
+    observed_delay: OptionalNumbers<Int64Type>,
+    severity_number: Vec<i32>,
     severity_text: TextColumn,
-    body: StringBuilder,
+    body: Vec<Option<Cow<'a, str>>>,
     body_type: TextColumn,
-    trace_id: FixedSizeBinaryBuilder,
-    span_id: FixedSizeBinaryBuilder,
-    flags: UInt32Builder,
+    trace_id: IdColumn<16>,
+    span_id: IdColumn<8>,
+    flags: Vec<u32>,
     event_name: TextColumn,
-    attributes: AttributeColumn,
-    dropped: UInt32Builder,
+    attributes: AttributeColumn<'a>,
+    dropped: Vec<u32>,
+    /// The attributes of the record at hand.
+    set: RawSet<'a>,
 }
 
 /// A log record as it stands on the wire.
@@ -40,7 +42,7 @@ struct LogRecord<'a> {
     observed_time: u64,
     severity_number: i32,
     severity_text: &'a [u8],
-    body: Option<(u32, Value<'a>)>,
+    body: AnyValue<'a>,
     trace_id: &'a [u8],
     span_id: &'a [u8],
     flags: u32,
@@ -48,26 +50,18 @@ struct LogRecord<'a> {
     dropped: u32,
 }
 
-pub(super) fn decode(payload: &[u8], outcome: &mut Outcome) -> Result<RecordBatch, DecodeError> {
-    let mut columns = LogColumns::new();
-    let mut set = RawSet::default();
-    let mut resources = Fields::new(payload);
-    while let Some((number, value)) = resources.next()? {
-        if number != 1 {
-            continue;
-        }
-        for scope in columns.origin.enter_resource(value.bytes()?, &mut outcome.sanitized)? {
-            columns.origin.enter_scope(scope, &mut outcome.sanitized)?;
-            let mut records = Fields::new(scope);
-            while let Some((number, value)) = records.next()? {
-                if number == 2
-                    && let Err(reason) = columns.push(value.bytes()?, &mut set, outcome)
-                {
-                    outcome.reject(columns.origin.service(), reason);
-                }
-            }
-        }
-    }
+/// A body as the columns show it.
+#[derive(Debug)]
+struct Body<'a> {
+    text: Option<Cow<'a, str>>,
+    type_name: Option<&'static str>,
+    is_cut: bool,
+}
+
+pub(super) fn decode<'a>(payload: &'a [u8], outcome: &mut Outcome<'a>) -> Result<RecordBatch, DecodeError> {
+    let rows = outcome.capacity(count_rows::<LogColumns<'_>>(payload)?);
+    let mut columns = LogColumns::with_capacity(rows);
+    walk(payload, &mut columns, outcome)?;
     columns.finish()
 }
 
@@ -75,144 +69,167 @@ impl<'a> LogRecord<'a> {
     fn read(message: &'a [u8], set: &mut RawSet<'a>) -> Result<Self, WireError> {
         let mut fields = Fields::new(message);
         let mut record = Self::default();
+        let mut before = message;
         set.clear();
         while let Some((number, value)) = fields.next()? {
             match number {
-                1 => record.time = value.fixed64()?,
-                2 => record.severity_number = value.int32()?,
-                3 => record.severity_text = value.bytes()?,
-                5 => record.body = any_value(value.bytes()?)?,
-                6 => set.push(value)?,
-                7 => record.dropped = value.uint32()?,
-                8 => record.flags = value.fixed32()?,
-                9 => record.trace_id = value.bytes()?,
-                10 => record.span_id = value.bytes()?,
-                11 => record.observed_time = value.fixed64()?,
-                12 => record.event_name = value.bytes()?,
+                1 => record.time = value.fixed64(&fields)?,
+                2 => record.severity_number = value.int32(&fields)?,
+                3 => record.severity_text = value.bytes(&fields)?,
+                5 => record.body = any_value(value.bytes(&fields)?)?,
+                6 => {
+                    value.bytes(&fields)?;
+                    set.push(before, fields.rest());
+                }
+                7 => record.dropped = value.uint32(&fields)?,
+                8 => record.flags = value.fixed32(&fields)?,
+                9 => record.trace_id = value.bytes(&fields)?,
+                10 => record.span_id = value.bytes(&fields)?,
+                11 => record.observed_time = value.fixed64(&fields)?,
+                12 => record.event_name = value.bytes(&fields)?,
                 _ => {}
             }
+            before = fields.rest();
         }
         Ok(record)
     }
-}
-
-impl LogColumns {
-    fn new() -> Self {
-        Self {
-            origin: OriginColumns::default(),
-            time: TimestampNanosecondBuilder::new(),
-            observed_time: TimestampNanosecondBuilder::new(),
-            severity_number: Int32Builder::new(),
-            severity_text: TextColumn::default(),
-            body: StringBuilder::new(),
-            body_type: TextColumn::default(),
-            trace_id: FixedSizeBinaryBuilder::new(16),
-            span_id: FixedSizeBinaryBuilder::new(8),
-            flags: UInt32Builder::new(),
-            event_name: TextColumn::default(),
-            attributes: AttributeColumn::default(),
-            dropped: UInt32Builder::new(),
-        }
-    }
-
-    /// Everything that can fail comes before the first column is touched, so that a rejected record leaves no trace.
-    fn push<'a>(&mut self, message: &'a [u8], set: &mut RawSet<'a>, outcome: &mut Outcome) -> Result<(), Reason> {
-        let record = LogRecord::read(message, set)?;
-        let time = self.time_of(&record, outcome)?;
-        if self.origin.is_full() {
-            return Err(Reason::new("the request has too much distinct text", String::new()));
-        }
-        let sanitized = &mut outcome.sanitized;
-        let (body, is_cut) = body_text(record.body, sanitized)?;
-        let attributes = if is_cut { self.marked(set, sanitized)? } else { self.attributes.code(set, sanitized)? };
-        self.time.append_value(time);
-        self.observed_time.append_option(i64::try_from(record.observed_time).ok().filter(|time| *time > 0));
-        self.severity_number.append_value(record.severity_number);
-        self.severity_text.push_or_null(&sanitized.name(record.severity_text));
-        match body {
-            Some(body) => self.body.append_value(body),
-            None => self.body.append_null(),
-        }
-        self.body_type.push_or_null(type_name(record.body).unwrap_or_default());
-        append_id::<16>(&mut self.trace_id, record.trace_id, sanitized);
-        append_id::<8>(&mut self.span_id, record.span_id, sanitized);
-        self.flags.append_value(record.flags);
-        self.event_name.push_or_null(&sanitized.name(record.event_name));
-        self.attributes.push_code(attributes);
-        self.dropped.append_value(record.dropped);
-        self.origin.push_row();
-        Ok(())
-    }
 
     /// The time of the event, else of its observation, else of its receipt (logs data model, Timestamp).
-    fn time_of(&self, record: &LogRecord<'_>, outcome: &Outcome) -> Result<i64, Reason> {
-        match (record.time, record.observed_time) {
+    fn time(&self, outcome: &Outcome<'_>) -> Result<i64, Reason> {
+        match (self.time, self.observed_time) {
             (0, 0) => Ok(outcome.context.received_at.0),
             (0, observed) => outcome.admit(observed),
             (time, _) => outcome.admit(time),
         }
     }
+}
 
-    /// The attributes of a record whose body was cut.
-    fn marked(&mut self, set: &RawSet<'_>, sanitized: &mut Sanitized) -> Result<i32, WireError> {
-        // KeyValue { key: "trivium.truncated", value: { bool_value: true } }
-        let mut mark = vec![0x0a, TRUNCATED.len() as u8];
-        mark.extend_from_slice(TRUNCATED.as_bytes());
-        mark.extend_from_slice(&[0x12, 2, 0x10, 1]);
-        let mut pairs = set.pairs.clone();
-        pairs.push(&mark);
-        self.attributes.code(&RawSet { pairs }, sanitized)
+impl<'a> Rows<'a> for LogColumns<'a> {
+    fn origin(&mut self) -> &mut OriginColumns<'a> {
+        &mut self.origin
     }
 
-    fn finish(mut self) -> Result<RecordBatch, DecodeError> {
+    fn take(&mut self, message: &'a [u8], outcome: &mut Outcome<'a>) {
+        let before = outcome.writer.sanitized;
+        if let Err(reason) = self.push(message, outcome) {
+            outcome.writer.sanitized = before;
+            outcome.reject(self.origin.service(), 1, reason);
+        }
+    }
+
+    fn count(_: &[u8]) -> usize {
+        1
+    }
+}
+
+impl<'a> LogColumns<'a> {
+    fn with_capacity(rows: usize) -> Self {
+        Self {
+            origin: OriginColumns::with_capacity(rows),
+            time: Vec::with_capacity(rows),
+            observed_delay: OptionalNumbers::with_capacity(rows),
+            severity_number: Vec::with_capacity(rows),
+            severity_text: TextColumn::with_capacity(rows),
+            body: Vec::with_capacity(rows),
+            body_type: TextColumn::with_capacity(rows),
+            trace_id: IdColumn::with_capacity(rows),
+            span_id: IdColumn::with_capacity(rows),
+            flags: Vec::with_capacity(rows),
+            event_name: TextColumn::with_capacity(rows),
+            attributes: AttributeColumn::with_capacity(rows),
+            dropped: Vec::with_capacity(rows),
+            set: RawSet::default(),
+        }
+    }
+
+    /// Everything that can fail comes before the first column is touched, so that a rejected record leaves no trace.
+    fn push(&mut self, message: &'a [u8], outcome: &mut Outcome<'a>) -> Result<(), Reason> {
+        let record = LogRecord::read(message, &mut self.set)?;
+        let time = record.time(outcome)?;
+        let writer = &mut outcome.writer;
+        let body = read_body(record.body, writer)?;
+        let attributes = if body.is_cut {
+            self.attributes.code_of_altered(&self.set, writer, true)
+        } else {
+            self.attributes.code(&self.set, writer)
+        };
+        self.time.push(time);
+        self.attributes.push(attributes);
+        self.body.push(body.text);
+        let body_type =
+            body.type_name.map_or(ABSENT, |name| self.body_type.code(name.as_bytes(), &mut writer.sanitized));
+        self.body_type.push(body_type);
+        self.push_own(&record, time, writer);
+        self.origin.push_row();
+        Ok(())
+    }
+
+    fn push_own(&mut self, record: &LogRecord<'a>, time: i64, writer: &mut ValueWriter<'a>) {
+        let sanitized = &mut writer.sanitized;
+        let observed = i64::try_from(record.observed_time).ok().filter(|observed| *observed > 0);
+        self.observed_delay.push(observed.map(|observed| observed.wrapping_sub(time)));
+        self.severity_number.push(record.severity_number);
+        let severity_text = self.severity_text.code(record.severity_text, sanitized);
+        self.severity_text.push(severity_text);
+        let (trace_id, span_id) = sanitized.log_ids(record.trace_id, record.span_id);
+        self.trace_id.push(trace_id);
+        self.span_id.push(span_id);
+        self.flags.push(record.flags);
+        let event_name = self.event_name.code(record.event_name, sanitized);
+        self.event_name.push(event_name);
+        self.dropped.push(record.dropped);
+    }
+
+    fn finish(self) -> Result<RecordBatch, DecodeError> {
         let (service, origin) = self.origin.finish()?;
         let mut columns: Vec<ArrayRef> = vec![
-            Arc::new(self.time.finish()),
-            Arc::new(self.observed_time.finish()),
+            numbers::<TimestampNanosecondType>(self.time),
+            self.observed_delay.finish(),
             service,
-            Arc::new(self.severity_number.finish()),
+            numbers::<Int32Type>(self.severity_number),
             self.severity_text.finish()?,
-            Arc::new(self.body.finish()),
+            bodies(&self.body),
             self.body_type.finish()?,
-            Arc::new(self.trace_id.finish()),
-            Arc::new(self.span_id.finish()),
-            Arc::new(self.flags.finish()),
+            self.trace_id.finish()?,
+            self.span_id.finish()?,
+            numbers::<UInt32Type>(self.flags),
             self.event_name.finish()?,
-            self.attributes.column.finish()?,
-            Arc::new(self.dropped.finish()),
+            self.attributes.finish()?,
+            numbers::<UInt32Type>(self.dropped),
         ];
         columns.extend(origin);
         Ok(RecordBatch::try_new(decoded_schema(SignalKind::Logs), columns)?)
     }
 }
 
-/// The text of a body and whether it was cut.
-fn body_text<'a>(
-    body: Option<(u32, Value<'a>)>,
-    sanitized: &mut Sanitized,
-) -> Result<(Option<Cow<'a, str>>, bool), WireError> {
-    let before = sanitized.truncated;
-    let text = match body {
-        None => None,
-        Some((1, value)) => Some(sanitized.short_text(value.bytes()?, limit::BODY_BYTES_MAX)),
-        other => {
-            let mut json = String::new();
-            write_value(&mut json, other, 1, sanitized)?;
-            Some(Cow::Owned(json))
-        }
-    };
-    Ok((text, sanitized.truncated > before))
+/// The bodies as one column of exactly their size.
+fn bodies(texts: &[Option<Cow<'_, str>>]) -> ArrayRef {
+    let bytes = texts.iter().flatten().map(|text| text.len()).sum();
+    let mut builder = StringBuilder::with_capacity(texts.len(), bytes);
+    for text in texts {
+        builder.append_option(text.as_deref());
+    }
+    Arc::new(builder.finish())
 }
 
-/// An ID of the right length that is not all zeroes, else null: the record is kept, not associated (logs data model).
-pub(super) fn append_id<const N: usize>(column: &mut FixedSizeBinaryBuilder, bytes: &[u8], sanitized: &mut Sanitized) {
-    let is_valid = bytes.len() == N && bytes.iter().any(|byte| *byte != 0);
-    if is_valid {
-        column.append_value(bytes).expect("the length was checked");
-        return;
-    }
-    if !bytes.is_empty() && (bytes.len() != N) {
-        sanitized.bad_ids += 1;
-    }
-    column.append_null();
+fn read_body<'a>(body: AnyValue<'a>, writer: &mut ValueWriter<'a>) -> Result<Body<'a>, WireError> {
+    let before = writer.sanitized;
+    let (text, type_name) = match body {
+        None => (None, None),
+        Some((1, Value::Bytes(bytes))) => {
+            (Some(writer.sanitized.short_text(bytes, limit::BODY_BYTES_MAX)), Some("string"))
+        }
+        other => {
+            let json = writer.value(other)?;
+            if json.len() <= limit::BODY_BYTES_MAX {
+                (Some(Cow::Owned(json.to_owned())), type_name(&other))
+            } else {
+                // The beginning of a structure is no structure any more.
+                let text = beginning(json, limit::BODY_BYTES_MAX).to_owned();
+                writer.sanitized.count_truncated();
+                (Some(Cow::Owned(text)), Some("string"))
+            }
+        }
+    };
+    Ok(Body { text, type_name, is_cut: writer.sanitized.has_cut_since(&before) })
 }

@@ -2,20 +2,32 @@
 //!
 //! A pure function of the bytes and the context: the WAL keeps the request, and a restart decodes it again into the same
 //! rows. A record that cannot be taken costs itself and is counted with its reason, never its batch. Knows no transport.
+//!
+//! `wire` reads fields, `origin` walks resources and scopes and hands each record to the file of its signal. What repeats
+//! from record to record (attribute sets, names, metrics) is recognised by its bytes and decoded once a request.
 
+mod attribute_set;
+mod children;
 mod column;
+mod distribution;
+mod exemplar;
 mod json;
 mod json_schema;
 mod logs;
 mod metrics;
 mod origin;
+mod point_columns;
 mod points;
+mod rejections;
+mod sanitize;
 mod traces;
 mod value;
 mod wire;
 
 #[cfg(test)]
 mod tests;
+
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use trivium_model::{SignalKind, UnixNanos, limit};
@@ -24,13 +36,11 @@ use trivium_storage::PayloadDecoder;
 pub use json::json_to_protobuf;
 pub use wire::WireError;
 
-use value::Sanitized;
+use rejections::{Reason, Rejections};
+use value::ValueWriter;
 
-/// Bytes of distinct text in one column of one batch; far below the 2 GiB of Arrow's offsets.
-const COLUMN_TEXT_BYTES_MAX: usize = 1 << 30;
-
-/// Bytes of an example in a rejection.
-const EXAMPLE_BYTES_MAX: usize = 256;
+/// A capacity is reserved for at most one row per this many bytes: counting rows must not become a way to allocate.
+const ROW_BYTES_MIN: usize = 16;
 
 /// What decoding depends on besides the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +56,7 @@ pub struct DecodeContext {
 pub struct Rejected {
     /// The cause, a stable text without values.
     pub reason: &'static str,
-    /// `service.name` of the sender.
+    /// `service.name` of the sender; empty when it is not known, or when there are too many to tell apart.
     pub service: String,
     /// How many.
     pub count: u64,
@@ -76,12 +86,18 @@ pub enum DecodeError {
     /// The text is no OTLP/JSON.
     #[error("the body is not valid OTLP/JSON: {problem} (line {line}, column {column})")]
     Json {
-        /// What was found, with its path.
+        /// What was found, after the path to it.
         problem: String,
         /// Where, from 1.
         line: usize,
         /// Where, from 1.
         column: usize,
+    },
+    /// More records than one request may have, told before any of them is decoded.
+    #[error("the request has {found} records, at most {} are taken; send smaller batches", limit::REQUEST_ROWS_MAX)]
+    TooManyRecords {
+        /// How many there are.
+        found: usize,
     },
     /// The columns could not be built: a defect of ours.
     #[error("cannot build the columns: {0}")]
@@ -90,15 +106,19 @@ pub enum DecodeError {
 
 /// Decodes an export request of a signal.
 pub fn decode(signal: SignalKind, payload: &[u8], context: &DecodeContext) -> Result<Decoded, DecodeError> {
-    let mut outcome = Outcome::new(*context);
+    let mut outcome = Outcome::new(payload, *context);
     let batch = match signal {
-        SignalKind::Logs => logs::decode(payload, &mut outcome)?,
-        SignalKind::Metrics => metrics::decode(payload, &mut outcome)?,
-        SignalKind::Traces => traces::decode(payload, &mut outcome)?,
+        SignalKind::Logs => logs::decode(payload, &mut outcome),
+        SignalKind::Metrics => metrics::decode(payload, &mut outcome),
+        SignalKind::Traces => traces::decode(payload, &mut outcome),
     };
+    let batch = batch.map_err(|error| match error {
+        DecodeError::Wire(error) => DecodeError::Wire(error.within(payload)),
+        other => other,
+    })?;
     let accepted = batch.num_rows() as u64;
     let batch = (accepted > 0).then_some(batch);
-    Ok(Decoded { batch, accepted, rejected: outcome.rejected, sanitized: outcome.sanitized.causes() })
+    Ok(Decoded { batch, accepted, rejected: outcome.rejections.finish(), sanitized: outcome.writer.sanitized.causes() })
 }
 
 /// The decoder that the store uses to replay its WAL.
@@ -120,33 +140,40 @@ impl PayloadDecoder for OtlpDecoder {
 
 /// What is gathered besides the rows.
 #[derive(Debug)]
-struct Outcome {
+struct Outcome<'a> {
+    payload: &'a [u8],
     context: DecodeContext,
     newest_admitted: i64,
-    rejected: Vec<Rejected>,
-    sanitized: Sanitized,
+    rejections: Rejections,
+    nested: Nested,
+    writer: ValueWriter<'a>,
 }
 
-impl Outcome {
-    fn new(context: DecodeContext) -> Self {
-        let future = std::time::Duration::from_secs(limit::FUTURE_SECONDS_MAX);
-        let newest_admitted = context.received_at.after(future).0;
-        Self { context, newest_admitted, rejected: Vec::new(), sanitized: Sanitized::default() }
+impl<'a> Outcome<'a> {
+    fn new(payload: &'a [u8], context: DecodeContext) -> Self {
+        let newest_admitted = context.received_at.after(Duration::from_secs(limit::FUTURE_SECONDS_MAX)).0;
+        Self {
+            payload,
+            context,
+            newest_admitted,
+            rejections: Rejections::default(),
+            nested: Nested::default(),
+            writer: ValueWriter::default(),
+        }
     }
 
-    /// Counts a record that is not taken.
-    fn reject(&mut self, service: &str, reason: Reason) {
-        let same = |other: &&mut Rejected| other.reason == reason.text && other.service == service;
-        if let Some(known) = self.rejected.iter_mut().find(same) {
-            known.count += 1;
-            return;
-        }
-        let mut example = reason.example;
-        example.truncate(example.floor_char_boundary(EXAMPLE_BYTES_MAX));
-        self.rejected.push(Rejected { reason: reason.text, service: service.into(), count: 1, example });
+    /// How many rows to make room for, when the request seems to have `rows` of them.
+    fn capacity(&self, rows: usize) -> usize {
+        rows.min(self.payload.len() / ROW_BYTES_MIN)
+    }
+
+    /// Counts records that are not taken.
+    fn reject(&mut self, service: &str, count: u64, reason: Reason) {
+        self.rejections.count(service, count, reason, self.payload);
     }
 
     /// A record's time, when it is neither too old nor in the future.
+    #[inline]
     fn admit(&self, unix_nanos: u64) -> Result<i64, Reason> {
         let time = i64::try_from(unix_nanos).unwrap_or(i64::MAX);
         if time > self.newest_admitted {
@@ -159,21 +186,18 @@ impl Outcome {
     }
 }
 
-/// Why a record is not taken.
-#[derive(Debug)]
-struct Reason {
-    text: &'static str,
-    example: String,
-}
+/// Events, links and exemplars of a request so far. One may be two bytes on the wire and takes tens in memory.
+#[derive(Debug, Default)]
+struct Nested(usize);
 
-impl Reason {
-    fn new(text: &'static str, example: String) -> Self {
-        Self { text, example }
-    }
-}
-
-impl From<WireError> for Reason {
-    fn from(error: WireError) -> Self {
-        Self::new("the record is not decodable", error.to_string())
+impl Nested {
+    /// Makes room for those of one record.
+    fn admit(&mut self, count: usize) -> Result<(), Reason> {
+        if self.0 + count > limit::REQUEST_NESTED_MAX {
+            let example = format!("more than {}", limit::REQUEST_NESTED_MAX);
+            return Err(Reason::new("the request has too many events, links or exemplars", example));
+        }
+        self.0 += count;
+        Ok(())
     }
 }

@@ -1,120 +1,245 @@
 //! What all signals share around their records: resource and scope, found before the records are walked, because protobuf
 //! does not promise an order of fields.
 
-use std::sync::Arc;
+use arrow::array::ArrayRef;
+use arrow::datatypes::UInt32Type;
+use trivium_model::limit;
+use trivium_storage::attributes::{get, write_string};
 
-use arrow::array::{ArrayRef, UInt32Builder};
-use trivium_storage::attributes::write_string;
-
-use super::column::TextColumn;
-use super::value::{AttributeColumn, RawSet, Sanitized};
+use super::attribute_set::{AttributeColumn, RawSet};
+use super::column::{TextColumn, numbers};
+use super::value::ValueWriter;
 use super::wire::{Fields, WireError};
-use super::{COLUMN_TEXT_BYTES_MAX, DecodeError};
+use super::{DecodeError, Outcome, Reason};
 
 /// The service of a resource that does not name one (OpenTelemetry resource conventions).
 const UNKNOWN_SERVICE: &str = "unknown_service";
 
-/// The columns `service_name`, `resource`, `resource_schema_url`, `resource_dropped_attributes_count` and `scope`.
-#[derive(Debug, Default)]
-pub(super) struct OriginColumns {
+/// The rows of one signal, as they are gathered.
+pub(super) trait Rows<'a> {
+    /// The columns around the signal's own.
+    fn origin(&mut self) -> &mut OriginColumns<'a>;
+
+    /// Takes one message of a scope, a log record, span or metric, or counts why it cannot.
+    fn take(&mut self, message: &'a [u8], outcome: &mut Outcome<'a>);
+
+    /// How many rows a message of a scope should become.
+    fn count(message: &[u8]) -> usize;
+}
+
+/// Walks an export request. In all signals a request has resources as field 1, a resource has scopes as field 2, a scope
+/// has records as field 2; only the framing can fail.
+pub(super) fn walk<'a, R: Rows<'a>>(
+    payload: &'a [u8],
+    rows: &mut R,
+    outcome: &mut Outcome<'a>,
+) -> Result<(), WireError> {
+    each(payload, 1, |resource| {
+        if let Err(error) = rows.origin().enter_resource(resource, &mut outcome.writer) {
+            return each(resource, 2, |scope| reject_scope::<R>(scope, error, outcome));
+        }
+        each(resource, 2, |scope| {
+            if let Err(error) = rows.origin().enter_scope(scope, &mut outcome.writer) {
+                return reject_scope::<R>(scope, error, outcome);
+            }
+            each(scope, 2, |record| {
+                rows.take(record, outcome);
+                Ok(())
+            })
+        })
+    })
+}
+
+/// Calls `visit` with each message of a repeated field.
+#[inline(always)]
+fn each<'a>(
+    message: &'a [u8],
+    field: u32,
+    mut visit: impl FnMut(&'a [u8]) -> Result<(), WireError>,
+) -> Result<(), WireError> {
+    let mut fields = Fields::new(message);
+    while let Some((number, value)) = fields.next()? {
+        if number == field {
+            visit(value.bytes(&fields)?)?;
+        }
+    }
+    Ok(())
+}
+
+/// Rejects the records of a scope of which nobody can say where they come from.
+fn reject_scope<'a, R: Rows<'a>>(
+    scope: &'a [u8],
+    error: WireError,
+    outcome: &mut Outcome<'a>,
+) -> Result<(), WireError> {
+    let mut records = 0;
+    each(scope, 2, |record| {
+        records += R::count(record) as u64;
+        Ok(())
+    })?;
+    outcome.reject("", records, Reason::from(error));
+    Ok(())
+}
+
+/// How many rows a request should become. It is refused before it takes memory when they are too many.
+pub(super) fn count_rows<'a, R: Rows<'a>>(payload: &'a [u8]) -> Result<usize, DecodeError> {
+    let mut rows = 0;
+    each(payload, 1, |resource| {
+        each(resource, 2, |scope| {
+            each(scope, 2, |record| {
+                rows += R::count(record);
+                Ok(())
+            })
+        })
+    })?;
+    if rows > limit::REQUEST_ROWS_MAX {
+        return Err(DecodeError::TooManyRecords { found: rows });
+    }
+    Ok(rows)
+}
+
+/// The columns `service_name`, `resource`, `resource_schema_url`, `resource_dropped_attributes_count` and `scope`. They
+/// change with the resource, not with the row, and are kept as runs.
+#[derive(Debug)]
+pub(super) struct OriginColumns<'a> {
     service: TextColumn,
-    resource: AttributeColumn,
+    resource: AttributeColumn<'a>,
     schema_url: TextColumn,
-    dropped: UInt32Builder,
     scope: TextColumn,
+    /// The last scope and its schema URL as they stand on the wire, and its code.
+    last_scope: Option<(&'a [u8], &'a [u8], i32)>,
     current: Origin,
+    runs: Vec<(Origin, usize)>,
+    rows: usize,
 }
 
 /// The codes of the origin of the records that are being walked.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Origin {
     service: i32,
     resource: i32,
-    schema_url: Option<i32>,
+    schema_url: i32,
     dropped: u32,
     scope: i32,
 }
 
-impl OriginColumns {
-    /// Makes the `Resource` of a `ResourceLogs`, `ResourceMetrics` or `ResourceSpans` the current one and returns the
-    /// scopes inside.
-    pub(super) fn enter_resource<'a>(
-        &mut self,
-        message: &'a [u8],
-        sanitized: &mut Sanitized,
-    ) -> Result<Vec<&'a [u8]>, WireError> {
+impl<'a> OriginColumns<'a> {
+    pub(super) fn with_capacity(rows: usize) -> Self {
+        Self {
+            service: TextColumn::with_capacity(rows),
+            resource: AttributeColumn::with_capacity(rows),
+            schema_url: TextColumn::with_capacity(rows),
+            scope: TextColumn::with_capacity(rows),
+            last_scope: None,
+            current: Origin::default(),
+            runs: Vec::new(),
+            rows: 0,
+        }
+    }
+
+    /// Makes the `Resource` of a `ResourceLogs`, `ResourceMetrics` or `ResourceSpans` the current one.
+    fn enter_resource(&mut self, message: &'a [u8], writer: &mut ValueWriter<'a>) -> Result<(), WireError> {
         let mut fields = Fields::new(message);
-        let (mut scopes, mut set, mut dropped, mut schema_url) = (Vec::new(), RawSet::default(), 0, &[][..]);
+        let (mut set, mut dropped, mut schema_url) = (RawSet::default(), 0, &[][..]);
         while let Some((number, value)) = fields.next()? {
             match number {
-                1 => dropped = read_resource(value.bytes()?, &mut set)?,
-                2 => scopes.push(value.bytes()?),
-                3 => schema_url = value.bytes()?,
+                1 => dropped = read_resource(value.bytes(&fields)?, &mut set)?,
+                3 => schema_url = value.bytes(&fields)?,
                 _ => {}
             }
         }
-        self.current.resource = self.resource.code(&set, sanitized)?;
-        self.current.dropped = dropped;
-        let schema_url = sanitized.name(schema_url);
-        self.current.schema_url = (!schema_url.is_empty()).then(|| self.schema_url.code(&schema_url));
-        let json = self.resource.column.text_of(self.current.resource);
-        let service = trivium_storage::attributes::get(json, "service.name").map(|value| value.text().into_owned());
-        let service = service.filter(|name| !name.is_empty()).unwrap_or_else(|| UNKNOWN_SERVICE.into());
-        self.current.service = self.service.code(&service);
-        Ok(scopes)
+        let resource = self.resource.code(&set, writer);
+        let schema_url = self.schema_url.code(schema_url, &mut writer.sanitized);
+        let service = self.service_code(resource);
+        self.current = Origin { service, resource, schema_url, dropped, ..self.current };
+        Ok(())
+    }
+
+    /// The service of a resource; of an empty name or none, the name that the conventions give it.
+    fn service_code(&mut self, resource: i32) -> i32 {
+        let json = std::str::from_utf8(self.resource.json_of(resource)).unwrap_or_default();
+        let name = get(json, "service.name").filter(|value| value.json() != "null").map(|value| value.text());
+        match name.as_deref() {
+            None | Some("") => self.service.code_of_text(UNKNOWN_SERVICE),
+            Some(name) => self.service.code_of_text(name),
+        }
     }
 
     /// Makes the scope of a `ScopeLogs`, `ScopeMetrics` or `ScopeSpans` the current one; the records follow.
-    pub(super) fn enter_scope(&mut self, message: &[u8], sanitized: &mut Sanitized) -> Result<(), WireError> {
+    fn enter_scope(&mut self, message: &'a [u8], writer: &mut ValueWriter<'a>) -> Result<(), WireError> {
         let mut fields = Fields::new(message);
         let (mut scope, mut schema_url) = (&[][..], &[][..]);
         while let Some((number, value)) = fields.next()? {
             match number {
-                1 => scope = value.bytes()?,
-                3 => schema_url = value.bytes()?,
+                1 => scope = value.bytes(&fields)?,
+                3 => schema_url = value.bytes(&fields)?,
                 _ => {}
             }
         }
-        let json = scope_json(scope, schema_url, sanitized)?;
-        self.current.scope = self.scope.code(&json);
+        if let Some((last_scope, last_url, code)) = self.last_scope
+            && last_scope == scope
+            && last_url == schema_url
+        {
+            self.current.scope = code;
+            return Ok(());
+        }
+        let before = writer.sanitized;
+        let json = scope_json(scope, schema_url, writer)?;
+        self.current.scope = self.scope.code_of_text(&json);
+        let is_altered = writer.sanitized != before;
+        self.last_scope = (!is_altered).then_some((scope, schema_url, self.current.scope));
         Ok(())
     }
 
     /// The name of the current service.
     pub(super) fn service(&self) -> &str {
-        self.service.text_of(self.current.service)
+        if self.service.is_empty() {
+            return "";
+        }
+        std::str::from_utf8(self.service.bytes_of(self.current.service)).unwrap_or_default()
     }
 
     /// What identifies the current resource and scope, for the identity of a series.
-    pub(super) fn identity(&self) -> (&str, &str) {
-        (self.resource.column.text_of(self.current.resource), self.scope.text_of(self.current.scope))
+    pub(super) fn identity(&self) -> [&[u8]; 2] {
+        [self.resource.json_of(self.current.resource), self.scope.bytes_of(self.current.scope)]
+    }
+
+    /// A number that changes when the current resource or scope does.
+    pub(super) fn current_codes(&self) -> (i32, i32) {
+        (self.current.resource, self.current.scope)
+    }
+
+    /// How many rows there are.
+    #[inline]
+    pub(super) fn rows(&self) -> usize {
+        self.rows
     }
 
     /// Adds the current origin for one accepted row.
+    #[inline]
     pub(super) fn push_row(&mut self) {
-        let Origin { service, resource, schema_url, dropped, scope } = self.current;
-        self.service.push_code(service);
-        self.resource.push_code(resource);
-        match schema_url {
-            Some(code) => self.schema_url.push_code(code),
-            None => self.schema_url.push_null(),
+        self.rows += 1;
+        match self.runs.last_mut() {
+            Some((origin, rows)) if *origin == self.current => *rows += 1,
+            _ => self.runs.push((self.current, 1)),
         }
-        self.dropped.append_value(dropped);
-        self.scope.push_code(scope);
-    }
-
-    /// Whether one more row could overflow a column.
-    pub(super) fn is_full(&self) -> bool {
-        self.resource.column.text_bytes() + self.scope.text_bytes() > COLUMN_TEXT_BYTES_MAX
     }
 
     /// The column `service_name`, and the four that end a decoded batch.
     pub(super) fn finish(mut self) -> Result<(ArrayRef, Vec<ArrayRef>), DecodeError> {
+        let mut dropped = Vec::with_capacity(self.rows);
+        for (origin, rows) in &self.runs {
+            self.service.push_run(origin.service, *rows);
+            self.resource.push_run(origin.resource, *rows);
+            self.schema_url.push_run(origin.schema_url, *rows);
+            self.scope.push_run(origin.scope, *rows);
+            dropped.extend(std::iter::repeat_n(origin.dropped, *rows));
+        }
         let service = self.service.finish()?;
         let rest = vec![
-            self.resource.column.finish()?,
+            self.resource.finish()?,
             self.schema_url.finish()?,
-            Arc::new(self.dropped.finish()) as ArrayRef,
+            numbers::<UInt32Type>(dropped),
             self.scope.finish()?,
         ];
         Ok((service, rest))
@@ -123,44 +248,63 @@ impl OriginColumns {
 
 fn read_resource<'a>(message: &'a [u8], set: &mut RawSet<'a>) -> Result<u32, WireError> {
     let mut fields = Fields::new(message);
-    let mut dropped = 0;
+    let (mut dropped, mut before) = (0, message);
     while let Some((number, value)) = fields.next()? {
         match number {
-            1 => set.push(value)?,
-            2 => dropped = value.uint32()?,
+            1 => {
+                value.bytes(&fields)?;
+                set.push(before, fields.rest());
+            }
+            2 => dropped = value.uint32(&fields)?,
             _ => {}
         }
+        before = fields.rest();
     }
     Ok(dropped)
 }
 
 /// The scope as the column shows it: a canonical JSON object of what is not default.
-fn scope_json(message: &[u8], schema_url: &[u8], sanitized: &mut Sanitized) -> Result<String, WireError> {
+fn scope_json<'a>(message: &'a [u8], schema_url: &'a [u8], writer: &mut ValueWriter<'a>) -> Result<String, WireError> {
     let mut fields = Fields::new(message);
     let (mut name, mut version, mut set, mut dropped) = (&[][..], &[][..], RawSet::default(), 0);
+    let mut before = message;
     while let Some((number, value)) = fields.next()? {
         match number {
-            1 => name = value.bytes()?,
-            2 => version = value.bytes()?,
-            3 => set.push(value)?,
-            4 => dropped = value.uint32()?,
+            1 => name = value.bytes(&fields)?,
+            2 => version = value.bytes(&fields)?,
+            3 => {
+                value.bytes(&fields)?;
+                set.push(before, fields.rest());
+            }
+            4 => dropped = value.uint32(&fields)?,
             _ => {}
         }
+        before = fields.rest();
     }
-    let mut members: Vec<(&str, String)> = Vec::new();
-    if !set.pairs.is_empty() {
-        members.push(("attributes", set.to_json(sanitized)?));
+    let mut json = String::from("{");
+    if !set.is_empty() {
+        json.push_str("\"attributes\":");
+        json.push_str(set.json(writer, false));
     }
     if dropped > 0 {
-        members.push(("dropped_attributes_count", dropped.to_string()));
+        member(&mut json, "dropped_attributes_count");
+        json.push_str(&dropped.to_string());
     }
     for (key, bytes) in [("name", name), ("schema_url", schema_url), ("version", version)] {
         if !bytes.is_empty() {
-            let mut text = String::new();
-            write_string(&mut text, &sanitized.name(bytes));
-            members.push((key, text));
+            member(&mut json, key);
+            write_string(&mut json, &writer.sanitized.name(bytes));
         }
     }
-    let members: Vec<String> = members.into_iter().map(|(key, json)| format!("\"{key}\":{json}")).collect();
-    Ok(format!("{{{}}}", members.join(",")))
+    json.push('}');
+    Ok(json)
+}
+
+fn member(json: &mut String, key: &str) {
+    if json.len() > 1 {
+        json.push(',');
+    }
+    json.push('"');
+    json.push_str(key);
+    json.push_str("\":");
 }

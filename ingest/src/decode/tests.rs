@@ -1,4 +1,10 @@
-use std::path::Path;
+mod cells;
+mod differential;
+mod json;
+mod limits;
+mod oracle;
+mod otlp_json;
+mod requests;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Float64Type, Int32Type, Int64Type, TimestampNanosecondType, UInt64Type};
@@ -135,6 +141,15 @@ fn the_time_of_a_log_record_falls_back() {
 }
 
 #[test]
+fn the_observed_time_is_kept_as_its_distance_to_the_time() {
+    let at = |observed_time_unix_nano| LogRecord { observed_time_unix_nano, ..log(None, Vec::new()) };
+    let alone = LogRecord { observed_time_unix_nano: TIME, ..LogRecord::default() };
+    let decoded = decoded(SignalKind::Logs, &logs(vec![at(TIME + 7), at(TIME - 3), at(0), alone]));
+    let delays = rows(&decoded).column_by_name("observed_delay").expect("delays").as_primitive::<Int64Type>();
+    assert_eq!(delays.iter().collect::<Vec<_>>(), [Some(7), Some(-3), None, Some(0)]);
+}
+
+#[test]
 fn bad_ids_cost_a_log_record_its_association_and_a_span_itself() {
     let record = LogRecord { trace_id: vec![1; 15], span_id: vec![0; 8], ..log(None, Vec::new()) };
     let kept = decoded(SignalKind::Logs, &logs(vec![record]));
@@ -181,7 +196,7 @@ fn a_record_that_is_no_message_costs_itself_only() {
     let decoded = decoded(SignalKind::Logs, &request);
     assert_eq!(
         (decoded.accepted, decoded.rejected[0].reason, decoded.rejected[0].count),
-        (2, "the record is not decodable", 1)
+        (2, "record is not decodable", 1)
     );
     assert_eq!(word(rows(&decoded), "service_name", 0).as_deref(), Some("unknown_service"));
 }
@@ -451,9 +466,12 @@ fn json_and_protobuf_of_a_request_give_the_same_rows() {
 fn wrong_json_is_refused_with_its_place() {
     for (json, part) in [
         ("{", "EOF"),
-        (r#"{"resourceSpans":{}}"#, "resourceSpans must be an array"),
+        (r#"{"resourceSpans":{}}"#, "resourceSpans: must be an array"),
         (r#"{"resource_spans":[]}"#, "must be written resourceSpans"),
-        (r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"kind":"SPAN_KIND_SERVER"}]}]}]}"#, "kind must be the number"),
+        (
+            r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"kind":"SPAN_KIND_SERVER"}]}]}]}"#,
+            "scopeSpans[0].spans[0].kind: must be the number",
+        ),
         (r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"startTimeUnixNano":"12abc"}]}]}]}"#, "startTimeUnixNano"),
         (r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"startTimeUnixNano":1e30}]}]}]}"#, "startTimeUnixNano"),
         (r#"{"resourceSpans":[]} x"#, "trailing"),
@@ -465,32 +483,6 @@ fn wrong_json_is_refused_with_its_place() {
     let deep = "[".repeat(100_000);
     assert!(json_to_protobuf(SignalKind::Traces, deep.as_bytes()).is_err());
     assert!(json_to_protobuf(SignalKind::Logs, "\u{feff}{}".as_bytes()).is_ok_and(|bytes| bytes.is_empty()));
-}
-
-#[test]
-fn the_whole_trainticket_day_is_decoded() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/trainticket-2023-01-29");
-    if !folder.is_dir() {
-        println!("skipped: {} is not there", folder.display());
-        return;
-    }
-    let context = DecodeContext { received_at: UnixNanos(NOW), oldest_admitted: UnixNanos::MIN };
-    for (signal, expected) in
-        [(SignalKind::Logs, 168_597), (SignalKind::Traces, 321_068), (SignalKind::Metrics, 807_801)]
-    {
-        let bytes = std::fs::read(folder.join(format!("{signal}.otlp.zst"))).expect("the data file");
-        let bytes = zstd::decode_all(&bytes[..]).expect("it decompresses");
-        let (mut rest, mut accepted) = (&bytes[..], 0);
-        while !rest.is_empty() {
-            let length = prost::encoding::decode_varint(&mut rest).expect("a length") as usize;
-            let (message, after) = rest.split_at(length);
-            let decoded = decode(signal, message, &context).expect("well formed");
-            assert!(decoded.rejected.is_empty(), "{:?}", decoded.rejected);
-            accepted += decoded.accepted;
-            rest = after;
-        }
-        assert_eq!(accepted, expected, "{signal}");
-    }
 }
 
 proptest! {

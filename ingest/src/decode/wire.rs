@@ -1,17 +1,27 @@
 //! The protobuf wire format, walked in place: no objects, no copies, no allocation. Total: any bytes end in fields or an error.
 
 /// Groups nest at most this deep; OTLP has none, so only a hostile or unknown sender gets here.
-const GROUP_DEPTH_MAX: u32 = 16;
+const GROUP_DEPTH_MAX: usize = 16;
 
 /// Bytes that are no protobuf message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a protobuf message: {problem}")]
+#[error("{problem} at byte {offset}")]
 pub struct WireError {
-    pub(super) problem: &'static str,
+    problem: &'static str,
+    /// Where it was found. An address while the walk is going on, which costs nothing on the way; [`WireError::within`]
+    /// makes it an offset.
+    offset: usize,
 }
 
-fn error<T>(problem: &'static str) -> Result<T, WireError> {
-    Err(WireError { problem })
+impl WireError {
+    fn new(problem: &'static str, at: &[u8]) -> Self {
+        Self { problem, offset: at.as_ptr().addr() }
+    }
+
+    /// The error as it is told: with its offset in the request.
+    pub(super) fn within(self, payload: &[u8]) -> Self {
+        Self { offset: self.offset.wrapping_sub(payload.as_ptr().addr()), ..self }
+    }
 }
 
 /// The value of a field as it stands on the wire.
@@ -36,17 +46,24 @@ impl<'a> Fields<'a> {
         Self { rest: message }
     }
 
+    /// What is not read yet.
+    #[inline(always)]
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     /// The next field's number and value; `None` at the end of the message.
-    #[inline]
+    #[inline(always)]
     pub(super) fn next(&mut self) -> Result<Option<(u32, Value<'a>)>, WireError> {
         if self.rest.is_empty() {
             return Ok(None);
         }
+        let start = self.rest;
         let key = self.varint()?;
-        let Ok(number) = u32::try_from(key >> 3) else { return error("a field number is out of range") };
-        if number == 0 {
-            return error("a field has the number 0");
-        }
+        let number = match u32::try_from(key >> 3) {
+            Ok(0) | Err(_) => return Err(WireError::new("a field number out of range", start)),
+            Ok(number) => number,
+        };
         let value = match key & 7 {
             0 => Value::Varint(self.varint()?),
             1 => Value::Fixed64(u64::from_le_bytes(self.array()?)),
@@ -56,151 +73,162 @@ impl<'a> Fields<'a> {
                 Value::Group
             }
             5 => Value::Fixed32(u32::from_le_bytes(self.array()?)),
-            _ => return error("a field has an unknown wire type"),
+            _ => return Err(WireError::new("an unknown wire type", start)),
         };
         Ok(Some((number, value)))
     }
 
-    #[inline]
+    /// Most numbers have one byte (keys, short lengths) or two (the lengths of records).
+    #[inline(always)]
     fn varint(&mut self) -> Result<u64, WireError> {
-        if let [byte, rest @ ..] = self.rest
-            && *byte < 0x80
-        {
-            self.rest = rest;
-            return Ok(u64::from(*byte));
+        match self.rest {
+            [byte, rest @ ..] if *byte < 0x80 => {
+                self.rest = rest;
+                Ok(u64::from(*byte))
+            }
+            [low, high, rest @ ..] if *high < 0x80 => {
+                self.rest = rest;
+                Ok(u64::from(*low & 0x7f) | u64::from(*high) << 7)
+            }
+            _ => self.long_varint(),
         }
-        self.long_varint()
     }
 
+    #[inline(never)]
     fn long_varint(&mut self) -> Result<u64, WireError> {
         let mut value = 0_u64;
         for (index, &byte) in self.rest.iter().take(10).enumerate() {
             value |= u64::from(byte & 0x7f) << (7 * index);
             if byte < 0x80 {
                 if index == 9 && byte > 1 {
-                    return error("a number is longer than 64 bits");
+                    return Err(WireError::new("a number of more than 64 bits", self.rest));
                 }
-                self.rest = &self.rest[index + 1..];
+                self.rest = self.rest.get(index + 1..).unwrap_or_default();
                 return Ok(value);
             }
         }
-        error(if self.rest.len() < 10 { "it ends inside a number" } else { "a number is longer than 64 bits" })
+        let is_short = self.rest.len() < 10;
+        let problem = if is_short { "a number that does not end" } else { "a number of more than 64 bits" };
+        Err(WireError::new(problem, self.rest))
     }
 
-    #[inline]
+    #[inline(always)]
     fn array<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
-        let Some((array, rest)) = self.rest.split_first_chunk::<N>() else { return error("it ends inside a number") };
+        let Some((array, rest)) = self.rest.split_first_chunk::<N>() else {
+            return Err(WireError::new("a number that does not end", self.rest));
+        };
         self.rest = rest;
         Ok(*array)
     }
 
-    #[inline]
+    #[inline(always)]
     fn bytes(&mut self) -> Result<&'a [u8], WireError> {
-        let length = self.varint()?;
-        let Some((bytes, rest)) = usize::try_from(length).ok().and_then(|length| self.rest.split_at_checked(length))
-        else {
-            return error("a field is longer than its message");
+        let start = self.rest;
+        let length = usize::try_from(self.varint()?).unwrap_or(usize::MAX);
+        let Some((bytes, rest)) = self.rest.split_at_checked(length) else {
+            return Err(WireError::new("a field that is longer than its message", start));
         };
         self.rest = rest;
         Ok(bytes)
     }
 
     /// Reads up to the end of a group, with the groups inside it, without recursion.
+    #[inline(never)]
     fn skip_group(&mut self, number: u32) -> Result<(), WireError> {
-        let mut open = vec![number];
-        while let Some(&innermost) = open.last() {
+        let mut open = [0_u32; GROUP_DEPTH_MAX];
+        open[0] = number;
+        let mut depth = 1;
+        while depth > 0 {
+            let start = self.rest;
             let key = self.varint()?;
             let number = u32::try_from(key >> 3).unwrap_or(0);
             match key & 7 {
                 0 => drop(self.varint()?),
                 1 => drop(self.array::<8>()?),
                 2 => drop(self.bytes()?),
-                3 if open.len() as u32 >= GROUP_DEPTH_MAX => return error("groups are nested too deep"),
-                3 => open.push(number),
-                4 if number == innermost => drop(open.pop()),
+                3 if depth == GROUP_DEPTH_MAX => return Err(WireError::new("groups that are nested too deep", start)),
+                3 => {
+                    open[depth] = number;
+                    depth += 1;
+                }
+                4 if number == open[depth - 1] => depth -= 1,
                 5 => drop(self.array::<4>()?),
-                _ => return error("a group does not end where it should"),
+                _ => return Err(WireError::new("a group that does not end where it should", start)),
             }
         }
         Ok(())
     }
+
+    /// The error of a field whose value has not the type that its number demands.
+    #[cold]
+    fn wrong_type(&self) -> WireError {
+        WireError::new("a field with the wrong wire type", self.rest)
+    }
 }
 
-impl<'a> Value<'a> {
-    pub(super) fn bytes(self) -> Result<&'a [u8], WireError> {
-        match self {
-            Self::Bytes(bytes) => Ok(bytes),
-            _ => error("a field has the wrong wire type"),
+/// A typed reading of the value that [`Fields::next`] returned.
+macro_rules! typed {
+    ($($(#[$doc:meta])* $name:ident: $variant:ident($value:ident) -> $type:ty = $convert:expr;)*) => {
+        impl<'a> Value<'a> {
+            $(
+                $(#[$doc])*
+                #[inline(always)]
+                pub(super) fn $name(self, fields: &Fields<'a>) -> Result<$type, WireError> {
+                    match self {
+                        Self::$variant($value) => Ok($convert),
+                        _ => Err(fields.wrong_type()),
+                    }
+                }
+            )*
         }
-    }
+    };
+}
 
-    pub(super) fn varint(self) -> Result<u64, WireError> {
-        match self {
-            Self::Varint(value) => Ok(value),
-            _ => error("a field has the wrong wire type"),
-        }
-    }
-
+typed! {
+    bytes: Bytes(value) -> &'a [u8] = value;
+    varint: Varint(value) -> u64 = value;
     /// An enum or int32: negative ones take ten bytes on the wire, the low half is the value.
-    pub(super) fn int32(self) -> Result<i32, WireError> {
-        self.varint().map(|value| value as u32 as i32)
-    }
-
-    pub(super) fn uint32(self) -> Result<u32, WireError> {
-        self.varint().map(|value| value as u32)
-    }
-
+    int32: Varint(value) -> i32 = value as u32 as i32;
+    uint32: Varint(value) -> u32 = value as u32;
     /// A zigzag-coded int32.
-    pub(super) fn sint32(self) -> Result<i32, WireError> {
-        self.uint32().map(|value| ((value >> 1) as i32) ^ -((value & 1) as i32))
-    }
-
-    pub(super) fn fixed64(self) -> Result<u64, WireError> {
-        match self {
-            Self::Fixed64(value) => Ok(value),
-            _ => error("a field has the wrong wire type"),
-        }
-    }
-
-    pub(super) fn fixed32(self) -> Result<u32, WireError> {
-        match self {
-            Self::Fixed32(value) => Ok(value),
-            _ => error("a field has the wrong wire type"),
-        }
-    }
-
-    pub(super) fn double(self) -> Result<f64, WireError> {
-        self.fixed64().map(f64::from_bits)
-    }
+    sint32: Varint(value) -> i32 = ((value as u32 >> 1) as i32) ^ -((value & 1) as i32);
+    fixed64: Fixed64(value) -> u64 = value;
+    fixed32: Fixed32(value) -> u32 = value;
+    double: Fixed64(value) -> f64 = f64::from_bits(value);
 }
 
 /// Adds the elements of a repeated fixed64 or double, packed or not.
-pub(super) fn repeated_fixed64<T>(value: Value<'_>, list: &mut Vec<T>, convert: fn(u64) -> T) -> Result<(), WireError> {
+pub(super) fn repeated_fixed64<T>(
+    value: Value<'_>,
+    fields: &Fields<'_>,
+    list: &mut Vec<T>,
+    convert: fn(u64) -> T,
+) -> Result<(), WireError> {
     match value {
         Value::Fixed64(bits) => list.push(convert(bits)),
         Value::Bytes(packed) => {
             let (chunks, rest) = packed.as_chunks::<8>();
             if !rest.is_empty() {
-                return error("a packed list ends inside an element");
+                return Err(WireError::new("a packed list that ends inside an element", rest));
             }
             list.extend(chunks.iter().map(|chunk| convert(u64::from_le_bytes(*chunk))));
         }
-        _ => return error("a field has the wrong wire type"),
+        _ => return Err(fields.wrong_type()),
     }
     Ok(())
 }
 
 /// Adds the elements of a repeated uint64, packed or not.
-pub(super) fn repeated_varint(value: Value<'_>, list: &mut Vec<u64>) -> Result<(), WireError> {
+pub(super) fn repeated_varint(value: Value<'_>, fields: &Fields<'_>, list: &mut Vec<u64>) -> Result<(), WireError> {
     match value {
         Value::Varint(element) => list.push(element),
         Value::Bytes(packed) => {
-            let mut fields = Fields::new(packed);
-            while !fields.rest.is_empty() {
-                list.push(fields.varint()?);
+            let mut elements = Fields::new(packed);
+            while !elements.rest.is_empty() {
+                list.push(elements.varint()?);
             }
         }
-        _ => return error("a field has the wrong wire type"),
+        _ => return Err(fields.wrong_type()),
     }
     Ok(())
 }
@@ -212,7 +240,7 @@ mod tests {
     fn all(bytes: &[u8]) -> Result<Vec<(u32, Value<'_>)>, WireError> {
         let mut fields = Fields::new(bytes);
         let mut list = Vec::new();
-        while let Some(field) = fields.next()? {
+        while let Some(field) = fields.next().map_err(|error| error.within(bytes))? {
             list.push(field);
         }
         Ok(list)
@@ -227,27 +255,49 @@ mod tests {
     }
 
     #[test]
-    fn groups_are_passed_over_and_bounded() {
-        assert_eq!(
-            all(&[0x0b, 0x08, 1, 0x13, 0x14, 0x0c, 0x10, 2]),
-            Ok(vec![(1, Value::Group), (2, Value::Varint(2))])
-        );
-        assert!(all(&[0x0b; 10_000]).is_err());
-        assert!(all(&[0x0b, 0x14]).is_err(), "the end of another group");
+    fn numbers_of_every_length_are_read() {
+        for shift in 0..64 {
+            for value in [1_u64 << shift, (1_u64 << shift) - 1, u64::MAX >> shift] {
+                let mut bytes = vec![0x08];
+                prost::encoding::encode_varint(value, &mut bytes);
+                assert_eq!(all(&bytes), Ok(vec![(1, Value::Varint(value))]));
+            }
+        }
     }
 
     #[test]
-    fn hostile_bytes_end_in_an_error() {
-        for bytes in [
-            &[0x80][..],
-            &[0x08, 0x80],
-            &[0xff; 11],
-            &[0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f],
-            &[0x0a, 5, 1],
-            &[0x0f],
-            &[0x00, 1],
+    fn zigzag_is_undone() {
+        let fields = Fields::new(&[]);
+        for (wire, expected) in [(0, 0), (1, -1), (2, 1), (u64::from(u32::MAX), i32::MIN), (0xffff_fffe, i32::MAX)] {
+            assert_eq!(Value::Varint(wire).sint32(&fields), Ok(expected));
+        }
+        assert_eq!(Value::Varint(u64::MAX).int32(&fields), Ok(-1));
+    }
+
+    #[test]
+    fn groups_are_passed_over_and_bounded() {
+        let nested = [0x0b, 0x08, 1, 0x13, 0x14, 0x0c, 0x10, 2];
+        assert_eq!(all(&nested), Ok(vec![(1, Value::Group), (2, Value::Varint(2))]));
+        assert_eq!(all(&[0x0b; 10_000]).map_err(|error| error.offset), Err(GROUP_DEPTH_MAX));
+        assert!(all(&[0x0b, 0x14]).is_err(), "the end of another group");
+        assert!(all(&[0x0c]).is_err(), "the end of no group");
+    }
+
+    #[test]
+    fn hostile_bytes_end_in_an_error_with_its_place() {
+        for (bytes, offset, problem) in [
+            (&[0x80][..], 0, "a number that does not end"),
+            (&[0x08, 0x80], 1, "a number that does not end"),
+            (&[0xff; 11], 0, "a number of more than 64 bits"),
+            (&[0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2], 1, "a number of more than 64 bits"),
+            (&[0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f], 1, "a field that is longer than its message"),
+            (&[0x08, 1, 0x0a, 5, 1], 3, "a field that is longer than its message"),
+            (&[0x08, 1, 0x0f], 2, "an unknown wire type"),
+            (&[0x00, 1], 0, "a field number out of range"),
+            (&[0x09, 1, 2], 1, "a number that does not end"),
         ] {
-            assert!(all(bytes).is_err(), "{bytes:?}");
+            let error = all(bytes).expect_err("these are no fields");
+            assert_eq!((error.offset, error.problem), (offset, problem), "{bytes:?}");
         }
     }
 }

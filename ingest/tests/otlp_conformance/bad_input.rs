@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tonic::Code;
 use trivium_ingest::IngestConfig;
-use trivium_model::SignalKind;
+use trivium_model::{SignalKind, limit};
 use trivium_proto::rpc;
 
 use super::support::*;
@@ -60,6 +60,29 @@ async fn undecodable_bodies_are_400() {
         }
     }
     assert!(server.sink.take_appended().is_empty());
+}
+
+/// A request with more records than one may have is 400, told before they take memory, and stores nothing.
+#[tokio::test]
+async fn too_many_records_are_400() {
+    let server = Server::start().await;
+    // One resource with one scope with one record of two bytes more than is taken.
+    let records = [0x12, 0].repeat(limit::REQUEST_ROWS_MAX + 1);
+    let scope = field(2, &records);
+    let reply = server.post("/v1/logs", &[PROTOBUF], field(1, &scope)).await;
+    let status = check(&reply, StatusCode::BAD_REQUEST, Code::InvalidArgument, PROTOBUF.1);
+    assert!(status.message.contains("1048577 records") && status.message.contains("smaller batches"), "{status:?}");
+    let error = super::grpc::export(&server, SignalKind::Logs, field(1, &scope)).await.expect_err("too many records");
+    assert_eq!(error.code(), Code::InvalidArgument, "{error:?}");
+    assert!(server.sink.take_appended().is_empty());
+}
+
+/// A field of bytes.
+fn field(number: u8, message: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![number << 3 | 2];
+    prost::encoding::encode_varint(message.len() as u64, &mut bytes);
+    bytes.extend_from_slice(message);
+    bytes
 }
 
 /// T10, B-T3: other content types are 415.

@@ -7,6 +7,9 @@ pub const REQUEST_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// whose records are 64 bytes long has this many.
 pub const REQUEST_ROWS_MAX: usize = 1024 * 1024;
 
+/// Events, links and exemplars of one export request, in sum; the records beyond are refused.
+pub const REQUEST_NESTED_MAX: usize = 4 * REQUEST_ROWS_MAX;
+
 /// Bytes of one answer to an export request (OTLP 1.11 recommends 4 MiB); error messages are cut far below it.
 pub const RESPONSE_BYTES_MAX: usize = 4 * 1024 * 1024;
 

@@ -105,6 +105,16 @@ fn records_are_whole_and_follow_the_conventions() {
 }
 
 #[test]
+fn a_record_shows_when_it_was_observed() {
+    let late = LogRow { observed_delay: Some(5), ..LogRow::new(6_000, 1, "late") };
+    let snapshot = snapshot(vec![batch(&[late, LogRow::new(5_000, 1, "never")])]);
+    let answer = run(&snapshot, &request("*"));
+    let observed = answer.records.iter().map(|record| serde_json::from_str::<Value>(record).expect("valid JSON"));
+    let observed: Vec<Value> = observed.map(|record| record["observed_time"].clone()).collect();
+    assert_eq!(observed, ["6005".into(), Value::Null]);
+}
+
+#[test]
 fn ranges_of_time_are_half_open() {
     let snapshot = snapshot(vec![batch(&fixture_rows())]);
     let mut request = request("*");

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, DictionaryArray, FixedSizeBinaryBuilder, Int32Array, RecordBatch, StringArray, TimestampNanosecondArray,
-    UInt32Array, UInt64Array,
+    ArrayRef, DictionaryArray, FixedSizeBinaryBuilder, Int32Array, Int64Array, RecordBatch, StringArray,
+    TimestampNanosecondArray, UInt32Array, UInt64Array,
 };
 use arrow::datatypes::Int32Type;
 use serde::Deserialize;
@@ -19,6 +19,7 @@ use trivium_storage::{NewPart, Part, encode_part};
 pub(crate) struct LogRow {
     pub(crate) id: u32,
     pub(crate) time: i64,
+    pub(crate) observed_delay: Option<i64>,
     pub(crate) service: String,
     pub(crate) severity_number: i32,
     pub(crate) severity_text: Option<String>,
@@ -65,7 +66,7 @@ pub(crate) fn batch(rows: &[LogRow]) -> RecordBatch {
     let severities: Int32Array = rows.iter().map(|row| Some(row.severity_number)).collect();
     let columns: Vec<ArrayRef> = vec![
         times(rows.iter().map(|row| Some(row.time)).collect()),
-        times(rows.iter().map(|_| None).collect()),
+        Arc::new(rows.iter().map(|row| row.observed_delay).collect::<Int64Array>()),
         texts(&|row| Some(row.service.clone())),
         Arc::new(severities),
         texts(&|row| row.severity_text.clone()),

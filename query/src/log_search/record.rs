@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use arrow::array::{Array, DictionaryArray, FixedSizeBinaryArray, RecordBatch, StringArray};
-use arrow::datatypes::{Int32Type, TimestampNanosecondType, UInt32Type};
+use arrow::datatypes::{Int32Type, Int64Type, TimestampNanosecondType, UInt32Type};
 use trivium_storage::attributes::write_string;
 use trivium_storage::schema::RECEIVED_AT;
 
@@ -20,6 +20,7 @@ use crate::error::Error;
 pub(crate) struct LogRecords<'batch> {
     event_times: &'batch [i64],
     times: Vec<(&'static str, &'batch arrow::array::TimestampNanosecondArray)>,
+    observed_delays: &'batch arrow::array::Int64Array,
     texts: Vec<(&'static str, &'batch DictionaryArray<Int32Type>)>,
     objects: Vec<(&'static str, &'batch DictionaryArray<Int32Type>)>,
     ids: Vec<(&'static str, &'batch FixedSizeBinaryArray)>,
@@ -39,11 +40,8 @@ impl<'batch> LogRecords<'batch> {
         let named = |(key, name): (&'static str, &str)| Ok((key, dictionary(batch, name)?));
         Ok(Self {
             event_times: times(TIME)?.values(),
-            times: vec![
-                (TIME, times(TIME)?),
-                ("observed_time", times("observed_time")?),
-                (RECEIVED_AT, times(RECEIVED_AT)?),
-            ],
+            times: vec![(TIME, times(TIME)?), (RECEIVED_AT, times(RECEIVED_AT)?)],
+            observed_delays: numbers::<Int64Type>(batch, "observed_delay")?,
             texts: texts.into_iter().chain(urls).map(named).collect::<Result<_, Error>>()?,
             objects: [(ATTRIBUTES, ATTRIBUTES), (RESOURCE, RESOURCE), (SCOPE, SCOPE)]
                 .into_iter()
@@ -74,6 +72,10 @@ impl<'batch> LogRecords<'batch> {
                 fields.start(key);
                 append(fields.output, format_args!("\"{time}\""));
             }
+        }
+        if let (Some(time), true) = (self.event_times.get(row), self.observed_delays.is_valid(row)) {
+            fields.start("observed_time");
+            append(fields.output, format_args!("\"{}\"", time.wrapping_add(self.observed_delays.value(row))));
         }
         let severity = self.severity_numbers.get(row).copied().unwrap_or_default();
         fields.start(SEVERITY_NUMBER);

@@ -181,7 +181,7 @@ fn logs(table: &mut Table, position: usize, request: &[u8]) {
             for record in &scope.log_records {
                 arrival(table, position);
                 table.number("time", record.time_unix_nano as i64);
-                table.number("observed_time", record.observed_time_unix_nano as i64);
+                table.number("observed_delay", record.observed_time_unix_nano as i64 - record.time_unix_nano as i64);
                 table.text("service_name", &name);
                 table.number("severity_number", i64::from(record.severity_number));
                 table.text("severity_text", &record.severity_text);

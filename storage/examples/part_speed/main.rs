@@ -7,11 +7,12 @@
 mod load;
 
 use std::path::Path;
+use std::time::Instant;
 
-use arrow::array::RecordBatch;
+use arrow::array::{AsArray, RecordBatch};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use trivium_model::{PartId, SignalKind, TenantId, UnixNanos};
-use trivium_storage::{EncodedPart, NewPart, encode_part};
+use trivium_storage::{EncodedPart, NewPart, Part, RowRanges, TokenFilter, encode_part};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -64,7 +65,50 @@ fn measure(signal: SignalKind, batches: &[RecordBatch], repetitions: usize) -> R
     for (name, bytes) in &part.files {
         std::fs::write(folder.join(name), bytes)?;
     }
+    needles(signal, &Part::open(part.record, folder)?)
+}
+
+/// How long a look-up by an ID takes: the index alone, and with the whole row read.
+fn needles(signal: SignalKind, part: &Part) -> Result<(), Box<dyn std::error::Error>> {
+    if signal == SignalKind::Metrics {
+        return Ok(());
+    }
+    let ids: Vec<String> = part.read(Some(&["span_id"]), None)?.iter().flat_map(hex_ids).collect();
+    let ids: Vec<&String> = ids.iter().step_by(ids.len().div_ceil(200)).collect();
+    let filter = |text: &str| TokenFilter::Token(text.to_owned());
+    part.candidate_rows(&filter(ids[0]))?;
+    part.read(None, Some(&RowRanges::from_sorted([0..1])))?;
+    let absent: Vec<String> = (0..200_u64).map(|n| format!("{:016x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
+    let timed = |name: &str, look_up: &dyn Fn(usize) -> Result<u64, trivium_storage::Error>| {
+        let mut micros = Vec::with_capacity(200);
+        let mut rows = 0;
+        for index in 0..ids.len() {
+            let start = Instant::now();
+            rows += look_up(index)?;
+            micros.push(start.elapsed().as_nanos() as f64 / 1e3);
+        }
+        micros.sort_by(f64::total_cmp);
+        let (median, late) = (micros[micros.len() / 2], micros[micros.len() * 99 / 100]);
+        println!("    {name}: p50 {median:.1} us, p99 {late:.1} us, {} rows", rows / ids.len() as u64);
+        Ok::<_, trivium_storage::Error>(())
+    };
+    timed("present ID, index", &|index| Ok(part.candidate_rows(&filter(ids[index]))?.len()))?;
+    timed("absent ID, index", &|index| Ok(part.candidate_rows(&filter(&absent[index]))?.len()))?;
+    timed("ID columns of the candidates", &|index| {
+        let rows = part.candidate_rows(&filter(ids[index]))?;
+        Ok(part.read(Some(&["trace_id", "span_id"]), Some(&rows))?.iter().map(|batch| batch.num_rows() as u64).sum())
+    })?;
+    timed("one whole row", &|index| {
+        let row = part.record().rows / 200 * index as u32;
+        let rows = RowRanges::from_sorted([row..row + 1]);
+        Ok(part.read(None, Some(&rows))?.iter().map(|batch| batch.num_rows() as u64).sum())
+    })?;
     Ok(())
+}
+
+fn hex_ids(batch: &RecordBatch) -> Vec<String> {
+    let ids = batch.column(0).as_fixed_size_binary();
+    ids.iter().flatten().map(|id| id.iter().map(|byte| format!("{byte:02x}")).collect()).collect()
 }
 
 fn columns(rows: usize, part: &EncodedPart) -> Result<(), Box<dyn std::error::Error>> {

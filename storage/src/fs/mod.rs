@@ -39,6 +39,12 @@ pub trait FileSystem: Send + Sync + Debug {
     /// The whole content.
     fn read(&self, path: &Path) -> Result<Bytes, Error>;
 
+    /// The first `bytes` bytes, fewer when the file is shorter.
+    fn read_start(&self, path: &Path, bytes: usize) -> Result<Bytes, Error> {
+        let content = self.read(path)?;
+        Ok(content.slice(..bytes.min(content.len())))
+    }
+
     /// The length in bytes.
     fn len(&self, path: &Path) -> Result<u64, Error>;
 
@@ -66,4 +72,35 @@ pub trait FileSystem: Send + Sync + Debug {
         file.append(bytes)?;
         file.sync()
     }
+
+    /// Writes a file, in place of one of that name if there is one, and returns when content and entry are durable. After a
+    /// crash at any moment there is the old content or the new one. Uses the same path with the extension `tmp`.
+    fn replace_file(&self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
+        let unnamed = path.with_extension("tmp");
+        self.remove_file(&unnamed)?;
+        if let Err(error) = self.write_file_synced(&unnamed, bytes).and_then(|()| self.rename(&unnamed, path)) {
+            // A part of it must not take the room that a full disk does not have.
+            drop(self.remove_file(&unnamed));
+            return Err(error);
+        }
+        path.parent().map_or(Ok(()), |folder| self.sync_dir(folder))
+    }
+}
+
+/// Keeps bytes in a folder under a name, or under the name with a number when other bytes have it. Doing it again with the
+/// same bytes changes nothing. The path of the copy.
+pub(crate) fn keep_copy(fs: &dyn FileSystem, folder: &Path, name: &str, bytes: &[u8]) -> Result<PathBuf, Error> {
+    fs.create_dir_all(folder)?;
+    folder.parent().map_or(Ok(()), |parent| fs.sync_dir(parent))?;
+    let mut path = folder.join(name);
+    let mut number = 0_u32;
+    while fs.exists(&path)? {
+        if fs.len(&path)? == bytes.len() as u64 && fs.read(&path)? == bytes {
+            return Ok(path);
+        }
+        number += 1;
+        path = folder.join(format!("{name}.{number}"));
+    }
+    fs.replace_file(&path, bytes)?;
+    Ok(path)
 }

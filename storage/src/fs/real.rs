@@ -1,5 +1,5 @@
 use std::fs;
-use std::io::{ErrorKind, Seek, SeekFrom, Write};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -27,7 +27,12 @@ pub struct FolderLock {
 
 /// Takes a data folder for this process. [`Error::Locked`] when another process has it.
 pub fn lock_folder(folder: &Path) -> Result<FolderLock, Error> {
-    fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+    RealFileSystem.create_dir_all(folder)?;
+    // A process that died before it synced the folder's entry left one that a power cut takes away with all in it. Above
+    // the folder we may lack the permission, and then the folder is somebody else's doing.
+    if let Err(error) = RealFileSystem.sync_dir(parent(folder)) {
+        tracing::debug!(%error, "the entry of the data folder could not be synced");
+    }
     let path = folder.join("lock");
     let file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path);
     let file = file.map_err(Error::io("open", &path))?;
@@ -59,6 +64,15 @@ impl File for RealFile {
     }
 }
 
+/// The folder with the entry of a path.
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => path,
+    }
+}
+
 fn unless_missing(result: std::io::Result<()>) -> std::io::Result<()> {
     match result {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
@@ -72,14 +86,12 @@ impl FileSystem for RealFileSystem {
             return Ok(());
         }
         // Each new entry is synced in its parent, from the top down.
-        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            self.create_dir_all(parent)?;
-        }
+        self.create_dir_all(parent(path))?;
         match fs::create_dir(path) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(Error::io("create", path)(error)),
             _ => {}
         }
-        path.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or(Ok(()), |parent| self.sync_dir(parent))
+        self.sync_dir(parent(path))
     }
 
     fn create_new(&self, path: &Path) -> Result<Box<dyn File>, Error> {
@@ -89,6 +101,13 @@ impl FileSystem for RealFileSystem {
 
     fn read(&self, path: &Path) -> Result<Bytes, Error> {
         fs::read(path).map(Bytes::from).map_err(Error::io("read", path))
+    }
+
+    fn read_start(&self, path: &Path, bytes: usize) -> Result<Bytes, Error> {
+        let mut content = Vec::new();
+        let file = fs::File::open(path).map_err(Error::io("open", path))?;
+        file.take(bytes as u64).read_to_end(&mut content).map_err(Error::io("read", path))?;
+        Ok(Bytes::from(content))
     }
 
     fn len(&self, path: &Path) -> Result<u64, Error> {

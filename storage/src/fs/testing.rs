@@ -16,8 +16,31 @@ pub(crate) enum Crash {
     OnlySynced,
     /// Everything: only the process died.
     Everything,
+    /// Everything but what only cut a file: the bytes had reached the disk, their removal had not.
+    NothingCut,
     /// Some of it, chosen by the seed; the tail of a file may be cut inside a write.
     Some(u64),
+    /// Some of it, chosen by the seed: of every sector that a write touched there is the old content or the new one, in any
+    /// combination, and the length is the old one, the new one or one in between.
+    Torn(u64),
+}
+
+/// Bytes that reach the disk together.
+const SECTOR_BYTES: usize = 512;
+
+/// Numbers that look like chance, the same for the same seed.
+#[derive(Debug)]
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
+
+    fn coin(&mut self) -> bool {
+        self.below(2) == 0
+    }
 }
 
 /// A file system in memory. Cloning shares it.
@@ -33,18 +56,76 @@ struct State {
     names: BTreeMap<PathBuf, u64>,
     synced_names: BTreeMap<PathBuf, u64>,
     folders: BTreeSet<PathBuf>,
+    synced_folders: BTreeSet<PathBuf>,
     next: u64,
     operations: u64,
     stop_at: Option<u64>,
     fail_sync_at: Option<u64>,
     syncs: u64,
     room: Option<u64>,
+    panic_at_sync: Option<u64>,
+    fail_dir_sync: bool,
+    fail_append: Option<std::io::ErrorKind>,
+    /// How often files can be read before they vanish.
+    vanishing: BTreeMap<PathBuf, u32>,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Content {
     bytes: Vec<u8>,
     synced: Vec<u8>,
+    /// What it was before it was cut, as long as the cut is not synced.
+    before_cut: Option<Vec<u8>>,
+    /// Where a sync failed: the system takes these bytes for written, shows them, and never writes them.
+    lost: Vec<std::ops::Range<usize>>,
+}
+
+impl Content {
+    fn new(bytes: Vec<u8>) -> Self {
+        Self { synced: bytes.clone(), bytes, ..Self::default() }
+    }
+
+    fn after(&self, crash: Crash, chance: &mut Chance) -> Vec<u8> {
+        match crash {
+            Crash::OnlySynced => self.synced.clone(),
+            Crash::Everything => self.bytes.clone(),
+            Crash::NothingCut => self.before_cut.clone().unwrap_or_else(|| self.bytes.clone()),
+            Crash::Some(_) => {
+                let unsynced = self.bytes.len().saturating_sub(self.synced.len()) as u64;
+                let kept = self.synced.len() + chance.below(unsynced + 1) as usize;
+                if self.bytes.starts_with(&self.synced) { self.bytes[..kept].to_vec() } else { self.synced.clone() }
+            }
+            Crash::Torn(_) => self.torn(chance),
+        }
+    }
+
+    fn torn(&self, chance: &mut Chance) -> Vec<u8> {
+        let versions: Vec<&Vec<u8>> = [&self.synced, &self.bytes].into_iter().chain(&self.before_cut).collect();
+        let shortest = versions.iter().map(|version| version.len()).min().unwrap_or_default();
+        let longest = versions.iter().map(|version| version.len()).max().unwrap_or_default();
+        let length = match chance.below(3) {
+            0 => shortest,
+            1 => longest,
+            _ => shortest + chance.below((longest - shortest) as u64 + 1) as usize,
+        };
+        let mut torn = vec![0; length];
+        for (index, sector) in torn.chunks_mut(SECTOR_BYTES).enumerate() {
+            let version = versions[chance.below(versions.len() as u64) as usize];
+            let written = version.get(index * SECTOR_BYTES..).unwrap_or_default();
+            let bytes = written.len().min(sector.len());
+            sector[..bytes].copy_from_slice(&written[..bytes]);
+        }
+        torn
+    }
+
+    fn sync(&mut self) {
+        self.synced = self.bytes.clone();
+        for lost in &self.lost {
+            let end = lost.end.min(self.synced.len());
+            self.synced[lost.start.min(end)..end].fill(0);
+        }
+        self.before_cut = None;
+    }
 }
 
 impl CrashFileSystem {
@@ -67,7 +148,13 @@ impl CrashFileSystem {
         self.state().stop_at = Some(operation);
     }
 
-    /// The given file sync, counted from 0, fails, and with it everything is as if never written.
+    /// The process was stopped, the machine was not: the next process goes on with what this one had not synced.
+    pub(crate) fn go_on(&self) {
+        self.state().stop_at = None;
+    }
+
+    /// The given file sync, counted from 0, fails. What it should have written is shown until a power cut and never
+    /// written, though later syncs succeed.
     pub(crate) fn fail_sync_at(&self, sync: u64) {
         self.state().fail_sync_at = Some(sync);
     }
@@ -77,48 +164,56 @@ impl CrashFileSystem {
         self.state().room = room;
     }
 
+    /// The given file sync, counted from 0, panics.
+    pub(crate) fn panic_at_sync(&self, sync: u64) {
+        self.state().panic_at_sync = Some(sync);
+    }
+
+    /// The next sync of a folder fails.
+    pub(crate) fn fail_dir_sync(&self) {
+        self.state().fail_dir_sync = true;
+    }
+
+    /// The next append fails with nothing written.
+    pub(crate) fn fail_append(&self, kind: std::io::ErrorKind) {
+        self.state().fail_append = Some(kind);
+    }
+
+    /// A file can be read so often, then somebody removes it.
+    pub(crate) fn vanish_after(&self, path: &Path, reads: u32) {
+        self.state().vanishing.insert(path.to_path_buf(), reads);
+    }
+
     /// What the next start finds.
     pub(crate) fn crash(&self, crash: Crash) -> Self {
         let state = self.state();
-        let mut random = match crash {
-            Crash::Some(seed) => seed,
+        let mut chance = Chance(match crash {
+            Crash::Some(seed) | Crash::Torn(seed) => seed,
             _ => 0,
-        };
-        let mut chance = || {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            random >> 33
-        };
-        let mut after = State { folders: state.folders.clone(), next: state.next, ..State::default() };
+        });
+        let mut after = State { next: state.next, ..State::default() };
+        for folder in state.folders.union(&state.synced_folders) {
+            let (named, synced) = (state.folders.contains(folder), state.synced_folders.contains(folder));
+            let survives = survivor(crash, &mut chance, named, synced);
+            // Parents come first in the order of paths.
+            if survives && folder.parent().is_none_or(|parent| is_root(parent) || after.folders.contains(parent)) {
+                after.folders.insert(folder.clone());
+            }
+        }
         let all: BTreeSet<&PathBuf> = state.names.keys().chain(state.synced_names.keys()).collect();
         for path in all {
-            let survives = match crash {
-                Crash::OnlySynced => state.synced_names.get(path),
-                Crash::Everything => state.names.get(path),
-                Crash::Some(_) if chance() % 2 == 0 => state.names.get(path),
-                Crash::Some(_) => state.synced_names.get(path),
-            };
-            if let Some(number) = survives {
+            let number = survivor(crash, &mut chance, state.names.get(path), state.synced_names.get(path));
+            let has_folder = path.parent().is_none_or(|parent| is_root(parent) || after.folders.contains(parent));
+            if let Some(number) = number.filter(|_| has_folder) {
                 after.names.insert(path.clone(), *number);
             }
         }
         for number in after.names.values() {
-            let content = &state.files[number];
-            let bytes = match crash {
-                Crash::OnlySynced => content.synced.clone(),
-                Crash::Everything => content.bytes.clone(),
-                Crash::Some(_) => {
-                    let unsynced = content.bytes.len().saturating_sub(content.synced.len()) as u64;
-                    let kept = content.synced.len() + (chance() % (unsynced + 1)) as usize;
-                    if content.bytes.starts_with(&content.synced) {
-                        content.bytes[..kept].to_vec()
-                    } else {
-                        content.synced.clone()
-                    }
-                }
-            };
-            after.files.insert(*number, Content { synced: bytes.clone(), bytes });
+            let bytes = state.files[number].after(crash, &mut chance);
+            after.files.insert(*number, Content::new(bytes));
         }
         after.synced_names = after.names.clone();
+        after.synced_folders = after.folders.clone();
         Self { state: Arc::new(Mutex::new(after)) }
     }
 
@@ -130,6 +225,25 @@ impl CrashFileSystem {
         change(&mut content.bytes);
         content.synced = content.bytes.clone();
     }
+}
+
+/// Which of two states of an entry a power cut leaves.
+fn survivor<T>(crash: Crash, chance: &mut Chance, current: T, synced: T) -> T {
+    match crash {
+        Crash::OnlySynced => synced,
+        Crash::Everything | Crash::NothingCut => current,
+        Crash::Some(_) | Crash::Torn(_) => {
+            if chance.coin() {
+                current
+            } else {
+                synced
+            }
+        }
+    }
+}
+
+fn is_root(path: &Path) -> bool {
+    path.parent().is_none()
 }
 
 fn error(action: &'static str, path: &Path, kind: std::io::ErrorKind) -> Error {
@@ -161,6 +275,9 @@ impl File for CrashFile {
     fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let mut state = self.fs.state();
         state.change("append to", &self.path)?;
+        if let Some(kind) = state.fail_append.take() {
+            return Err(error("append to", &self.path, kind));
+        }
         let room = state.room.unwrap_or(u64::MAX);
         let written = bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX));
         state.room = state.room.map(|room| room - written as u64);
@@ -178,11 +295,14 @@ impl File for CrashFile {
         state.change("fsync", &self.path)?;
         let sync = state.syncs;
         state.syncs += 1;
-        if state.fail_sync_at == Some(sync) {
+        assert_ne!(state.panic_at_sync, Some(sync), "the test wants a panic here");
+        let failed = state.fail_sync_at == Some(sync);
+        let content = state.files.get_mut(&self.number).expect("an open file exists");
+        if failed {
+            content.lost.push(content.synced.len()..content.bytes.len());
             return Err(error("fsync", &self.path, std::io::ErrorKind::Other));
         }
-        let content = state.files.get_mut(&self.number).expect("an open file exists");
-        content.synced = content.bytes.clone();
+        content.sync();
         Ok(())
     }
 
@@ -191,18 +311,26 @@ impl File for CrashFile {
         state.change("truncate", &self.path)?;
         let length = usize::try_from(bytes).expect("files in memory are small");
         let content = state.files.get_mut(&self.number).expect("an open file exists");
+        let before = content.bytes.clone();
+        content.before_cut.get_or_insert(before);
         content.bytes.truncate(length);
         Ok(())
     }
 }
 
 impl FileSystem for CrashFileSystem {
+    /// In the steps of the real one: every missing folder is made and then its entry synced.
     fn create_dir_all(&self, path: &Path) -> Result<(), Error> {
+        let Some(parent) = path.parent() else { return Ok(()) };
+        if self.state().folders.contains(path) {
+            return Ok(());
+        }
+        self.create_dir_all(parent)?;
         let mut state = self.state();
         state.change("create", path)?;
-        let folders = path.ancestors().map(Path::to_path_buf);
-        state.folders.extend(folders);
-        Ok(())
+        state.folders.insert(path.to_path_buf());
+        drop(state);
+        self.sync_dir(parent)
     }
 
     fn create_new(&self, path: &Path) -> Result<Box<dyn File>, Error> {
@@ -219,7 +347,12 @@ impl FileSystem for CrashFileSystem {
     }
 
     fn read(&self, path: &Path) -> Result<Bytes, Error> {
-        let state = self.state();
+        let mut state = self.state();
+        match state.vanishing.get_mut(path) {
+            Some(0) => drop(state.names.remove(path)),
+            Some(reads) => *reads -= 1,
+            None => {}
+        }
         let number = state.number("read", path)?;
         Ok(Bytes::from(state.files[&number].bytes.clone()))
     }
@@ -271,11 +404,17 @@ impl FileSystem for CrashFileSystem {
     fn sync_dir(&self, path: &Path) -> Result<(), Error> {
         let mut state = self.state();
         state.change("fsync", path)?;
+        if std::mem::take(&mut state.fail_dir_sync) {
+            return Err(error("fsync", path, std::io::ErrorKind::Other));
+        }
         let within = |name: &Path| name.parent() == Some(path);
         let current: Vec<(PathBuf, u64)> =
             state.names.iter().filter(|(name, _)| within(name)).map(|(name, number)| (name.clone(), *number)).collect();
         state.synced_names.retain(|name, _| !within(name));
         state.synced_names.extend(current);
+        let current: Vec<PathBuf> = state.folders.iter().filter(|name| within(name)).cloned().collect();
+        state.synced_folders.retain(|name| !within(name));
+        state.synced_folders.extend(current);
         Ok(())
     }
 }

@@ -2,28 +2,45 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, Int32Array, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, Int32Array, RecordBatch, StringArray, new_null_array};
 use arrow::compute::concat;
 use arrow::datatypes::{DataType, Int32Type, SchemaRef};
 use hashbrown::HashMap;
 
 use crate::error::Error;
 
+/// The rows of a part before they are sorted.
+pub(crate) struct Rows<'a> {
+    /// All columns; those of plain text (`body`) are empty here.
+    pub(crate) table: RecordBatch,
+    /// The values of the one column of plain text, where they lie: they are most of the bytes and are copied once, when
+    /// they are written. Empty when the table has no such column.
+    pub(crate) texts: Vec<Option<&'a str>>,
+}
+
 /// All rows of `batches`, in their order. `batches` is not empty and of one schema.
-pub(crate) fn gather(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<RecordBatch, Error> {
-    if let [only] = batches {
-        return Ok(only.clone());
-    }
+pub(crate) fn gather<'a>(schema: &SchemaRef, batches: &'a [RecordBatch]) -> Result<Rows<'a>, Error> {
+    let rows = batches.iter().map(RecordBatch::num_rows).sum();
+    let mut texts = Vec::new();
     let mut columns = Vec::with_capacity(schema.fields().len());
     for (index, field) in schema.fields().iter().enumerate() {
         let arrays: Vec<&ArrayRef> = batches.iter().map(|batch| batch.column(index)).collect();
-        columns.push(if matches!(field.data_type(), DataType::Dictionary(..)) {
-            gather_text(&arrays)?
-        } else {
-            concat(&arrays.iter().map(|array| array.as_ref()).collect::<Vec<_>>())?
+        let is_null = arrays.iter().all(|array| array.null_count() == array.len());
+        columns.push(match field.data_type() {
+            // Zeroed memory that nobody touches costs nothing: most columns of data points have no value.
+            nothing if is_null => {
+                texts = if *nothing == DataType::Utf8 { vec![None; rows] } else { texts };
+                new_null_array(nothing, rows)
+            }
+            DataType::Utf8 => {
+                texts = arrays.iter().flat_map(|array| array.as_string::<i32>().iter()).collect();
+                new_null_array(&DataType::Utf8, rows)
+            }
+            DataType::Dictionary(..) => gather_text(&arrays)?,
+            _ => concat(&arrays.iter().map(|array| array.as_ref()).collect::<Vec<_>>())?,
         });
     }
-    Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
+    Ok(Rows { table: RecordBatch::try_new(Arc::clone(schema), columns)?, texts })
 }
 
 fn gather_text(arrays: &[&ArrayRef]) -> Result<ArrayRef, Error> {

@@ -3,13 +3,14 @@
 use arrow::array::{Array, AsArray, DictionaryArray, FixedSizeBinaryArray, ListArray, RecordBatch, StringArray};
 use arrow::datatypes::Int32Type;
 use bytes::Bytes;
-use hashbrown::HashTable;
 use trivium_model::SignalKind;
 use trivium_model::limit::INDEX_BLOCK_ROWS;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::ID_LETTERS;
-use super::ids::{IdIndexWriter, fingerprint};
+use super::gather::Rows;
+use super::ids::{IdIndexWriter, fingerprint_of};
+use super::recent::{Recent, Segments};
 use super::text::TextIndexWriter;
 use crate::attributes;
 use crate::error::Error;
@@ -21,26 +22,35 @@ pub(crate) struct Indexes {
     pub(crate) text: Option<Bytes>,
 }
 
+/// Rows of an index block.
+fn block_rows(signal: SignalKind) -> u32 {
+    match signal {
+        SignalKind::Logs => INDEX_BLOCK_ROWS,
+        SignalKind::Traces | SignalKind::Metrics => 8 * INDEX_BLOCK_ROWS,
+    }
+}
+
 /// Indexes the rows of a table in the order of the part.
-pub(crate) fn index_rows(signal: SignalKind, table: &RecordBatch, order: &[u32]) -> Result<Indexes, Error> {
-    let sources = sources(signal, table)?;
-    let mut blocks = Blocks::new(signal == SignalKind::Logs)?;
+pub(crate) fn index_rows(signal: SignalKind, rows: &Rows<'_>, order: &[u32]) -> Result<Indexes, Error> {
+    let block_rows = block_rows(signal);
+    let mut sources = sources(signal, rows)?;
+    sources.retain(|source| !source.is_empty());
+    let mut blocks = Blocks::new(signal == SignalKind::Logs);
     let mut seen_codes: Vec<Vec<u32>> = sources.iter().map(|source| vec![u32::MAX; source.entries()]).collect();
-    for (block, rows) in order.chunks(INDEX_BLOCK_ROWS as usize).enumerate() {
+    for (block, rows) in order.chunks(block_rows as usize).enumerate() {
         let block = u32::try_from(block).map_err(|_| Error::Internal("a part with too many blocks".into()))?;
         blocks.begin(block);
         for (source, seen) in sources.iter().zip(&mut seen_codes) {
             source.visit(rows, block, seen, &mut blocks);
         }
-        blocks.end()?;
     }
-    blocks.finish()
+    blocks.finish(block_rows)
 }
 
 /// One column, as the indexes see it.
 enum Source<'a> {
     /// Text that differs from row to row.
-    Plain(&'a StringArray),
+    Plain(&'a [Option<&'a str>]),
     /// Text of which an entry is looked at once per block.
     Dictionary(&'a DictionaryArray<Int32Type>),
     /// Attribute sets: the texts of the values.
@@ -50,7 +60,8 @@ enum Source<'a> {
     Children(&'a ListArray),
 }
 
-fn sources(signal: SignalKind, table: &RecordBatch) -> Result<Vec<Source<'_>>, Error> {
+fn sources<'a>(signal: SignalKind, rows: &'a Rows<'_>) -> Result<Vec<Source<'a>>, Error> {
+    let table = &rows.table;
     let column = |name: &str| table.column_by_name(name).ok_or_else(|| Error::Internal(format!("no column {name}")));
     let dictionary = |name: &str| Ok::<_, Error>(Source::Dictionary(column(name)?.as_dictionary()));
     let ids = |name: &str| Ok::<_, Error>(Source::Ids(column(name)?.as_fixed_size_binary()));
@@ -58,7 +69,7 @@ fn sources(signal: SignalKind, table: &RecordBatch) -> Result<Vec<Source<'_>>, E
     let sets = Source::Sets(column("attributes")?.as_dictionary());
     Ok(match signal {
         SignalKind::Logs => vec![
-            Source::Plain(column("body")?.as_string()),
+            Source::Plain(&rows.texts),
             sets,
             dictionary("event_name")?,
             dictionary("severity_text")?,
@@ -79,6 +90,16 @@ fn sources(signal: SignalKind, table: &RecordBatch) -> Result<Vec<Source<'_>>, E
 }
 
 impl Source<'_> {
+    /// Whether no row has a value.
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Plain(texts) => texts.iter().all(Option::is_none),
+            Self::Dictionary(column) | Self::Sets(column) => column.null_count() == column.len(),
+            Self::Ids(column) => column.null_count() == column.len(),
+            Self::Children(column) => column.null_count() == column.len(),
+        }
+    }
+
     /// Entries of the dictionary, if it has one.
     fn entries(&self) -> usize {
         match self {
@@ -91,9 +112,7 @@ impl Source<'_> {
     fn visit(&self, rows: &[u32], block: u32, seen: &mut [u32], blocks: &mut Blocks) {
         match self {
             Self::Plain(column) => {
-                for row in rows.iter().map(|row| *row as usize).filter(|row| column.is_valid(*row)) {
-                    blocks.text(column.value(row));
-                }
+                rows.iter().filter_map(|row| column[*row as usize]).for_each(|text| blocks.text(text));
             }
             Self::Dictionary(column) => each_entry(column, rows, block, seen, |text| blocks.text(text)),
             Self::Sets(column) => each_entry(column, rows, block, seen, |set| blocks.set(set)),
@@ -135,66 +154,67 @@ fn each_entry<'a>(
     }
 }
 
-/// The tokens of one block after the other, each once per block.
+/// The tokens of one block after the other.
 struct Blocks {
     ids: IdIndexWriter,
     text: Option<TextIndexWriter>,
     block: u32,
     count: u32,
-    seen: HashTable<u64>,
-    words: String,
+    /// Tokens and segments added to the block.
+    tokens: Recent,
+    segments: Recent,
     scratch: String,
     hex: String,
 }
 
 impl Blocks {
-    fn new(has_text: bool) -> Result<Self, Error> {
-        Ok(Self {
+    fn new(has_text: bool) -> Self {
+        Self {
             ids: IdIndexWriter::default(),
-            text: if has_text { Some(TextIndexWriter::new()?) } else { None },
+            text: has_text.then(TextIndexWriter::default),
             block: 0,
             count: 0,
-            seen: HashTable::new(),
-            words: String::new(),
+            tokens: Recent::default(),
+            segments: Recent::default(),
             scratch: String::new(),
             hex: String::new(),
-        })
+        }
     }
 
     fn begin(&mut self, block: u32) {
         self.block = block;
         self.count = block + 1;
-        self.seen.clear();
-        self.words.clear();
+        self.tokens.clear();
+        self.segments.clear();
     }
 
-    fn end(&mut self) -> Result<(), Error> {
-        match &mut self.text {
-            Some(text) => text.add_block(&self.words),
-            None => Ok(()),
+    fn finish(self, block_rows: u32) -> Result<Indexes, Error> {
+        let text = self.text.map(|text| text.finish(self.count)).transpose()?;
+        Ok(Indexes { ids: self.ids.finish(self.count, block_rows), text })
+    }
+
+    /// Adds the tokens of a text. Most of its segments stand in another row of the block already and go no further.
+    fn text(&mut self, text: &str) {
+        for segment in Segments::of(text) {
+            if self.segments.is_new(segment.hash) {
+                self.segment(segment.text);
+            }
         }
     }
 
-    fn finish(self) -> Result<Indexes, Error> {
-        let text = self.text.map(TextIndexWriter::finish).transpose()?;
-        Ok(Indexes { ids: self.ids.finish(self.count), text })
-    }
-
-    fn text(&mut self, text: &str) {
-        let Self { ids, seen, words, block, scratch, text: text_index, .. } = self;
-        let has_text = text_index.is_some();
+    fn segment(&mut self, text: &str) {
+        let Self { ids, tokens, block, scratch, text: text_index, .. } = self;
         for_each_token(text, scratch, |token| {
             let hash = xxh3_64(token.text.as_bytes());
-            if !is_new(seen, hash) {
+            if !tokens.is_new(hash) {
                 return;
             }
-            if has_text && token.kind == TokenKind::Word {
-                words.push_str(token.text);
-                words.push('\0');
-            } else {
-                ids.add(fingerprint(token.text), *block);
-                if has_text {
-                    push_letters(token.text, seen, words);
+            match text_index {
+                Some(words) if token.kind == TokenKind::Word => words.add(token.text, hash, *block),
+                None => ids.add(fingerprint_of(hash), *block),
+                Some(words) => {
+                    ids.add(fingerprint_of(hash), *block);
+                    add_letters(token.text, words, *block);
                 }
             }
         });
@@ -213,8 +233,9 @@ impl Blocks {
             self.hex.push(char::from(DIGITS[usize::from(byte >> 4)]));
             self.hex.push(char::from(DIGITS[usize::from(byte & 15)]));
         }
-        if is_new(&mut self.seen, xxh3_64(self.hex.as_bytes())) {
-            self.ids.add(fingerprint(&self.hex), self.block);
+        let hash = xxh3_64(self.hex.as_bytes());
+        if self.tokens.is_new(hash) {
+            self.ids.add(fingerprint_of(hash), self.block);
         }
     }
 
@@ -243,24 +264,11 @@ impl Blocks {
 }
 
 /// Adds the letters that an ID token begins with, so that a search for a prefix finds it.
-fn push_letters(token: &str, seen: &mut HashTable<u64>, words: &mut String) {
+fn add_letters(token: &str, words: &mut TextIndexWriter, block: u32) {
     let end = token.find(|letter: char| letter.is_ascii_digit()).unwrap_or(token.len());
-    let Some(letters) = token.get(..end).filter(|letters| !letters.is_empty()) else { return };
-    if is_new(seen, !xxh3_64(letters.as_bytes())) {
-        words.push(ID_LETTERS);
-        words.push_str(letters);
-        words.push('\0');
-    }
-}
-
-/// Remembers a token of the block by its hash; two words with one hash would have to meet in one block to matter.
-fn is_new(seen: &mut HashTable<u64>, hash: u64) -> bool {
-    match seen.entry(hash, |other| *other == hash, |other| *other) {
-        hashbrown::hash_table::Entry::Occupied(_) => false,
-        hashbrown::hash_table::Entry::Vacant(vacant) => {
-            vacant.insert(hash);
-            true
-        }
+    if let Some(letters) = token.get(..end).filter(|letters| !letters.is_empty()) {
+        let word = format!("{ID_LETTERS}{letters}");
+        words.add(&word, xxh3_64(word.as_bytes()), block);
     }
 }
 

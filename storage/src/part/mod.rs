@@ -4,9 +4,11 @@ mod columnar;
 mod gather;
 mod ids;
 mod indexing;
+mod recent;
 mod sort;
 mod text;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
@@ -15,7 +17,7 @@ use arrow::compute::{max, min};
 use arrow::datatypes::{TimestampNanosecondType, UInt64Type};
 use bytes::Bytes;
 use parquet::file::metadata::ParquetMetaData;
-use trivium_model::{PartId, SignalKind, TenantId, TimeRange, UnixNanos, WalPosition, limit};
+use trivium_model::{PartId, SignalKind, TenantId, TimeRange, UnixNanos, WalPosition};
 
 use self::columnar::ColumnReader;
 use self::ids::{IdIndex, fingerprint};
@@ -99,13 +101,13 @@ pub struct EncodedPart {
 /// pure function of its arguments. The batches have the signal's [`crate::schema::table_schema`], come in any order and
 /// together hold at least one row and fewer than 2^31; batches whose dictionaries are the same allocation cost least.
 pub fn encode_part(new: NewPart, batches: &[RecordBatch]) -> Result<EncodedPart, Error> {
-    let table = gather::gather(&table_schema(new.signal), batches)?;
-    let order = sort::order(new.signal, &table)?;
-    let columns = columnar::write_columns(&table, &order, sort::sorted_by(new.signal))?;
-    let indexes = indexing::index_rows(new.signal, &table, &order)?;
+    let rows = gather::gather(&table_schema(new.signal), batches)?;
+    let order = sort::order(new.signal, &rows.table)?;
+    let columns = columnar::write_columns(new.signal, &rows, &order, sort::sorted_by(new.signal))?;
+    let indexes = indexing::index_rows(new.signal, &rows, &order)?;
     let mut files = vec![(COLUMNS.to_owned(), columns), (IDS.to_owned(), indexes.ids)];
     files.extend(indexes.text.map(|text| (TEXT.to_owned(), text)));
-    let record = record(new, &table, &files)?;
+    let record = record(new, &rows.table, &files)?;
     Ok(EncodedPart { record, files })
 }
 
@@ -242,9 +244,10 @@ impl Part {
     /// when the index pages are in memory.
     pub fn candidate_rows(&self, filter: &TokenFilter) -> Result<RowRanges, Error> {
         let all = || RowRanges::all(self.record.rows);
-        Ok(self
-            .candidate_blocks(filter)?
-            .map_or_else(all, |blocks| RowRanges::from_blocks(blocks, limit::INDEX_BLOCK_ROWS, self.record.rows)))
+        match self.candidate_blocks(filter)? {
+            None => Ok(all()),
+            Some(blocks) => Ok(RowRanges::from_blocks(blocks, self.ids()?.block_rows(), self.record.rows)),
+        }
     }
 
     /// Ascending block numbers; `None` for all blocks.
@@ -285,7 +288,7 @@ impl Part {
         if self.record.signal != SignalKind::Logs || is_id_token(token) {
             return self.ids()?.blocks(fingerprint(token));
         }
-        let mut blocks = self.text()?.blocks(token)?;
+        let mut blocks = self.guarded(TEXT, || self.text()?.blocks(token))?;
         // The ID columns are in the ID index whatever their digits look like, and an ID may happen to be letters only.
         let may_be_id = matches!(token.len(), 16 | 32) && token.bytes().all(|byte| byte.is_ascii_hexdigit());
         if may_be_id {
@@ -306,9 +309,9 @@ impl Part {
         {
             return Ok(None);
         }
-        let text = self.text()?;
-        let ids = text.blocks_with_prefix(&format!("{ID_LETTERS}{prefix}"))?;
-        Ok(match (text.blocks_with_prefix(prefix)?, ids) {
+        let with_prefix = |prefix: &str| self.guarded(TEXT, || self.text()?.blocks_with_prefix(prefix));
+        let ids = with_prefix(&format!("{ID_LETTERS}{prefix}"))?;
+        Ok(match (with_prefix(prefix)?, ids) {
             (Some(mut words), Some(ids)) => {
                 words.extend(ids);
                 words.sort_unstable();
@@ -325,7 +328,14 @@ impl Part {
         if rows.is_some_and(RowRanges::is_empty) {
             return Ok(Vec::new());
         }
-        self.columns()?.read(columns, rows)
+        self.guarded(COLUMNS, || self.columns()?.read(columns, rows))
+    }
+
+    /// Parquet's and Tantivy's readers take sizes within pages and postings on trust, and panic on some that damage made
+    /// (parquet 59.3, tantivy 0.27). A damaged file must cost its own rows, not the thread that reads it.
+    fn guarded<T>(&self, file: &str, read: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+        catch_unwind(AssertUnwindSafe(read))
+            .unwrap_or_else(|_| Err(self.corrupted(file, "an intact file".into(), "sizes that make no sense".into())))
     }
 
     /// The decoded footer and page index of the Parquet file.
@@ -360,3 +370,6 @@ fn common(left: &[u32], right: &[u32]) -> Vec<u32> {
     let (short, long) = if left.len() <= right.len() { (left, right) } else { (right, left) };
     short.iter().copied().filter(|block| long.binary_search(block).is_ok()).collect()
 }
+
+#[cfg(test)]
+mod tests;

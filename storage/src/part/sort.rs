@@ -4,7 +4,7 @@
 //! |---|---|
 //! | logs | service name, time |
 //! | spans | trace (traces by their first time), time |
-//! | metrics | resource, metric name, series, time |
+//! | metrics | metric name, resource, series, time |
 //!
 //! Equal rows keep their order of arrival. Every order is a list of groups with times inside, so a sort is: number the
 //! groups, order the groups, count the rows into them, sort each by time (which is mostly sorted already).
@@ -23,7 +23,7 @@ pub(crate) fn sorted_by(signal: SignalKind) -> &'static [&'static str] {
     match signal {
         SignalKind::Logs => &[SERVICE_NAME, TIME],
         SignalKind::Traces => &[],
-        SignalKind::Metrics => &["resource", "metric_name"],
+        SignalKind::Metrics => &["metric_name", "resource"],
     }
 }
 
@@ -108,7 +108,7 @@ fn by_series(table: &RecordBatch) -> Result<Groups, Error> {
     let mut groups = Vec::with_capacity(series.len());
     let rows = resources.keys().values().iter().zip(names.keys().values()).zip(series);
     for ((resource, name), series) in rows {
-        let key = (resource_ranks[*resource as usize], name_ranks[*name as usize], *series);
+        let key = (name_ranks[*name as usize], resource_ranks[*resource as usize], *series);
         groups.push(match known.entry(key) {
             Entry::Occupied(entry) => *entry.get(),
             Entry::Vacant(entry) => {

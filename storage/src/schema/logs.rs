@@ -7,7 +7,9 @@ pub fn logs_schema() -> SchemaRef {
     table(vec![
         // time_unix_nano, else observed_time_unix_nano, else the time of receipt.
         Field::new(TIME, timestamp(), false),
-        Field::new("observed_time", timestamp(), true),
+        // observed_time_unix_nano - time in nanoseconds; null when the record names no observed time. The difference is
+        // mostly small or constant, where the time itself would cost as many bytes as `time` once more.
+        Field::new("observed_delay", DataType::Int64, true),
         Field::new(SERVICE_NAME, text(), false),
         // As sent: 0 is unspecified, values outside 0..=24 are kept.
         Field::new("severity_number", DataType::Int32, false),

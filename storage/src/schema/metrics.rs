@@ -18,8 +18,8 @@ pub fn metrics_schema() -> SchemaRef {
         Field::new("temporality", text(), true),
         Field::new("is_monotonic", DataType::Boolean, true),
         Field::new("attributes", text(), false),
-        // The identity of the series: XXH3-64 over resource, scope, name, type, unit, temporality, monotonicity and
-        // attributes, each followed by a zero byte.
+        // The identity of the series: XXH3-64 of the attributes' text, seeded with the XXH3-64 of resource, scope, name, type,
+        // unit, temporality (empty when null) and monotonicity (`1` or `0`), joined by zero bytes.
         Field::new("series_id", DataType::UInt64, false),
         Field::new("flags", DataType::UInt32, false),
         // Gauge and sum. A point sent as an integer has both columns, so that `value` alone serves every query.

@@ -1,13 +1,22 @@
+//! The bytes of files and frames, see `FORMAT.md`.
+
+use std::path::Path;
+
 use trivium_model::{RequestKey, SignalKind, TenantId, UnixNanos, WalPosition, limit};
 
 /// Bytes of a file's header.
-pub(super) const FILE_HEADER_BYTES: usize = 32;
+pub(super) const FILE_HEADER_BYTES: usize = 48;
 /// Bytes of a frame's header.
 pub(super) const FRAME_HEADER_BYTES: usize = 76;
 pub(super) const FRAME_MAGIC: [u8; 4] = *b"FRAM";
 const FILE_MAGIC: [u8; 8] = *b"TRIVWAL\0";
+const CLEAN_MAGIC: [u8; 8] = *b"TRIVCLN\0";
+/// Bytes of the mark that says that the WAL was closed in order.
+const CLEAN_BYTES: usize = 24;
 /// The version that this build writes and the only one that it reads.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
+/// The signal of a frame that only holds a position's place.
+const VOID: u8 = 0;
 
 /// What a frame says about its payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +37,12 @@ pub struct FrameHeader {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FileHeader {
     pub(super) first: WalPosition,
+    /// The last position in the log before this file. Smaller than the one before `first` when the catalog knew of higher
+    /// positions than the log: those in between were never given out.
+    pub(super) after: WalPosition,
+    /// In every frame of the file. Drawn by chance, so that no client can put into a payload what looks like a frame.
+    pub(super) salt: u64,
+    /// Sum of the header of the file before; 0 when there is none or it is not known.
     pub(super) previous_sum: u32,
 }
 
@@ -38,6 +53,27 @@ pub(super) enum Invalid {
     Damaged,
     /// Intact, but of a version that this build does not know.
     Version(u32),
+}
+
+/// Where a frame stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// That of its file.
+    pub(super) salt: u64,
+    pub(super) position: WalPosition,
+    /// How many frames of the same group, which became durable with one fsync, are before it.
+    pub(super) in_group: u32,
+}
+
+/// An intact header of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FrameStart {
+    pub(super) place: Place,
+    /// Bytes of the payload.
+    pub(super) length: usize,
+    payload_sum: u32,
+    /// `None` when it only holds the place of a position that was never acknowledged.
+    pub(super) header: Option<FrameHeader>,
 }
 
 fn array<const N: usize>(bytes: &[u8], offset: usize) -> Option<[u8; N]> {
@@ -52,73 +88,149 @@ fn u64_at(bytes: &[u8], offset: usize) -> Option<u64> {
     array(bytes, offset).map(u64::from_le_bytes)
 }
 
+fn i64_at(bytes: &[u8], offset: usize) -> Option<i64> {
+    array(bytes, offset).map(i64::from_le_bytes)
+}
+
 impl FileHeader {
     pub(super) fn encode(self) -> [u8; FILE_HEADER_BYTES] {
         let mut bytes = [0; FILE_HEADER_BYTES];
         bytes[..8].copy_from_slice(&FILE_MAGIC);
         bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
-        bytes[12..20].copy_from_slice(&self.first.0.to_le_bytes());
-        bytes[20..24].copy_from_slice(&self.previous_sum.to_le_bytes());
-        let sum = crc32c::crc32c(&bytes[..28]);
-        bytes[28..].copy_from_slice(&sum.to_le_bytes());
+        let sum = crc32c::crc32c(&bytes[..12]);
+        bytes[12..16].copy_from_slice(&sum.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.first.0.to_le_bytes());
+        bytes[24..32].copy_from_slice(&self.after.0.to_le_bytes());
+        bytes[32..40].copy_from_slice(&self.salt.to_le_bytes());
+        bytes[40..44].copy_from_slice(&self.previous_sum.to_le_bytes());
+        let sum = crc32c::crc32c(&bytes[..44]);
+        bytes[44..].copy_from_slice(&sum.to_le_bytes());
         bytes
     }
 
-    /// The header and its sum.
-    pub(super) fn decode(bytes: &[u8]) -> Result<(Self, u32), Invalid> {
-        let header = bytes.get(..FILE_HEADER_BYTES).ok_or(Invalid::Damaged)?;
-        let sum = u32_at(header, 28).ok_or(Invalid::Damaged)?;
-        if header[..8] != FILE_MAGIC || sum != crc32c::crc32c(&header[..28]) {
-            return Err(Invalid::Damaged);
-        }
-        let version = u32_at(header, 8).ok_or(Invalid::Damaged)?;
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, Invalid> {
+        let version = decode_version(bytes).ok_or(Invalid::Damaged)?;
         if version != VERSION {
             return Err(Invalid::Version(version));
         }
-        let first = WalPosition(u64_at(header, 12).ok_or(Invalid::Damaged)?);
-        Ok((Self { first, previous_sum: u32_at(header, 20).ok_or(Invalid::Damaged)? }, sum))
+        let decode = || {
+            let header = bytes.get(..FILE_HEADER_BYTES)?;
+            let is_valid = u32_at(header, 44)? == crc32c::crc32c(&header[..44]);
+            is_valid.then_some(Self {
+                first: WalPosition(u64_at(header, 16)?),
+                after: WalPosition(u64_at(header, 24)?),
+                salt: u64_at(header, 32)?,
+                previous_sum: u32_at(header, 40)?,
+            })
+        };
+        decode().ok_or(Invalid::Damaged)
+    }
+
+    /// By which the header of the next file names this one.
+    pub(super) fn sum(self) -> u32 {
+        crc32c::crc32c(&self.encode()[..44])
+    }
+
+    /// What of the header is also in the file's name, in case the header is damaged.
+    pub(super) fn file_name(self) -> String {
+        format!("{:020}-{:016x}.wal", self.first.0, self.salt)
+    }
+}
+
+/// The part of a header that is the same in all versions, with a sum of its own.
+fn decode_version(bytes: &[u8]) -> Option<u32> {
+    let is_valid = bytes.get(..8)? == FILE_MAGIC && u32_at(bytes, 12)? == crc32c::crc32c(&bytes[..12]);
+    u32_at(bytes, 8).filter(|_| is_valid)
+}
+
+/// The first position and the salt that a file's name says.
+pub(super) fn decode_name(path: &Path) -> Option<(WalPosition, u64)> {
+    let (first, salt) = path.file_stem()?.to_str()?.split_once('-')?;
+    Some((WalPosition(first.parse().ok()?), u64::from_str_radix(salt, 16).ok()?))
+}
+
+/// The content of the mark that says that the WAL was closed in order, with the last position that is in it.
+pub(super) fn encode_clean(last: WalPosition) -> [u8; CLEAN_BYTES] {
+    let mut bytes = [0; CLEAN_BYTES];
+    bytes[..8].copy_from_slice(&CLEAN_MAGIC);
+    bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
+    bytes[12..20].copy_from_slice(&last.0.to_le_bytes());
+    let sum = crc32c::crc32c(&bytes[..20]);
+    bytes[20..].copy_from_slice(&sum.to_le_bytes());
+    bytes
+}
+
+/// The last position; `None` when the mark does not check out, which proves nothing.
+pub(super) fn decode_clean(bytes: &[u8]) -> Option<WalPosition> {
+    let is_valid = bytes.len() == CLEAN_BYTES
+        && bytes[..8] == CLEAN_MAGIC
+        && u32_at(bytes, 8)? == VERSION
+        && u32_at(bytes, 20)? == crc32c::crc32c(&bytes[..20]);
+    u64_at(bytes, 12).filter(|_| is_valid).map(WalPosition)
+}
+
+impl Place {
+    /// The first position of its group: when the group was written, all before it was durable.
+    pub(super) fn group_first(self) -> WalPosition {
+        WalPosition(self.position.0.saturating_sub(u64::from(self.in_group)))
     }
 }
 
 /// The header of a frame; the payload follows it in the file.
-pub(super) fn encode_frame_header(
-    header: &FrameHeader,
-    position: WalPosition,
-    payload: &[u8],
-) -> [u8; FRAME_HEADER_BYTES] {
-    let length = u32::try_from(payload.len()).expect("requests are limited to 64 MiB before they reach the WAL");
+pub(super) fn encode_frame_header(header: &FrameHeader, place: Place, payload: &[u8]) -> [u8; FRAME_HEADER_BYTES] {
+    let length = u32::try_from(payload.len()).expect("longer requests are refused before they are queued");
     let mut bytes = [0; FRAME_HEADER_BYTES];
-    bytes[..4].copy_from_slice(&FRAME_MAGIC);
     bytes[4..8].copy_from_slice(&length.to_le_bytes());
-    bytes[8..16].copy_from_slice(&position.0.to_le_bytes());
     bytes[16..20].copy_from_slice(&header.tenant.0.to_le_bytes());
     bytes[20] = header.signal.tag();
     bytes[24..32].copy_from_slice(&header.received_at.0.to_le_bytes());
     bytes[32..40].copy_from_slice(&header.oldest_admitted.0.to_le_bytes());
     bytes[40..56].copy_from_slice(&header.key.0);
     bytes[68..72].copy_from_slice(&crc32c::crc32c(payload).to_le_bytes());
+    put(bytes, place)
+}
+
+/// A frame without payload for a position that was never acknowledged and is not on the disk.
+pub(super) fn encode_void(place: Place) -> [u8; FRAME_HEADER_BYTES] {
+    let mut bytes = [0; FRAME_HEADER_BYTES];
+    bytes[20] = VOID;
+    put(bytes, place)
+}
+
+fn put(mut bytes: [u8; FRAME_HEADER_BYTES], place: Place) -> [u8; FRAME_HEADER_BYTES] {
+    bytes[..4].copy_from_slice(&FRAME_MAGIC);
+    bytes[8..16].copy_from_slice(&place.position.0.to_le_bytes());
+    bytes[56..64].copy_from_slice(&place.salt.to_le_bytes());
+    bytes[64..68].copy_from_slice(&place.in_group.to_le_bytes());
     let sum = crc32c::crc32c(&bytes[..72]);
     bytes[72..].copy_from_slice(&sum.to_le_bytes());
     bytes
 }
 
-/// The frame at the beginning of `bytes`, when header and payload check out: header, position, length of the payload.
-pub(super) fn decode_frame(bytes: &[u8]) -> Option<(FrameHeader, WalPosition, usize)> {
-    let header = bytes.get(..FRAME_HEADER_BYTES)?;
-    if header[..4] != FRAME_MAGIC || u32_at(header, 72)? != crc32c::crc32c(&header[..72]) {
-        return None;
-    }
-    let length = usize::try_from(u32_at(header, 4)?).ok().filter(|&length| length <= limit::REQUEST_BYTES_MAX)?;
-    let payload = bytes.get(FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + length)?;
-    if u32_at(header, 68)? != crc32c::crc32c(payload) {
-        return None;
-    }
-    let decoded = FrameHeader {
-        tenant: TenantId(u32_at(header, 16)?),
-        signal: SignalKind::from_tag(header[20])?,
-        key: RequestKey(array(header, 40)?),
-        received_at: UnixNanos(i64::from_le_bytes(array(header, 24)?)),
-        oldest_admitted: UnixNanos(i64::from_le_bytes(array(header, 32)?)),
+/// The header at the beginning of `bytes`, when it checks out and is one of a file with this salt.
+pub(super) fn decode_frame_header(bytes: &[u8], salt: u64) -> Option<FrameStart> {
+    let bytes = bytes.get(..FRAME_HEADER_BYTES)?;
+    let is_valid =
+        bytes[..4] == FRAME_MAGIC && u64_at(bytes, 56)? == salt && u32_at(bytes, 72)? == crc32c::crc32c(&bytes[..72]);
+    let length = usize::try_from(u32_at(bytes, 4)?).ok().filter(|&length| length <= limit::REQUEST_BYTES_MAX)?;
+    let header = match bytes[20] {
+        VOID => None,
+        tag => Some(FrameHeader {
+            tenant: TenantId(u32_at(bytes, 16)?),
+            signal: SignalKind::from_tag(tag)?,
+            key: RequestKey(array(bytes, 40)?),
+            received_at: UnixNanos(i64_at(bytes, 24)?),
+            oldest_admitted: UnixNanos(i64_at(bytes, 32)?),
+        }),
     };
-    Some((decoded, WalPosition(u64_at(header, 8)?), length))
+    let place = Place { salt, position: WalPosition(u64_at(bytes, 8)?), in_group: u32_at(bytes, 64)? };
+    is_valid.then_some(FrameStart { place, length, payload_sum: u32_at(bytes, 68)?, header })
+}
+
+impl FrameStart {
+    /// Whether the payload, given the bytes from the header on, is there and checks out.
+    pub(super) fn is_complete(&self, bytes: &[u8]) -> bool {
+        let payload = bytes.get(FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + self.length);
+        payload.is_some_and(|payload| crc32c::crc32c(payload) == self.payload_sum)
+    }
 }

@@ -4,6 +4,7 @@
 //! See `FORMAT.md` beside this file.
 
 mod format;
+mod log;
 mod reader;
 mod recovery;
 mod writer;
@@ -24,6 +25,7 @@ pub use format::FrameHeader;
 pub use reader::{Frame, Replay};
 pub use recovery::{Damage, Scan, WalRecovery, scan};
 
+use log::Log;
 use writer::Writer;
 
 /// How the WAL behaves.
@@ -61,10 +63,8 @@ impl Wal {
         config: WalConfig,
         published: WalPosition,
     ) -> Result<(Self, WalRecovery), Error> {
-        fs.create_dir_all(folder)?;
-        let (files, report) = recovery::recover(&*fs, folder)?;
-        let last = report.last_position.max(published);
-        let writer = Writer::start(Arc::clone(&fs), folder.to_path_buf(), config, files, last)?;
+        let (log, report) = open_log(&fs, folder, config, published)?;
+        let writer = Writer::start(log, config)?;
         Ok((Self { fs, writer }, report))
     }
 
@@ -75,14 +75,20 @@ impl Wal {
     }
 
     /// Queues a request. [`Error::Unavailable`] at once when the queue is full, the WAL is closed or the disk has failed;
-    /// otherwise `committed` is called exactly once.
+    /// [`Error::TooLarge`] when replay would refuse it; otherwise `committed` is called exactly once.
     pub fn append(&self, header: FrameHeader, payload: Bytes, committed: Committed) -> Result<(), Error> {
         self.writer.append(header, payload, committed)
     }
 
-    /// Removes the files of which every frame lies at or below a position, except the one that is being written.
+    /// Removes the files of which every frame lies at or below a position; when that is all of them, a file without frames
+    /// remains, which keeps the positions going. Blocks on the disk.
     pub fn remove_up_to(&self, position: WalPosition) -> Result<(), Error> {
         self.writer.remove_up_to(&*self.fs, position)
+    }
+
+    /// The file with a frame goes to `quarantine/` when it is no longer needed, because what is in it could not be copied.
+    pub fn keep(&self, position: WalPosition) {
+        self.writer.keep(position);
     }
 
     /// Bytes of all files.
@@ -99,4 +105,22 @@ impl Wal {
     pub fn close(&self) {
         self.writer.close();
     }
+}
+
+fn open_log(
+    fs: &Arc<dyn FileSystem>,
+    folder: &Path,
+    config: WalConfig,
+    published: WalPosition,
+) -> Result<(Log, WalRecovery), Error> {
+    fs.create_dir_all(folder)?;
+    // A process that died between making the folder and syncing its entry left one that a power cut takes away.
+    folder.parent().map_or(Ok(()), |parent| fs.sync_dir(parent))?;
+    let (files, report) = recovery::recover(&**fs, folder)?;
+    let mut log = Log::new(Arc::clone(fs), folder, config, files, report.last_position, published);
+    // Its header says how far the files before it go, so that what happens to their ends is never taken for a crash; only
+    // then may the mark go that said it until now.
+    log.begin()?;
+    recovery::remove_leftovers(&**fs, folder)?;
+    Ok((log, report))
 }

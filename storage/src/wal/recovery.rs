@@ -1,21 +1,28 @@
+use std::cmp::Ordering;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use trivium_model::WalPosition;
+use trivium_model::{WalPosition, limit};
 
-use super::format::{FILE_HEADER_BYTES, FileHeader, Invalid, VERSION};
-use super::reader::{Piece, pieces};
-use super::writer::WalFile;
+use super::format::{
+    FILE_HEADER_BYTES, FRAME_HEADER_BYTES, FileHeader, Invalid, Place, VERSION, decode_clean, decode_name, encode_void,
+};
+use super::log::{WalFile, is_full, quarantine};
+use super::reader::{Content, Piece, pieces, salt_of};
 use crate::error::Error;
-use crate::fs::FileSystem;
+use crate::fs::{FileSystem, keep_copy};
 
-/// The file whose presence says that the last process closed the WAL in order.
+/// The file that says that the last process closed the WAL in order, and with which position.
 pub(super) const CLEAN: &str = "clean";
+
+/// A group is longer only when it is one frame. More than this without an intact frame is no torn group.
+const GROUP_BYTES_ON_DISK_MAX: usize = FRAME_HEADER_BYTES + limit::REQUEST_BYTES_MAX;
 
 /// A range of a WAL file that is not what was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage {
-    /// The file; a copy of it is in `quarantine/`.
+    /// The file; a copy of it is in `quarantine/` unless another entry says that it could not be made.
     pub path: PathBuf,
     /// Where.
     pub offset: u64,
@@ -32,7 +39,8 @@ pub struct WalRecovery {
     pub files: usize,
     /// Intact frames in them.
     pub frames: u64,
-    /// Bytes after the last frame of the last file that a crash left; they were never acknowledged.
+    /// Bytes after the last frame of the last file that a crash left; they were never acknowledged. After a close in order
+    /// such bytes are damage.
     pub torn_bytes: u64,
     /// Damage to what had been acknowledged.
     pub damage: Vec<Damage>,
@@ -47,157 +55,341 @@ pub struct WalRecovery {
 pub struct Scan {
     /// Intact frames.
     pub frames: u64,
-    /// Damage; a torn end of the last file is none.
+    /// Damage; a torn end of the last file is none, unless the WAL was closed in order.
     pub damage: Vec<Damage>,
 }
 
-/// Reads all files of a WAL folder without changing anything.
+/// Reads all files of a WAL folder without changing anything. A running server may write and remove files meanwhile.
 pub fn scan(fs: &dyn FileSystem, folder: &Path) -> Result<Scan, Error> {
+    let mark = read_mark(fs, folder)?;
+    let scanned = scan_as(fs, folder, mark)?;
+    // A server that started meanwhile has taken the mark away and writes: what it is about to write is no damage.
+    if mark.is_some() && read_mark(fs, folder)? != mark { scan_as(fs, folder, None) } else { Ok(scanned) }
+}
+
+fn scan_as(fs: &dyn FileSystem, folder: &Path, mark: Option<WalPosition>) -> Result<Scan, Error> {
     let mut state = Recovery::default();
     let paths = wal_files(fs, folder)?;
     for (index, path) in paths.iter().enumerate() {
-        let bytes = fs.read(path)?;
-        state.read_file(path, &bytes, index + 1 == paths.len())?;
+        let bytes = match fs.read(path) {
+            Ok(bytes) => bytes,
+            Err(_) if !fs.exists(path)? => {
+                // No longer needed, and with it those before it: nothing follows from what is read next.
+                (state.next, state.previous_sum) = (None, None);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        state.read_file(path, &bytes, mark.is_none() && index + 1 == paths.len())?;
     }
+    state.compare_with_mark(folder, mark);
     Ok(Scan { frames: state.report.frames, damage: state.report.damage })
 }
 
 #[derive(Debug, Default)]
 struct Recovery {
     report: WalRecovery,
+    /// Sum of the header of the file before.
     previous_sum: Option<u32>,
+    /// The position that comes next; `None` before the first file.
+    next: Option<WalPosition>,
 }
 
 /// One file as it was read.
 #[derive(Debug, Default)]
 struct FileContent {
-    first: Option<WalPosition>,
-    last: WalPosition,
+    header: Option<FileHeader>,
+    salt: Option<u64>,
+    frames: u64,
     /// Bytes up to the end of the last intact frame.
     valid_bytes: usize,
+    /// What a power cut left out of the last group, before `valid_bytes`.
+    holes: Vec<Hole>,
     damaged: bool,
+    /// Its header is that of another place.
+    misplaced: bool,
 }
 
+/// Bytes without an intact frame that were never acknowledged, while later frames of their group are intact.
+#[derive(Clone, Copy, Debug)]
+struct Hole {
+    offset: usize,
+    end: usize,
+    first: WalPosition,
+    /// The position after the last one in it.
+    next: WalPosition,
+}
+
+/// The files of a folder in the order of what they hold, whatever their names: files that exchanged their names lose
+/// nothing.
 fn wal_files(fs: &dyn FileSystem, folder: &Path) -> Result<Vec<PathBuf>, Error> {
-    let paths = fs.list(folder)?;
-    Ok(paths.into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "wal")).collect())
+    let mut files = Vec::new();
+    for path in fs.list(folder)? {
+        if path.extension().is_none_or(|extension| extension != "wal") {
+            continue;
+        }
+        let header = match fs.read_start(&path, FILE_HEADER_BYTES) {
+            Ok(bytes) => FileHeader::decode(&bytes).ok(),
+            // A running server has removed it, which whoever reads it finds out.
+            Err(_) if !fs.exists(&path)? => None,
+            Err(error) => return Err(error),
+        };
+        let first = header.map(|header| header.first).or_else(|| named_first(&path));
+        files.push((first.map_or(u64::MAX, |first| first.0), path));
+    }
+    files.sort();
+    Ok(files.into_iter().map(|(_, path)| path).collect())
+}
+
+fn named_first(path: &Path) -> Option<WalPosition> {
+    decode_name(path).map(|(first, _)| first)
+}
+
+/// The last position when the WAL was closed in order. A mark that does not check out, cut by a crash, proves nothing.
+fn read_mark(fs: &dyn FileSystem, folder: &Path) -> Result<Option<WalPosition>, Error> {
+    let path = folder.join(CLEAN);
+    match fs.read(&path) {
+        Ok(bytes) => Ok(decode_clean(&bytes)),
+        Err(_) if !fs.exists(&path)? => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn missing(first: WalPosition, end: WalPosition) -> String {
+    match end.0.saturating_sub(1) {
+        last if last == first.0 => format!("position {first} is missing"),
+        last => format!("positions {first} to {last} are missing"),
+    }
 }
 
 impl Recovery {
-    fn read_file(&mut self, path: &Path, bytes: &Bytes, is_last: bool) -> Result<FileContent, Error> {
+    /// `may_be_torn`: a crash may have left the end of this file.
+    fn read_file(&mut self, path: &Path, bytes: &Bytes, may_be_torn: bool) -> Result<FileContent, Error> {
         let mut content = FileContent { valid_bytes: FILE_HEADER_BYTES.min(bytes.len()), ..FileContent::default() };
         match FileHeader::decode(bytes) {
-            Ok((header, sum)) => {
-                if self.previous_sum.is_some_and(|previous| header.previous_sum != previous && header.previous_sum != 0)
-                {
-                    self.damage(
-                        path,
-                        0,
-                        0,
-                        "a file between this one and the one before is missing or was exchanged".into(),
-                    );
-                    content.damaged = true;
-                }
-                self.previous_sum = Some(sum);
-            }
+            Ok(header) => self.read_header(path, header, &mut content),
             Err(Invalid::Version(found)) => {
                 return Err(Error::UnknownFormat { path: path.into(), found, supported: VERSION });
             }
-            // A crash may leave a file without a whole header: it never held an acknowledged frame.
-            Err(Invalid::Damaged) if is_last && bytes.len() <= FILE_HEADER_BYTES => {
-                self.report.torn_bytes += bytes.len() as u64;
-                return Ok(content);
-            }
             Err(Invalid::Damaged) => {
-                self.damage(path, 0, FILE_HEADER_BYTES, "the file header does not check out".into());
+                let problem = "the file header does not check out";
+                self.damage(path, 0..FILE_HEADER_BYTES, problem.into(), &mut content);
                 self.previous_sum = None;
-                content.damaged = true;
+                self.next = self.next.or_else(|| named_first(path));
             }
         }
-        self.read_frames(path, bytes, is_last, &mut content);
+        content.salt = salt_of(path, bytes);
+        self.read_frames(path, bytes, may_be_torn, &mut content);
         Ok(content)
     }
 
-    fn read_frames(&mut self, path: &Path, bytes: &Bytes, is_last: bool, content: &mut FileContent) {
-        for piece in pieces(bytes) {
-            match piece {
-                Piece::Frame(frame, end) => {
-                    let before = self.report.last_position;
-                    if before != WalPosition::ZERO && frame.position != before.next() {
-                        let problem = format!("position {} follows {before}", frame.position);
-                        self.damage(path, end, 0, problem);
-                        content.damaged = true;
-                    }
-                    self.report.last_position = before.max(frame.position);
-                    self.report.frames += 1;
-                    content.first.get_or_insert(frame.position);
-                    content.last = content.last.max(frame.position);
-                    content.valid_bytes = end;
+    fn read_header(&mut self, path: &Path, header: FileHeader, content: &mut FileContent) {
+        let first = header.first;
+        content.header = Some(header);
+        content.misplaced = path.file_name().is_none_or(|name| *name != *header.file_name());
+        if content.misplaced {
+            let problem = format!("it has another file's name: its content begins at position {first}");
+            self.damage(path, 0..0, problem, content);
+        }
+        if self.next.is_some_and(|next| first < next) {
+            let problem = format!("it begins at position {first}, which was read from another file already");
+            self.damage(path, 0..0, problem, content);
+            return;
+        }
+        let due = header.after.next();
+        if let Some(next) = self.next.filter(|&next| next < due) {
+            self.damage(path, 0..0, missing(next, due), content);
+        }
+        if self.previous_sum.is_some_and(|previous| header.previous_sum != previous && header.previous_sum != 0) {
+            let problem = "a file between this one and the one before is missing or was exchanged";
+            self.damage(path, 0..0, problem.into(), content);
+        }
+        self.previous_sum = Some(header.sum());
+        self.go_on_at(first);
+    }
+
+    fn read_frames(&mut self, path: &Path, bytes: &Bytes, may_be_torn: bool, content: &mut FileContent) {
+        let pieces: Vec<Piece> = pieces(bytes, content.salt).collect();
+        // Only the last group can be torn: all before it was durable when its first byte was written.
+        let durable_before = pieces.iter().map(|piece| piece.durable_before).max().unwrap_or_default();
+        let is_torn = |next: WalPosition| may_be_torn && next >= durable_before;
+        let mut gap = None;
+        for piece in pieces {
+            let position = match &piece.content {
+                Content::Gap(_) => {
+                    gap = Some(piece);
+                    continue;
                 }
-                Piece::Gap { offset, bytes: length } if is_last && offset + length == bytes.len() => {
-                    self.report.torn_bytes += length as u64;
-                }
-                Piece::Gap { offset, bytes: length } => {
-                    self.damage(path, offset, length, "no intact frame".into());
-                    content.damaged = true;
-                }
+                Content::Frame(frame) => frame.position,
+                Content::Void(position) => *position,
+            };
+            let next = self.next.unwrap_or(position);
+            self.pass_over(path, gap.take(), &piece, next..position, is_torn(next), content);
+            content.valid_bytes = piece.end;
+            if position < next {
+                continue;
             }
+            self.go_on_at(position.next());
+            let frames = u64::from(matches!(piece.content, Content::Frame(_)));
+            self.report.frames += frames;
+            content.frames += frames;
+        }
+        let Some(Piece { offset, end, content: Content::Gap(highest), .. }) = gap else { return };
+        if is_torn(self.next.unwrap_or_default()) && end - offset <= GROUP_BYTES_ON_DISK_MAX {
+            self.report.torn_bytes += (end - offset) as u64;
+        } else {
+            self.damage(path, offset..end, "no intact frame up to the end of the file".into(), content);
+            self.go_on_at(durable_before.max(WalPosition(highest.0.saturating_add(1))));
         }
     }
 
-    fn damage(&mut self, path: &Path, offset: usize, bytes: usize, problem: String) {
-        let (offset, bytes) = (offset as u64, bytes as u64);
+    /// What lies between the last intact frame and this one, and whether the positions go on.
+    fn pass_over(
+        &mut self,
+        path: &Path,
+        gap: Option<Piece>,
+        piece: &Piece,
+        due: Range<WalPosition>,
+        is_torn: bool,
+        content: &mut FileContent,
+    ) {
+        let (next, position) = (due.start, due.end);
+        let problem = match position.cmp(&next) {
+            Ordering::Less => format!("position {position} was read already, {next} is due"),
+            Ordering::Greater => missing(next, position),
+            Ordering::Equal if gap.is_some() => "no intact frame".into(),
+            Ordering::Equal => return,
+        };
+        let at = gap.map_or(piece.offset..piece.offset, |gap| gap.offset..gap.end);
+        if is_torn && position > next && !at.is_empty() {
+            self.report.torn_bytes += at.len() as u64;
+            content.holes.push(Hole { offset: at.start, end: at.end, first: next, next: position });
+        } else {
+            self.damage(path, at, problem, content);
+        }
+    }
+
+    fn go_on_at(&mut self, next: WalPosition) {
+        self.next = self.next.max(Some(next));
+        self.report.last_position = self.report.last_position.max(WalPosition(next.0.saturating_sub(1)));
+    }
+
+    fn compare_with_mark(&mut self, folder: &Path, mark: Option<WalPosition>) {
+        let Some(last) = mark else { return };
+        let (next, end) = (self.report.last_position.next(), last.next());
+        if next < end {
+            let problem = format!("{}, although the WAL was closed in order with them", missing(next, end));
+            self.report.damage.push(Damage { path: folder.join(CLEAN), offset: 0, bytes: 0, problem });
+            self.go_on_at(end);
+        }
+    }
+
+    fn damage(&mut self, path: &Path, at: Range<usize>, problem: String, content: &mut FileContent) {
+        content.damaged = true;
+        let (offset, bytes) = (at.start as u64, at.len() as u64);
         self.report.damage.push(Damage { path: path.into(), offset, bytes, problem });
+    }
+
+    /// Repairs one file. `None` when nothing of it is needed any more.
+    fn repair(
+        &mut self,
+        fs: &dyn FileSystem,
+        path: &Path,
+        bytes: &Bytes,
+        mut content: FileContent,
+        is_last: bool,
+    ) -> Result<Option<WalFile>, Error> {
+        let mut file = WalFile {
+            path: path.into(),
+            header: content.header,
+            last: self.report.last_position,
+            bytes: bytes.len() as u64,
+            is_kept: false,
+        };
+        if content.damaged && !self.quarantine(fs, path, bytes, &mut content) {
+            file.is_kept = true;
+            return Ok(Some(file));
+        }
+        if content.frames == 0 && (content.header.is_none() || content.misplaced) {
+            fs.remove_file(path)?;
+            return Ok(None);
+        }
+        if is_last && (self.report.unclean || content.valid_bytes < bytes.len()) {
+            // A copy is known to be on the disk, the original may be in the page cache only.
+            let valid = without_holes(bytes, &content);
+            match fs.replace_file(path, &valid) {
+                Ok(()) => file.bytes = valid.len() as u64,
+                Err(error) if is_full(&error) => {
+                    tracing::warn!(%error, "the last WAL file is used as it is, there is no room for a copy");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Some(file))
+    }
+
+    /// Whether there is a copy now. A disk without room for it must not keep the server from starting.
+    fn quarantine(&mut self, fs: &dyn FileSystem, path: &Path, bytes: &Bytes, content: &mut FileContent) -> bool {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        match keep_copy(fs, &quarantine(path), &name, bytes) {
+            Ok(_) => true,
+            Err(error) => {
+                tracing::warn!(%error, file = %path.display(), "a damaged WAL file could not be copied to quarantine/");
+                let problem = format!(
+                    "it could not be copied to quarantine/, where it goes when it is no longer needed: {error}"
+                );
+                self.damage(path, 0..bytes.len(), problem, content);
+                false
+            }
+        }
     }
 }
 
+/// The valid bytes of a file, with a frame for every position that a power cut left out: the next start must not take the
+/// gap for damage.
+fn without_holes(bytes: &Bytes, content: &FileContent) -> Bytes {
+    let valid = bytes.slice(..content.valid_bytes);
+    let (false, Some(salt)) = (content.holes.is_empty(), content.salt) else { return valid };
+    let mut whole = Vec::with_capacity(valid.len());
+    let mut from = 0;
+    for hole in &content.holes {
+        whole.extend_from_slice(&valid[from..hole.offset]);
+        for (position, in_group) in (hole.first.0..hole.next.0).zip(0..) {
+            whole.extend_from_slice(&encode_void(Place { salt, position: WalPosition(position), in_group }));
+        }
+        from = hole.end;
+    }
+    whole.extend_from_slice(&valid[from..]);
+    Bytes::from(whole)
+}
+
 /// Brings the folder into a state that can be written on: keeps every intact frame, keeps a copy of damaged files, writes
-/// the last file anew after a crash.
+/// the last file anew after a crash. May be interrupted anywhere and started again.
 pub(super) fn recover(fs: &dyn FileSystem, folder: &Path) -> Result<(Vec<WalFile>, WalRecovery), Error> {
-    let clean = folder.join(CLEAN);
+    let mark = read_mark(fs, folder)?;
     let mut state = Recovery::default();
-    state.report.unclean = !fs.exists(&clean)?;
+    state.report.unclean = mark.is_none();
     let mut files = Vec::new();
     let paths = wal_files(fs, folder)?;
     for (index, path) in paths.iter().enumerate() {
         let is_last = index + 1 == paths.len();
         let bytes = fs.read(path)?;
-        let content = state.read_file(path, &bytes, is_last)?;
-        if content.damaged {
-            quarantine(fs, folder, path, &bytes)?;
-        }
-        if content.first.is_none() {
-            fs.remove_file(path)?;
-            continue;
-        }
-        if is_last && (state.report.unclean || content.valid_bytes < bytes.len()) {
-            write_anew(fs, folder, path, &bytes[..content.valid_bytes])?;
-        }
-        files.push(WalFile { path: path.clone(), last: content.last, bytes: content.valid_bytes as u64 });
+        let content = state.read_file(path, &bytes, is_last && mark.is_none())?;
+        files.extend(state.repair(fs, path, &bytes, content, is_last)?);
     }
-    fs.remove_file(&clean)?;
-    fs.sync_dir(folder)?;
+    state.compare_with_mark(folder, mark);
     state.report.files = files.len();
     Ok((files, state.report))
 }
 
-/// Replaces a file by a copy of its valid prefix that is known to be on the disk, not only in the page cache.
-fn write_anew(fs: &dyn FileSystem, folder: &Path, path: &Path, valid: &[u8]) -> Result<(), Error> {
-    let copy = path.with_extension("copy");
-    fs.remove_file(&copy)?;
-    fs.write_file_synced(&copy, valid)?;
-    fs.rename(&copy, path)?;
-    fs.sync_dir(folder)
-}
-
-fn quarantine(fs: &dyn FileSystem, folder: &Path, path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let target = folder.parent().unwrap_or(folder).join("quarantine");
-    fs.create_dir_all(&target)?;
-    let name = path.file_name().unwrap_or_default();
-    let copy = target.join(name);
-    if !fs.exists(&copy)? {
-        fs.write_file_synced(&copy, bytes)?;
-        fs.sync_dir(&target)?;
+/// Removes the mark, which is no longer true, and files that were never given their name. Durable before a group is
+/// written, so that a mark never stands beside a WAL that has gone on.
+pub(super) fn remove_leftovers(fs: &dyn FileSystem, folder: &Path) -> Result<(), Error> {
+    for path in fs.list(folder)? {
+        let is_unnamed = path.extension().is_some_and(|extension| extension == "tmp");
+        if is_unnamed || path.file_name().is_some_and(|name| name == CLEAN) {
+            fs.remove_file(&path)?;
+        }
     }
-    Ok(())
+    fs.sync_dir(folder)
 }

@@ -1,12 +1,16 @@
+mod crashes;
+mod damage;
+mod faults;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 
 use bytes::Bytes;
-use proptest::prelude::{any, prop_assert_eq, proptest};
-use trivium_model::{RequestKey, SignalKind, TenantId, UnixNanos, WalPosition};
+use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
+use trivium_model::{ErrorKind, RequestKey, SignalKind, TenantId, UnixNanos, WalPosition, limit};
 
-use super::format::{FILE_HEADER_BYTES, FRAME_HEADER_BYTES, decode_frame, encode_frame_header};
-use super::{Frame, FrameHeader, Wal, WalConfig, WalRecovery, scan};
+use super::format::{FILE_HEADER_BYTES, FileHeader, Place, decode_frame_header, encode_frame_header};
+use super::{Frame, FrameHeader, Wal, WalConfig, WalRecovery};
 use crate::error::Error;
 use crate::fs::FileSystem;
 use crate::fs::testing::{Crash, CrashFileSystem};
@@ -96,161 +100,92 @@ fn published_files_are_removed_and_the_rest_stays() {
 }
 
 #[test]
-fn a_torn_end_is_cut_at_every_byte() {
-    let whole = written(3);
-    let last = files(&whole).pop().expect("a file");
-    let length = whole.len(&last).expect("a length");
-    let frame = (FRAME_HEADER_BYTES + 63) as u64;
-    for cut in 1..=frame {
-        for garbage in [0, cut] {
-            let fs = whole.crash(Crash::Everything);
-            fs.damage(&last, |bytes| {
-                bytes.truncate((length - cut) as usize);
-                bytes.extend(std::iter::repeat_n(0xa5, garbage as usize));
-            });
-            let (wal, report) = open(&fs).expect("a torn end is normal");
-            assert!(report.damage.is_empty(), "{:?}", report.damage);
-            assert_eq!(numbers(&wal), [1, 2], "cut {cut} garbage {garbage}");
-            assert_eq!(append(&wal, 7).expect("it goes on"), WalPosition(3));
-            wal.close();
-            assert_eq!(numbers(&open(&fs).expect("it opens").0), [1, 2, 7]);
-        }
-    }
-}
-
-#[test]
-fn damage_costs_the_damaged_frames_only_and_is_reported() {
-    let whole = written(9);
-    let paths = files(&whole);
-    type Case = (&'static str, usize, fn(&mut Vec<u8>), usize);
-    let cases: [Case; 4] = [
-        ("payload", 0, |bytes| bytes[FILE_HEADER_BYTES + FRAME_HEADER_BYTES + 5] ^= 1, 8),
-        ("frame header", 0, |bytes| bytes[FILE_HEADER_BYTES + 9] ^= 1, 8),
-        ("length", 0, |bytes| bytes[FILE_HEADER_BYTES + 4] = 0xff, 8),
-        ("file header", 1, |bytes| bytes[0] = 0, 9),
-    ];
-    for (name, file, change, survivors) in cases {
-        let fs = whole.crash(Crash::Everything);
-        fs.damage(&paths[file], change);
-        assert!(!scan(&fs, folder()).expect("a scan").damage.is_empty(), "{name}");
-        let (wal, report) = open(&fs).expect("damage does not stop the start");
-        assert!(!report.damage.is_empty(), "{name}");
-        assert_eq!(numbers(&wal).len(), survivors, "{name}");
-        let kept = fs.list(Path::new("/data/quarantine")).expect("the quarantine");
-        assert_eq!(kept.len(), 1, "{name}: the damaged file is kept");
-    }
-}
-
-#[test]
-fn a_missing_file_is_reported() {
-    let fs = written(9);
-    fs.remove_file(&files(&fs)[1]).expect("removed");
-    let (wal, report) = open(&fs).expect("it opens");
-    assert!(!report.damage.is_empty());
-    assert!(numbers(&wal).len() < 9);
-}
-
-#[test]
-fn a_newer_format_is_refused_and_left_alone() {
-    let fs = written(1);
-    let path = files(&fs).pop().expect("a file");
-    fs.damage(&path, |bytes| {
-        bytes[8] = 2;
-        let sum = crc32c::crc32c(&bytes[..28]);
-        bytes[28..32].copy_from_slice(&sum.to_le_bytes());
-    });
-    let before = fs.read(&path).expect("readable");
-    assert!(matches!(open(&fs), Err(Error::UnknownFormat { found: 2, .. })));
-    assert_eq!(fs.read(&path).expect("readable"), before);
-}
-
-#[test]
-fn a_failed_fsync_ends_acknowledgements_for_good() {
-    let fs = CrashFileSystem::new();
-    let (wal, _) = open(&fs).expect("an empty folder opens");
-    append(&wal, 1).expect("appended");
-    // Syncs so far: file header, frame 1.
-    fs.fail_sync_at(2);
-    assert!(matches!(append(&wal, 2), Err(Error::Unavailable { .. })));
-    assert!(wal.is_poisoned().is_some());
-    assert!(append(&wal, 3).is_err(), "nothing is taken after the disk has failed");
-    drop(wal);
-    let (wal, _) = open(&fs.crash(Crash::OnlySynced)).expect("a restart");
-    assert_eq!(numbers(&wal), [1]);
-}
-
-#[test]
-fn a_full_disk_refuses_and_recovers_without_a_restart() {
-    let fs = CrashFileSystem::new();
-    let (wal, _) = open(&fs).expect("an empty folder opens");
-    append(&wal, 1).expect("appended");
-    fs.set_room(Some(70));
-    assert!(matches!(append(&wal, 2), Err(Error::Unavailable { .. })));
-    assert_eq!(wal.is_poisoned(), None, "a full disk is transient");
-    fs.set_room(None);
-    assert_eq!(append(&wal, 3).expect("there is room again"), WalPosition(2));
+fn a_log_that_is_published_leaves_one_empty_file_that_keeps_the_positions_going() {
+    let fs = written(5);
+    let (wal, _) = open(&fs).expect("it opens");
+    append(&wal, 6).expect("appended");
+    wal.remove_up_to(WalPosition(6)).expect("removed");
+    assert_eq!((wal.bytes_on_disk(), files(&fs).len()), (FILE_HEADER_BYTES as u64, 1));
+    wal.remove_up_to(WalPosition(6)).expect("there is nothing left to do");
+    assert_eq!(append(&wal, 7).expect("appended"), WalPosition(7));
+    wal.remove_up_to(WalPosition(7)).expect("removed");
     wal.close();
-    assert_eq!(numbers(&open(&fs).expect("it opens").0), [1, 3]);
+    for _ in 0..3 {
+        let (wal, report) = open(&fs).expect("it opens");
+        assert_eq!((report.last_position, &report.damage[..], report.files), (WalPosition(7), &[][..], 1));
+        wal.close();
+    }
+    assert_eq!(append(&open(&fs).expect("it opens").0, 8).expect("appended"), WalPosition(8));
 }
 
-/// After every operation of a run with rotation, and of the recovery after it, the machine loses power in every manner:
-/// what was acknowledged is there, once and in order.
 #[test]
-fn no_crash_point_loses_an_acknowledged_frame() {
-    let run = |fs: &CrashFileSystem| -> Vec<u8> {
-        let Ok((wal, _)) = open(fs) else { return Vec::new() };
-        let acknowledged = (1..=6).filter(|number| append(&wal, *number).is_ok()).collect();
-        wal.close();
-        acknowledged
-    };
-    let complete = CrashFileSystem::new();
-    run(&complete);
-    for stop in 0..complete.operations() {
-        let fs = CrashFileSystem::new();
-        fs.stop_at(stop);
-        let acknowledged = run(&fs);
-        for crash in [Crash::OnlySynced, Crash::Everything, Crash::Some(1), Crash::Some(2), Crash::Some(3)] {
-            let context = format!("stopped at operation {stop}, {crash:?}");
-            let after = fs.crash(crash);
-            check_after(&after.crash(Crash::Everything), &acknowledged, &context);
-            // The recovery itself loses power too.
-            for second in 0..12 {
-                let recovering = after.crash(Crash::Everything);
-                recovering.stop_at(second);
-                drop(open(&recovering));
-                check_after(
-                    &recovering.crash(Crash::OnlySynced),
-                    &acknowledged,
-                    &format!("{context}, recovery at {second}"),
-                );
-            }
+fn every_file_names_the_one_before_it_across_restarts() {
+    let fs = CrashFileSystem::new();
+    for process in 0..4 {
+        let (wal, _) = open(&fs).expect("it opens");
+        for number in 0..4 {
+            append(&wal, process * 4 + number).expect("appended");
         }
+        wal.close();
+    }
+    let header = |path| FileHeader::decode(&fs.read(path).expect("readable")).expect("intact");
+    let headers: Vec<FileHeader> = files(&fs).iter().map(|path| header(path)).collect();
+    assert!(headers.len() >= 4);
+    for pair in headers.windows(2) {
+        assert_eq!(pair[1].previous_sum, pair[0].sum());
     }
 }
 
-fn check_after(fs: &CrashFileSystem, acknowledged: &[u8], context: &str) {
-    let (wal, report) = open(fs).unwrap_or_else(|error| panic!("{context}: {error}"));
-    assert!(report.damage.is_empty(), "{context}: {:?}", report.damage);
-    let found = numbers(&wal);
-    assert!(found.is_sorted() && found.windows(2).all(|pair| pair[0] != pair[1]), "{context}: {found:?}");
-    assert!(acknowledged.iter().all(|number| found.contains(number)), "{context}: {acknowledged:?} of {found:?}");
+#[test]
+fn a_payload_longer_than_replay_takes_is_refused() {
+    let fs = CrashFileSystem::new();
+    let (wal, _) = open(&fs).expect("an empty folder opens");
+    let unreached = || Box::new(|_| panic!("a refused request gets no verdict"));
+    let error = wal.append(header(1), Bytes::from(vec![0; limit::REQUEST_BYTES_MAX + 1]), unreached());
+    let error = error.expect_err("one byte too many");
+    assert!(matches!(error, Error::TooLarge { .. }) && error.kind() == ErrorKind::LimitExceeded, "{error}");
+    let (done, verdict) = mpsc::channel();
+    let longest = Bytes::from(vec![7; limit::REQUEST_BYTES_MAX]);
+    let committed = Box::new(move |result: Result<WalPosition, Error>| done.send(result.is_ok()).expect("it waits"));
+    wal.append(header(1), longest.clone(), committed).expect("the longest is taken");
+    assert!(verdict.recv().expect("a verdict"));
+    assert!(frames(&wal)[0].payload == longest);
+}
+
+/// What a crash leaves is not marked as closed.
+fn without_mark(fs: &CrashFileSystem) -> CrashFileSystem {
+    let fs = fs.crash(Crash::Everything);
+    fs.remove_file(&folder().join("clean")).expect("removed");
+    fs
 }
 
 proptest! {
     #[test]
-    fn a_frame_is_read_as_it_was_written(tenant in any::<u32>(), signal in 0_usize..3, times in any::<(i64, i64)>(), key in any::<[u8; 16]>(), position in any::<u64>(), payload in proptest::collection::vec(any::<u8>(), 0..300)) {
+    fn a_frame_is_read_as_it_was_written(tenant in any::<u32>(), signal in 0_usize..3, times in any::<(i64, i64)>(), key in any::<[u8; 16]>(), place in any::<(u64, u64, u32)>(), payload in proptest::collection::vec(any::<u8>(), 0..300)) {
         let header = FrameHeader { tenant: TenantId(tenant), signal: SignalKind::ALL[signal], key: RequestKey(key), received_at: UnixNanos(times.0), oldest_admitted: UnixNanos(times.1) };
-        let mut bytes = encode_frame_header(&header, WalPosition(position), &payload).to_vec();
+        let place = Place { salt: place.0, position: WalPosition(place.1), in_group: place.2 };
+        let mut bytes = encode_frame_header(&header, place, &payload).to_vec();
         bytes.extend_from_slice(&payload);
-        prop_assert_eq!(decode_frame(&bytes), Some((header, WalPosition(position), payload.len())));
+        let start = decode_frame_header(&bytes, place.salt).expect("intact");
+        prop_assert_eq!((start.header, start.place, start.length), (Some(header), place, payload.len()));
+        prop_assert!(start.is_complete(&bytes) && !start.is_complete(&bytes[..bytes.len() - 1]));
+        prop_assert_eq!(decode_frame_header(&bytes, place.salt ^ 1), None);
     }
 
     #[test]
     fn a_changed_frame_is_never_taken(position in 0_usize..136, bit in 0_u8..8) {
         let payload = [7; 60];
-        let mut bytes = encode_frame_header(&header(1), WalPosition(1), &payload).to_vec();
+        let place = Place { salt: 9, position: WalPosition(1), in_group: 0 };
+        let mut bytes = encode_frame_header(&header(1), place, &payload).to_vec();
         bytes.extend_from_slice(&payload);
         bytes[position] ^= 1 << bit;
-        prop_assert_eq!(decode_frame(&bytes), None);
+        prop_assert!(decode_frame_header(&bytes, 9).is_none_or(|start| !start.is_complete(&bytes)));
+    }
+
+    #[test]
+    fn any_bytes_give_an_end(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        let fs = written(3);
+        fs.damage(&files(&fs)[0], |content| *content = bytes);
+        prop_assert!(open(&fs).is_ok());
     }
 }

@@ -1,3 +1,5 @@
+//! The queue in front of the log and the thread that empties it, a group at a time.
+
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -5,24 +7,19 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
-use trivium_model::WalPosition;
+use trivium_model::{WalPosition, limit};
 
-use super::format::{FRAME_HEADER_BYTES, FileHeader, FrameHeader, encode_frame_header};
-use super::recovery::CLEAN;
+use super::format::{FRAME_HEADER_BYTES, FrameHeader};
+use super::log::{Failure, Files, Log, remove_files};
 use super::{Committed, WalConfig};
 use crate::error::Error;
-use crate::fs::{File, FileSystem};
+use crate::fs::FileSystem;
 
 /// Bytes of one group at most: the group is one buffer in memory.
 const GROUP_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// A WAL file that is complete or being written.
-#[derive(Clone, Debug)]
-pub(super) struct WalFile {
-    pub(super) path: PathBuf,
-    pub(super) last: WalPosition,
-    pub(super) bytes: u64,
-}
+const STOPPING: &str = "the server is stopping";
+const PANICKED: &str = "the writing thread of the WAL panicked; restart the server";
 
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -35,7 +32,9 @@ struct Shared {
     config: WalConfig,
     queue: Mutex<Queue>,
     arrived: Condvar,
-    files: Mutex<Vec<WalFile>>,
+    /// Held while the disk is written to, never while a sender is told.
+    log: Mutex<Log>,
+    files: Files,
     poison: Mutex<Option<String>>,
 }
 
@@ -43,6 +42,7 @@ struct Shared {
 struct Queue {
     waiting: VecDeque<Waiting>,
     bytes: usize,
+    /// Nothing more is taken.
     closed: bool,
 }
 
@@ -58,39 +58,37 @@ impl std::fmt::Debug for Waiting {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Writer {
-    pub(super) fn start(
-        fs: Arc<dyn FileSystem>,
-        folder: PathBuf,
-        config: WalConfig,
-        files: Vec<WalFile>,
-        last: WalPosition,
-    ) -> Result<Self, Error> {
+    pub(super) fn start(log: Log, config: WalConfig) -> Result<Self, Error> {
         let shared = Arc::new(Shared {
             config,
             queue: Mutex::default(),
             arrived: Condvar::new(),
-            files: Mutex::new(files),
+            files: log.files(),
+            log: Mutex::new(log),
             poison: Mutex::default(),
         });
-        let path = folder.clone();
-        let mut appender = Appender { shared: Arc::clone(&shared), fs, folder, last, open: None, previous_sum: 0 };
-        let thread = std::thread::Builder::new().name("trivium-wal".into()).spawn(move || appender.run());
-        let thread = thread.map_err(Error::io("start the writing thread of", path))?;
+        let worker = Arc::clone(&shared);
+        let builder = std::thread::Builder::new().name("trivium-wal".into());
+        let thread = builder.spawn(move || EndOfThread(worker).run());
+        let thread = thread.map_err(Error::io("start the writing thread of", "wal"))?;
         Ok(Self { shared, thread: Mutex::new(Some(thread)) })
     }
 
     pub(super) fn append(&self, header: FrameHeader, payload: Bytes, committed: Committed) -> Result<(), Error> {
+        if payload.len() > limit::REQUEST_BYTES_MAX {
+            return Err(Error::TooLarge { bytes: payload.len(), max: limit::REQUEST_BYTES_MAX });
+        }
+        let mut queue = lock(&self.shared.queue);
         if let Some(reason) = self.is_poisoned() {
             return Err(Error::Unavailable { reason });
         }
-        let mut queue = lock(&self.shared.queue);
         if queue.closed {
-            return Err(Error::Unavailable { reason: "the server is stopping".into() });
+            return Err(Error::Unavailable { reason: STOPPING.into() });
         }
         if queue.bytes + payload.len() > self.shared.config.queue_bytes_max && !queue.waiting.is_empty() {
             return Err(Error::Unavailable {
@@ -116,18 +114,31 @@ impl Writer {
         lock(&self.shared.files).iter().filter(|file| file.last > after).map(|file| file.path.clone()).collect()
     }
 
+    pub(super) fn keep(&self, position: WalPosition) {
+        if let Some(file) = lock(&self.shared.files).iter_mut().find(|file| file.last >= position) {
+            file.is_kept = true;
+        }
+    }
+
     pub(super) fn remove_up_to(&self, fs: &dyn FileSystem, position: WalPosition) -> Result<(), Error> {
-        loop {
-            // The newest file may be the one that is being written; it goes when the next one has begun.
-            let path = {
-                let files = lock(&self.shared.files);
-                match files.first() {
-                    Some(file) if file.last <= position && files.len() > 1 => file.path.clone(),
-                    _ => return Ok(()),
-                }
-            };
-            fs.remove_file(&path)?;
-            lock(&self.shared.files).retain(|file| file.path != path);
+        if self.is_poisoned().is_some() {
+            return Ok(());
+        }
+        let shared = &self.shared;
+        // The newest file is given up under the log's lock, a short while; the rest does not hold up the groups.
+        let removed = remove_files(fs, &shared.files, position)
+            .and_then(|()| shared.rotate_after(position))
+            .and_then(|()| remove_files(fs, &shared.files, position));
+        match removed {
+            Ok(()) => Ok(()),
+            Err(Failure::Passing(error)) => {
+                tracing::warn!(%error, "WAL files that are no longer needed could not be removed; tried again later");
+                Ok(())
+            }
+            Err(Failure::Disk(error)) => {
+                shared.disk_failed(&error);
+                Err(error)
+            }
         }
     }
 
@@ -146,55 +157,69 @@ impl Drop for Writer {
     }
 }
 
-/// The writing thread's own state.
-struct Appender {
-    shared: Arc<Shared>,
-    fs: Arc<dyn FileSystem>,
-    folder: PathBuf,
-    /// The last position given out.
-    last: WalPosition,
-    open: Option<OpenFile>,
-    previous_sum: u32,
+/// The writing thread. However it ends, nobody waits for it in vain.
+struct EndOfThread(Arc<Shared>);
+
+impl EndOfThread {
+    fn run(self) {
+        self.0.run();
+    }
 }
 
-struct OpenFile {
-    file: Box<dyn File>,
-    /// Bytes up to the end of the last durable group.
-    bytes: u64,
-    frames: u64,
+impl Drop for EndOfThread {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.poison(PANICKED.into());
+        }
+        let waiting = {
+            let mut queue = lock(&self.0.queue);
+            queue.closed = true;
+            std::mem::take(&mut queue.waiting)
+        };
+        drop(Verdicts { shared: &self.0, waiting });
+    }
 }
 
-/// How a group failed.
-enum Failure {
-    /// Nothing of the group is in the file; the next group may succeed (disk full).
-    Group(Error),
-    /// It is not known what is on the disk; nothing may be acknowledged any more.
-    Disk(Error),
+/// Requests whose senders are still to be told; those that are left when it goes are refused.
+struct Verdicts<'a> {
+    shared: &'a Shared,
+    waiting: VecDeque<Waiting>,
 }
 
-impl Appender {
-    fn run(&mut self) {
+impl Drop for Verdicts<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.shared.poison(PANICKED.into());
+        }
+        for Waiting { committed, .. } in self.waiting.drain(..) {
+            let reason = lock(&self.shared.poison).clone().unwrap_or_else(|| STOPPING.into());
+            drop(catch_unwind(AssertUnwindSafe(|| committed(Err(Error::Unavailable { reason })))));
+        }
+    }
+}
+
+impl Shared {
+    fn run(&self) {
         while let Some(group) = self.next_group() {
             self.write_group(group);
         }
-        if lock(&self.shared.poison).is_none()
-            && let Err(error) =
-                self.fs.write_file_synced(&self.folder.join(CLEAN), b"").and_then(|()| self.fs.sync_dir(&self.folder))
+        if lock(&self.poison).is_none()
+            && let Err(error) = lock(&self.log).close()
         {
             tracing::warn!(%error, "the WAL is complete but could not be marked as closed");
         }
     }
 
     /// All that is queued, up to the size of a group; waits for the first. `None` when closed and empty.
-    fn next_group(&self) -> Option<Vec<Waiting>> {
-        let mut queue = lock(&self.shared.queue);
+    fn next_group(&self) -> Option<VecDeque<Waiting>> {
+        let mut queue = lock(&self.queue);
         while queue.waiting.is_empty() {
             if queue.closed {
                 return None;
             }
-            queue = self.shared.arrived.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue = self.arrived.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
-        let (mut group, mut bytes) = (Vec::new(), 0);
+        let (mut group, mut bytes) = (VecDeque::new(), 0);
         while let Some(waiting) = queue.waiting.front() {
             bytes += FRAME_HEADER_BYTES + waiting.payload.len();
             if bytes > GROUP_BYTES_MAX && !group.is_empty() {
@@ -206,95 +231,70 @@ impl Appender {
         Some(group)
     }
 
-    fn write_group(&mut self, group: Vec<Waiting>) {
-        let first = self.last.next();
-        let poison = lock(&self.shared.poison).clone();
-        let outcome = match poison {
-            Some(reason) => Err(reason),
-            None => self.write(&group, first).map_err(|failure| self.handle(failure)),
-        };
-        let mut position = first;
-        for waiting in group {
+    fn write_group(&self, group: VecDeque<Waiting>) {
+        let mut verdicts = Verdicts { shared: self, waiting: group };
+        let (mut position, outcome) = self.write(&verdicts.waiting);
+        while let Some(Waiting { committed, .. }) = verdicts.waiting.pop_front() {
+            position = position.next();
             let result = match &outcome {
                 Ok(()) => Ok(position),
                 Err(reason) => Err(Error::Unavailable { reason: reason.clone() }),
             };
-            let committed = waiting.committed;
             if catch_unwind(AssertUnwindSafe(|| committed(result))).is_err() {
                 // The frame is durable but its rows are not visible: only a restart can show them.
-                *lock(&self.shared.poison) =
-                    Some(format!("taking over the request at position {position} panicked; restart the server"));
+                self.poison(format!("taking over the request at position {position} panicked; restart the server"));
             }
-            position = position.next();
         }
     }
 
-    fn handle(&self, failure: Failure) -> String {
+    /// The position before the group's first frame, and whether the group is durable.
+    fn write(&self, group: &VecDeque<Waiting>) -> (WalPosition, Result<(), String>) {
+        let mut log = lock(&self.log);
+        let before = log.last();
+        // Under the lock: a removal of files may have found that the disk fails.
+        if let Some(reason) = lock(&self.poison).clone() {
+            return (before, Err(reason));
+        }
+        let written = log.append(group.iter().map(|waiting| (&waiting.header, &waiting.payload)));
+        (before, written.map_err(|failure| self.refused(failure)))
+    }
+
+    /// Nothing but checks as long as the newest file is needed: it is at every seal of a busy server.
+    fn rotate_after(&self, position: WalPosition) -> Result<(), Failure> {
+        if lock(&self.files).last().is_none_or(|file| file.last > position) {
+            return Ok(());
+        }
+        let mut log = lock(&self.log);
+        if lock(&self.poison).is_some() {
+            return Ok(());
+        }
+        log.rotate_after(position).inspect_err(|failure| {
+            // Still under the lock: no group may be written after it.
+            if let Failure::Disk(error) = failure {
+                self.disk_failed(error);
+            }
+        })
+    }
+
+    fn refused(&self, failure: Failure) -> String {
         match failure {
-            Failure::Group(error) => {
+            Failure::Passing(error) => {
                 tracing::error!(%error, "a group of requests was not written and not acknowledged; clients retry");
                 format!("the WAL cannot be written: {error}")
             }
-            Failure::Disk(error) => {
-                let reason = format!("the disk failed, nothing can be acknowledged any more: {error}");
-                tracing::error!(%error, "the WAL is closed until a restart");
-                *lock(&self.shared.poison) = Some(reason.clone());
-                reason
-            }
+            Failure::Disk(error) => self.disk_failed(&error),
         }
     }
 
-    fn write(&mut self, group: &[Waiting], first: WalPosition) -> Result<(), Failure> {
-        let bytes = encode(group, first);
-        self.rotate(first).map_err(Failure::Group)?;
-        let Some(open) = &mut self.open else { return Ok(()) };
-        if let Err(error) = open.file.append(&bytes) {
-            // Disk full, most likely: take the part that was written back, so that the next group follows an intact one.
-            return Err(match open.file.truncate(open.bytes) {
-                Ok(()) => Failure::Group(error),
-                Err(error) => Failure::Disk(error),
-            });
-        }
-        open.file.sync().map_err(Failure::Disk)?;
-        open.bytes += bytes.len() as u64;
-        open.frames += group.len() as u64;
-        self.last = WalPosition(self.last.0 + group.len() as u64);
-        if let Some(file) = lock(&self.shared.files).last_mut() {
-            file.bytes = open.bytes;
-            file.last = self.last;
-        }
-        Ok(())
+    fn disk_failed(&self, error: &Error) -> String {
+        let reason = format!("the disk failed, nothing can be acknowledged any more: {error}");
+        self.poison(reason.clone());
+        reason
     }
 
-    /// Begins a new file when there is none or the current one is full: header and entry are durable before a frame is in it.
-    fn rotate(&mut self, first: WalPosition) -> Result<(), Error> {
-        if self.open.as_ref().is_some_and(|open| open.bytes < self.shared.config.file_bytes_max || open.frames == 0) {
-            return Ok(());
-        }
-        let path = self.folder.join(format!("{:020}.wal", first.0));
-        self.fs.remove_file(&path)?;
-        let header = FileHeader { first, previous_sum: self.previous_sum }.encode();
-        let mut file = self.fs.create_new(&path)?;
-        file.append(&header)?;
-        file.sync()?;
-        self.fs.sync_dir(&self.folder)?;
-        let bytes = header.len() as u64;
-        self.previous_sum = FileHeader::decode(&header).map_or(0, |(_, sum)| sum);
-        self.open = Some(OpenFile { file, bytes, frames: 0 });
-        // Until its first group is durable the file holds nothing: its last position is the one before its first.
-        lock(&self.shared.files).push(WalFile { path, last: self.last, bytes });
-        Ok(())
+    fn poison(&self, reason: String) {
+        tracing::error!(reason, "the WAL is closed until a restart");
+        // The first reason is the cause, later ones follow from it.
+        lock(&self.poison).get_or_insert(reason);
     }
-}
-
-fn encode(group: &[Waiting], first: WalPosition) -> Vec<u8> {
-    let length = group.iter().map(|waiting| FRAME_HEADER_BYTES + waiting.payload.len()).sum();
-    let mut bytes = Vec::with_capacity(length);
-    let mut position = first;
-    for Waiting { header, payload, .. } in group {
-        bytes.extend_from_slice(&encode_frame_header(header, position, payload));
-        bytes.extend_from_slice(payload);
-        position = position.next();
-    }
-    bytes
 }

@@ -148,6 +148,8 @@ pub(crate) struct EncodedChunk {
 pub(crate) struct Compressor {
     context: zstd::bulk::Compressor<'static>,
     level: i32,
+    /// The room that a page may need, kept, so that a kept page has the room that it needs.
+    output: Vec<u8>,
 }
 
 impl Compressor {
@@ -155,7 +157,14 @@ impl Compressor {
         let mut context = zstd::bulk::Compressor::new(level).map_err(external)?;
         // So that a reader notices flipped bits, which Parquet alone would hand on as values.
         context.include_checksum(true).map_err(external)?;
-        Ok(Self { context, level })
+        Ok(Self { context, level, output: Vec::new() })
+    }
+
+    pub(crate) fn compress(&mut self, bytes: &[u8]) -> Result<Vec<u8>, ParquetError> {
+        self.output.clear();
+        self.output.reserve(zstd::zstd_safe::compress_bound(bytes.len()));
+        self.context.compress_to_buffer(bytes, &mut self.output).map_err(external)?;
+        Ok(self.output.clone())
     }
 }
 
@@ -203,7 +212,7 @@ impl ChunkBuilder {
     pub(crate) fn page(&mut self, bytes: Vec<u8>, shape: PageShape, zstd: &mut Compressor) -> Result<(), ParquetError> {
         let uncompressed = bytes.len();
         let bytes = match self.storing {
-            Storing::Compressed => zstd.context.compress(&bytes).map_err(external)?,
+            Storing::Compressed => zstd.compress(&bytes)?,
             Storing::Auto | Storing::Raw => bytes,
         };
         let PageShape { rows, nulls, encoding, bounds } = shape;
@@ -220,7 +229,7 @@ impl ChunkBuilder {
         if self.storing == Storing::Raw || raw < COMPRESS_BYTES_MIN {
             return Ok(Compression::UNCOMPRESSED);
         }
-        let compress = |page: &RawPage| zstd.context.compress(&page.bytes).map_err(external);
+        let compress = |page: &RawPage| zstd.compress(&page.bytes);
         let compressed: Vec<Vec<u8>> =
             self.dictionary.iter().chain(&self.pages).map(compress).collect::<Result<_, _>>()?;
         if compressed.iter().map(Vec::len).sum::<usize>() * 100 > raw * WORTHWHILE_PERCENT {

@@ -130,3 +130,15 @@ pub(crate) fn same_levels(output: &mut Vec<u8>, width: u32, level: u32, count: u
     let length = (output.len() - start - 4) as u32;
     output[start..start + 4].copy_from_slice(&length.to_le_bytes());
 }
+
+/// `BYTE_STREAM_SPLIT` of eight-byte values: all first bytes, then all second bytes, and so on.
+pub(crate) fn byte_stream_split(output: &mut Vec<u8>, values: &[u64]) {
+    let start = output.len();
+    output.resize(start + values.len() * 8, 0);
+    for (index, stream) in output[start..].chunks_exact_mut(values.len().max(1)).enumerate() {
+        let shift = index * 8;
+        for (byte, value) in stream.iter_mut().zip(values) {
+            *byte = (value >> shift) as u8;
+        }
+    }
+}

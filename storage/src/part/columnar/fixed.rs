@@ -11,12 +11,10 @@ use parquet::schema::types::ColumnDescPtr;
 use super::chunk::{Bounds, ChunkBuilder, Compressor, EncodedChunk, PageShape, Storing};
 use super::encode;
 
-/// Rows of a data page.
+/// Rows of a data page of values.
 pub(crate) const PAGE_ROWS: usize = 8_192;
-/// A chunk whose code words take fewer bytes is one page.
-const ONE_PAGE_BYTES_MAX: usize = 4_096;
-/// Values after which a dictionary must have shown that it saves something.
-const DICTIONARY_TRIAL: usize = 4_096;
+/// Code words from this width on fill whole bytes, which Zstandard needs to see that they repeat.
+const WHOLE_BYTES_FROM: u32 = 3;
 
 /// The values of one column in one row group.
 pub(crate) struct Values<T> {
@@ -52,6 +50,7 @@ impl Fixed for u64 {
         match encoding {
             Fallback::Plain => values.iter().for_each(|value| value.plain(output)),
             Fallback::Delta => encode::delta_binary_packed(output, values),
+            Fallback::ByteStreamSplit => encode::byte_stream_split(output, values),
         }
     }
 }
@@ -67,13 +66,31 @@ impl<const N: usize> Fixed for [u8; N] {
 pub(crate) enum Fallback {
     Plain,
     Delta,
+    ByteStreamSplit,
+}
+
+impl Fallback {
+    fn encoding(self) -> Encoding {
+        match self {
+            Self::Plain => Encoding::PLAIN,
+            Self::Delta => Encoding::DELTA_BINARY_PACKED,
+            Self::ByteStreamSplit => Encoding::BYTE_STREAM_SPLIT,
+        }
+    }
 }
 
 /// How a column is written.
 pub(crate) struct Layout<T> {
     /// The share of distinct values, in percent, up to which there is a dictionary; 0 for never.
     pub(crate) dictionary_percent: usize,
-    pub(crate) fallback: Fallback,
+    /// Values after which a dictionary must have shown that it saves something.
+    pub(crate) dictionary_trial: usize,
+    /// What to try when it does not; the one that takes the fewest bytes on the first page is taken.
+    pub(crate) fallbacks: &'static [Fallback],
+    /// Rows of a page without a dictionary.
+    pub(crate) page_rows: usize,
+    /// Rows of a page of dictionary codes.
+    pub(crate) code_page_rows: usize,
     pub(crate) storing: Storing,
     pub(crate) bounds: fn(&[T]) -> Bounds,
 }
@@ -84,7 +101,7 @@ struct Dictionary<T> {
     codes: Vec<u32>,
 }
 
-fn dictionary<T: Fixed>(values: &[T], percent: usize) -> Option<Dictionary<T>> {
+fn dictionary<T: Fixed>(values: &[T], percent: usize, trial: usize) -> Option<Dictionary<T>> {
     if percent == 0 {
         return None;
     }
@@ -99,7 +116,7 @@ fn dictionary<T: Fixed>(values: &[T], percent: usize) -> Option<Dictionary<T>> {
                 Entry::Vacant(entry) => {
                     let code = distinct.len() as u32;
                     distinct.push(*value);
-                    if distinct.len() > DICTIONARY_TRIAL && distinct.len() * 100 > (index + 1) * percent {
+                    if distinct.len() > trial && distinct.len() * 100 > (index + 1) * percent {
                         return None;
                     }
                     *entry.insert(code)
@@ -124,16 +141,14 @@ pub(crate) fn fixed_chunk<T: Fixed>(
         return null_chunk(column, rows, zstd);
     }
     let nullable = column.max_def_level() > 0;
-    let Some(dictionary) = dictionary(&values.present, layout.dictionary_percent) else {
+    let Some(dictionary) = dictionary(&values.present, layout.dictionary_percent, layout.dictionary_trial) else {
         let mut chunk = ChunkBuilder::new(column, layout.storing, true);
-        let encoding = match layout.fallback {
-            Fallback::Plain => Encoding::PLAIN,
-            Fallback::Delta => Encoding::DELTA_BINARY_PACKED,
-        };
-        for page in Pages::new(values.levels.as_deref(), rows, PAGE_ROWS) {
+        let fallback = best_fallback(&values.present, layout, zstd)?;
+        let encoding = fallback.encoding();
+        for page in Pages::new(values.levels.as_deref(), rows, layout.page_rows) {
             let present = &values.present[page.values.clone()];
             let mut bytes = page.levels(nullable);
-            T::encode(present, layout.fallback, &mut bytes);
+            T::encode(present, fallback, &mut bytes);
             let shape = PageShape { rows: page.rows, nulls: page.nulls(), encoding, bounds: (layout.bounds)(present) };
             chunk.page(bytes, shape, zstd)?;
         }
@@ -144,52 +159,65 @@ pub(crate) fn fixed_chunk<T: Fixed>(
     dictionary.distinct.iter().for_each(|value| value.plain(&mut bytes));
     chunk.dictionary(bytes, dictionary.distinct.len());
     let bounds = |range: std::ops::Range<usize>| (layout.bounds)(&values.present[range]);
-    code_pages(&mut chunk, values.levels.as_deref(), rows, &dictionary.codes, nullable, &bounds, zstd)?;
+    let codes = Codes {
+        levels: values.levels.as_deref(),
+        rows,
+        codes: &dictionary.codes,
+        nullable,
+        page_rows: layout.code_page_rows,
+    };
+    code_pages(&mut chunk, &codes, &bounds, zstd)?;
     chunk.finish(zstd)
+}
+
+/// The encoding that takes the fewest bytes for the first values, compressed.
+fn best_fallback<T: Fixed>(values: &[T], layout: &Layout<T>, zstd: &mut Compressor) -> Result<Fallback, ParquetError> {
+    let sample = &values[..values.len().min(PAGE_ROWS)];
+    let mut best = (usize::MAX, Fallback::Plain);
+    for fallback in layout.fallbacks {
+        let mut bytes = Vec::new();
+        if layout.fallbacks.len() > 1 {
+            T::encode(sample, *fallback, &mut bytes);
+            // Uncompressed pages may be smaller still: compressed noise grows.
+            bytes.truncate(zstd.compress(&bytes)?.len());
+        }
+        if bytes.len() < best.0 {
+            best = (bytes.len(), *fallback);
+        }
+    }
+    Ok(best.1)
+}
+
+/// The dictionary codes of one chunk.
+pub(crate) struct Codes<'a> {
+    pub(crate) levels: Option<&'a [u32]>,
+    pub(crate) rows: usize,
+    pub(crate) codes: &'a [u32],
+    pub(crate) nullable: bool,
+    pub(crate) page_rows: usize,
 }
 
 /// Adds data pages of dictionary codes.
 pub(crate) fn code_pages(
     chunk: &mut ChunkBuilder,
-    levels: Option<&[u32]>,
-    rows: usize,
-    codes: &[u32],
-    nullable: bool,
+    codes: &Codes<'_>,
     bounds: &dyn Fn(std::ops::Range<usize>) -> Bounds,
     zstd: &mut Compressor,
 ) -> Result<(), ParquetError> {
-    let whole = Pages::new(levels, rows, rows).next();
-    let mut build = |page: &PageRows<'_>, limit: usize| -> Result<bool, ParquetError> {
-        let mut bytes = page.levels(nullable);
-        let codes = &codes[page.values.clone()];
-        let width = encode::bits(u64::from(codes.iter().copied().max().unwrap_or(0)));
+    for page in Pages::new(codes.levels, codes.rows, codes.page_rows) {
+        let mut bytes = page.levels(codes.nullable);
+        let codes = &codes.codes[page.values.clone()];
+        let mut width = encode::bits(u64::from(codes.iter().copied().max().unwrap_or(0)));
+        if width >= WHOLE_BYTES_FROM {
+            width = width.next_multiple_of(8);
+        }
         bytes.push(width as u8);
         encode::rle_hybrid(&mut bytes, width, codes);
-        if bytes.len() > limit {
-            return Ok(false);
-        }
         let bounds = bounds(page.values.clone());
         let shape = PageShape { rows: page.rows, nulls: page.nulls(), encoding: Encoding::RLE_DICTIONARY, bounds };
         chunk.page(bytes, shape, zstd)?;
-        Ok(true)
-    };
-    // Runs make a chunk so small that pages would only add headers. A look at a few rows tells most of the others.
-    if let Some(page) = whole
-        && likely_runs(codes)
-        && build(&page, ONE_PAGE_BYTES_MAX)?
-    {
-        return Ok(());
-    }
-    for page in Pages::new(levels, rows, PAGE_ROWS) {
-        build(&page, usize::MAX)?;
     }
     Ok(())
-}
-
-fn likely_runs(codes: &[u32]) -> bool {
-    let head = &codes[..codes.len().min(1_024)];
-    let changes = head.windows(2).filter(|pair| pair[0] != pair[1]).count();
-    codes.len() <= PAGE_ROWS || changes * 16 <= head.len()
 }
 
 /// A chunk of which every leaf value is null: one page, whatever the type.

@@ -7,7 +7,7 @@ use parquet::errors::ParquetError;
 use parquet::schema::types::ColumnDescPtr;
 
 use super::chunk::{Bounds, ChunkBuilder, Compressor, EncodedChunk, PageShape, Storing};
-use super::fixed::{PAGE_ROWS, Pages, code_pages, null_chunk};
+use super::fixed::{Codes, PAGE_ROWS, Pages, code_pages, null_chunk};
 
 /// Rows of a page of a text column without a dictionary: what a needle search decompresses.
 const TEXT_PAGE_ROWS: usize = 1_024;
@@ -86,7 +86,8 @@ impl<'a> TextColumn<'a> {
         chunk.dictionary(bytes, distinct.len());
         let ranks = if self.bounded { self.ranks(distinct) } else { (Vec::new(), Vec::new()) };
         let bounds = |range: std::ops::Range<usize>| self.bounds(&codes[range], distinct, &ranks);
-        code_pages(&mut chunk, levels, rows, codes, nullable, &bounds, zstd)?;
+        let codes = Codes { levels, rows, codes, nullable, page_rows: PAGE_ROWS };
+        code_pages(&mut chunk, &codes, &bounds, zstd)?;
         chunk.finish(zstd)
     }
 
@@ -100,7 +101,7 @@ impl<'a> TextColumn<'a> {
     ) -> Result<EncodedChunk, ParquetError> {
         let nullable = column.max_def_level() > 0;
         let mut chunk = ChunkBuilder::new(column, Storing::Compressed, false);
-        for page in Pages::new(levels, order.len(), PAGE_ROWS / 4) {
+        for page in Pages::new(levels, order.len(), TEXT_PAGE_ROWS) {
             let mut bytes = page.levels(nullable);
             for code in &codes[page.values.clone()] {
                 plain_text(&mut bytes, self.values.value(distinct[*code as usize] as usize));
@@ -149,13 +150,13 @@ fn plain_text(output: &mut Vec<u8>, text: &str) {
 /// Encodes a chunk of texts that do not repeat.
 pub(crate) fn plain_text_chunk(
     column: ColumnDescPtr,
-    array: &StringArray,
+    texts: &[Option<&str>],
     order: &[u32],
     zstd: &mut Compressor,
 ) -> Result<EncodedChunk, ParquetError> {
-    let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0);
+    let has_nulls = order.iter().any(|row| texts[*row as usize].is_none());
     let levels: Option<Vec<u32>> =
-        nulls.map(|nulls| order.iter().map(|row| u32::from(nulls.is_valid(*row as usize))).collect());
+        has_nulls.then(|| order.iter().map(|row| u32::from(texts[*row as usize].is_some())).collect());
     if levels.as_ref().is_some_and(|levels| levels.iter().all(|level| *level == 0)) {
         return null_chunk(column, order.len(), zstd);
     }
@@ -163,11 +164,13 @@ pub(crate) fn plain_text_chunk(
     let mut chunk = ChunkBuilder::new(column, Storing::Compressed, false);
     let mut start = 0;
     while start < order.len() {
-        let (rows, mut values) = text_page(array, &order[start..]);
+        let (rows, length) = text_page(texts, &order[start..]);
         let page_levels = levels.as_ref().map(|levels| &levels[start..start + rows]);
         let Some(page) = Pages::new(page_levels, rows, rows).next() else { break };
         let mut bytes = page.levels(nullable);
-        bytes.append(&mut values);
+        bytes.reserve_exact(length);
+        let page_texts = order[start..start + rows].iter().filter_map(|row| texts[*row as usize]);
+        page_texts.for_each(|text| plain_text(&mut bytes, text));
         let shape = PageShape { rows, nulls: page.nulls(), encoding: Encoding::PLAIN, bounds: Bounds::None };
         chunk.page(bytes, shape, zstd)?;
         start += rows;
@@ -175,16 +178,14 @@ pub(crate) fn plain_text_chunk(
     chunk.finish(zstd)
 }
 
-/// How many rows the next page takes, and their texts.
-fn text_page(array: &StringArray, order: &[u32]) -> (usize, Vec<u8>) {
-    let mut bytes = Vec::new();
+/// How many rows the next page takes, and how many bytes.
+fn text_page(texts: &[Option<&str>], order: &[u32]) -> (usize, usize) {
+    let mut bytes = 0;
     for (index, row) in order.iter().enumerate() {
-        if index == TEXT_PAGE_ROWS || bytes.len() >= TEXT_PAGE_BYTES {
+        if index == TEXT_PAGE_ROWS || bytes >= TEXT_PAGE_BYTES {
             return (index, bytes);
         }
-        if array.is_valid(*row as usize) {
-            plain_text(&mut bytes, array.value(*row as usize));
-        }
+        bytes += texts[*row as usize].map_or(0, |text| 4 + text.len());
     }
     (order.len(), bytes)
 }

@@ -15,6 +15,8 @@ const BUCKET_BYTES_MAX: usize = 1 << 20;
 pub(crate) struct IdIndex {
     file: File,
     path: PathBuf,
+    blocks: u32,
+    block_rows: u32,
     fingerprint_bits: u32,
     bucket_bits: u32,
     block_bits: u32,
@@ -41,12 +43,13 @@ impl IdIndex {
         if number(0) != VERSION {
             return Err(Error::UnknownFormat { path: path.into(), found: number(0), supported: VERSION });
         }
-        let (entries, everywhere) = (number(2), number(3));
+        let (blocks, entries, everywhere) = (number(1), number(2), number(3));
         let (fingerprint_bits, bucket_bits, block_bits) = (number(4), number(5), number(6));
         if fingerprint_bits > FINGERPRINT_BITS_MAX
             || bucket_bits > fingerprint_bits
             || bucket_bits > 31
             || block_bits > 24
+            || number(7) == 0
         {
             let (expected, found) =
                 ("plausible widths".into(), format!("{fingerprint_bits}, {bucket_bits}, {block_bits} bits"));
@@ -59,6 +62,8 @@ impl IdIndex {
         Ok(Self {
             file,
             path: path.to_path_buf(),
+            blocks,
+            block_rows: number(7),
             fingerprint_bits,
             bucket_bits,
             block_bits,
@@ -98,13 +103,22 @@ impl IdIndex {
                 break;
             }
             if current == wanted {
-                blocks.push(u32::try_from(block).unwrap_or(u32::MAX));
+                let block = u32::try_from(block).unwrap_or(u32::MAX);
+                if block >= self.blocks {
+                    return Err(self.corrupted(first, format!("blocks below {}", self.blocks), format!("{block}")));
+                }
+                blocks.push(block);
             }
         }
         // Two tokens may share a fingerprint; then their blocks follow one another.
         blocks.sort_unstable();
         blocks.dedup();
         Ok(Some(blocks))
+    }
+
+    /// Rows of one block.
+    pub(crate) fn block_rows(&self) -> u32 {
+        self.block_rows
     }
 
     /// The bits at which a bucket begins and ends.

@@ -20,9 +20,9 @@ impl IdIndexWriter {
         self.entries.push(fingerprint << BLOCK_BITS_MAX | u64::from(block));
     }
 
-    /// The bytes of the index of a part of `blocks` blocks.
-    pub(crate) fn finish(mut self, blocks: u32) -> Bytes {
-        self.entries.sort_unstable();
+    /// The bytes of the index of a part of `blocks` blocks of `block_rows` rows.
+    pub(crate) fn finish(mut self, blocks: u32, block_rows: u32) -> Bytes {
+        sort(&mut self.entries);
         self.entries.dedup();
         let everywhere = self.take_frequent(blocks);
         let entries = u32::try_from(self.entries.len()).expect("a part has fewer than 2^32 tokens and blocks");
@@ -33,7 +33,8 @@ impl IdIndexWriter {
         let mut bytes = Vec::with_capacity(HEADER_BYTES + everywhere.len() * 8 + directory.len() * 4 + data.len());
         bytes.extend_from_slice(&MAGIC);
         let everywhere_count = u32::try_from(everywhere.len()).expect("fewer than the entries");
-        let numbers = [VERSION, blocks, entries, everywhere_count, fingerprint_bits, bucket_bits, block_bits, 0];
+        let numbers =
+            [VERSION, blocks, entries, everywhere_count, fingerprint_bits, bucket_bits, block_bits, block_rows];
         numbers.iter().for_each(|number| bytes.extend_from_slice(&number.to_le_bytes()));
         let mut body = Vec::new();
         everywhere.iter().for_each(|fingerprint| body.extend_from_slice(&fingerprint.to_le_bytes()));
@@ -88,6 +89,30 @@ impl IdIndexWriter {
         }
         (directory, writer.finish())
     }
+}
+
+/// Fingerprints are uniform: one pass into buckets by their first bits leaves little to sort.
+fn sort(entries: &mut Vec<u64>) {
+    let bits = (entries.len() / 8).checked_ilog2().map_or(0, |bits| bits.min(16));
+    if bits == 0 {
+        entries.sort_unstable();
+        return;
+    }
+    let bucket = |entry: u64| (entry >> (FINGERPRINT_BITS_MAX + BLOCK_BITS_MAX - bits)) as usize;
+    let mut starts = vec![0_u32; (1 << bits) + 1];
+    entries.iter().for_each(|entry| starts[bucket(*entry) + 1] += 1);
+    for index in 1..starts.len() {
+        starts[index] += starts[index - 1];
+    }
+    let mut next = starts.clone();
+    let mut sorted = vec![0; entries.len()];
+    for entry in entries.iter() {
+        let at = &mut next[bucket(*entry)];
+        sorted[*at as usize] = *entry;
+        *at += 1;
+    }
+    starts.windows(2).for_each(|range| sorted[range[0] as usize..range[1] as usize].sort_unstable());
+    *entries = sorted;
 }
 
 fn offset(writer: &BitWriter) -> u32 {

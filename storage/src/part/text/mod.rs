@@ -10,8 +10,8 @@ pub(crate) use writer::TextIndexWriter;
 
 use tantivy::schema::{Field, IndexRecordOption, Schema, SchemaBuilder, TextFieldIndexing, TextOptions};
 
-/// The name of the tokenizer that takes words as they were cut already.
-const TOKENIZER: &str = "words";
+/// Tantivy's tokenizer that cuts nothing: words come cut already.
+const TOKENIZER: &str = "raw";
 
 /// The only field.
 fn schema() -> (Schema, Field) {

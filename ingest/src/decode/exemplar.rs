@@ -1,0 +1,143 @@
+//! Exemplars of data points: decoded whole before a column is touched, then appended to the nested column.
+
+use std::ops::Range;
+
+use arrow::array::{
+    ArrayBuilder, ArrayRef, FixedSizeBinaryBuilder, Float64Builder, Int64Builder, StringBuilder,
+    TimestampNanosecondBuilder,
+};
+use arrow::datatypes::DataType;
+use trivium_model::limit;
+use trivium_storage::schema::exemplar_fields;
+
+use super::attribute_set::RawSet;
+use super::children::{StructLists, append_id, field, list_builder, struct_lists};
+use super::column::AbsentColumns;
+use super::points::Number;
+use super::sanitize::Sanitized;
+use super::value::ValueWriter;
+use super::wire::{Fields, WireError};
+
+/// The exemplars of one data point. Its memory is used again for the next.
+#[derive(Debug, Default)]
+pub(super) struct Exemplars<'a> {
+    list: Vec<Exemplar<'a>>,
+    /// The attributes of all of them.
+    json: String,
+    set: RawSet<'a>,
+}
+
+#[derive(Debug, Default)]
+struct Exemplar<'a> {
+    time: i64,
+    value: Option<Number>,
+    trace_id: &'a [u8],
+    span_id: &'a [u8],
+    attributes: Range<usize>,
+}
+
+impl<'a> Exemplars<'a> {
+    pub(super) fn clear(&mut self) {
+        self.list.clear();
+        self.json.clear();
+    }
+
+    /// How many are kept.
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Reads the exemplars of a data point, which are a field with this number. The newest are kept, at most
+    /// [`limit::EXEMPLARS_MAX`]; one without a time is none.
+    pub(super) fn read(&mut self, point: &'a [u8], field: u32, writer: &mut ValueWriter<'a>) -> Result<(), WireError> {
+        self.clear();
+        let mut fields = Fields::new(point);
+        while let Some((number, value)) = fields.next()? {
+            if number != field {
+                continue;
+            }
+            let exemplar = self.read_one(value.bytes(&fields)?, writer)?;
+            if exemplar.time == 0 {
+                writer.sanitized.count_exemplar();
+            } else {
+                self.list.push(exemplar);
+            }
+        }
+        if self.list.len() > limit::EXEMPLARS_MAX {
+            writer.sanitized.count_truncated();
+            self.list.sort_by_key(|exemplar| exemplar.time);
+            self.list.drain(..self.list.len() - limit::EXEMPLARS_MAX);
+        }
+        Ok(())
+    }
+
+    fn read_one(&mut self, message: &'a [u8], writer: &mut ValueWriter<'a>) -> Result<Exemplar<'a>, WireError> {
+        let mut fields = Fields::new(message);
+        let (mut exemplar, mut before) = (Exemplar::default(), message);
+        self.set.clear();
+        while let Some((number, value)) = fields.next()? {
+            match number {
+                2 => exemplar.time = i64::try_from(value.fixed64(&fields)?).unwrap_or(i64::MAX),
+                3 => exemplar.value = Some(Number::Double(value.double(&fields)?)),
+                4 => exemplar.span_id = value.bytes(&fields)?,
+                5 => exemplar.trace_id = value.bytes(&fields)?,
+                6 => exemplar.value = Some(Number::Int(value.fixed64(&fields)? as i64)),
+                7 => {
+                    value.bytes(&fields)?;
+                    self.set.push(before, fields.rest());
+                }
+                _ => {}
+            }
+            before = fields.rest();
+        }
+        let start = self.json.len();
+        self.json.push_str(self.set.json(writer, false));
+        exemplar.attributes = start..self.json.len();
+        Ok(exemplar)
+    }
+}
+
+/// The column `exemplars`.
+#[derive(Debug)]
+pub(super) struct ExemplarColumn(StructLists);
+
+impl ExemplarColumn {
+    pub(super) fn new() -> Self {
+        Self(struct_lists(|| {
+            let builders: Vec<Box<dyn ArrayBuilder>> = vec![
+                Box::new(TimestampNanosecondBuilder::new()),
+                Box::new(Float64Builder::new()),
+                Box::new(Int64Builder::new()),
+                Box::new(FixedSizeBinaryBuilder::new(16)),
+                Box::new(FixedSizeBinaryBuilder::new(8)),
+                Box::new(StringBuilder::new()),
+            ];
+            list_builder(exemplar_fields(), builders)
+        }))
+    }
+
+    #[inline]
+    pub(super) fn push(&mut self, row: usize, exemplars: &Exemplars<'_>, sanitized: &mut Sanitized) {
+        if exemplars.list.is_empty() {
+            return;
+        }
+        let list = self.0.at(row);
+        for exemplar in &exemplars.list {
+            let builder = list.values();
+            let (value, integer) = exemplar.value.map_or((None, None), Number::columns);
+            field::<TimestampNanosecondBuilder>(builder, 0).append_value(exemplar.time);
+            field::<Float64Builder>(builder, 1).append_option(value);
+            field::<Int64Builder>(builder, 2).append_option(integer);
+            append_id::<16>(field(builder, 3), sanitized.id(exemplar.trace_id));
+            append_id::<8>(field(builder, 4), sanitized.id(exemplar.span_id));
+            let json = exemplars.json.get(exemplar.attributes.clone()).unwrap_or_default();
+            field::<StringBuilder>(builder, 5).append_value(json);
+            builder.append(true);
+        }
+        list.append(true);
+    }
+
+    pub(super) fn finish(self, rows: usize, data_type: &DataType, absent: &mut AbsentColumns) -> ArrayRef {
+        self.0.finish(rows, data_type, absent)
+    }
+}

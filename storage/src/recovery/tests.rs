@@ -1,0 +1,100 @@
+use std::sync::mpsc;
+
+use arrow::array::RecordBatch;
+use bytes::Bytes;
+use trivium_model::{ManualClock, RequestKey, TenantId, UnixNanos};
+
+use super::*;
+use crate::catalog::SqliteCatalog;
+use crate::fs::{FileSystem, RealFileSystem};
+use crate::storage::PayloadDecoder;
+use crate::wal::FrameHeader;
+
+/// A build that cannot read what an earlier one acknowledged.
+#[derive(Debug)]
+struct Undecodable;
+
+impl PayloadDecoder for Undecodable {
+    fn decode(&self, _: SignalKind, _: &[u8], _: UnixNanos, _: UnixNanos) -> Result<Option<RecordBatch>, String> {
+        Err("the test cannot decode anything".into())
+    }
+}
+
+async fn open(folder: &Path) -> (Storage, RecoveryReport) {
+    let deps = StorageDeps {
+        fs: Arc::new(RealFileSystem::new()),
+        clock: Arc::new(ManualClock::new(UnixNanos(1))),
+        catalog: Arc::new(SqliteCatalog::open(folder).await.expect("a catalog")),
+        decoder: Arc::new(Undecodable),
+        seed: 1,
+    };
+    Storage::open(folder, StorageConfig::default(), deps).await.expect("it opens")
+}
+
+/// A WAL with requests of the given payloads, closed in order.
+fn write_wal(folder: &Path, payloads: &[&'static [u8]]) {
+    let fs = Arc::new(RealFileSystem::new());
+    fs.create_dir_all(folder).expect("made");
+    let (wal, _) = Wal::open(fs, &folder.join("wal"), WalConfig::default(), WalPosition::ZERO).expect("it opens");
+    for payload in payloads {
+        let header = FrameHeader {
+            tenant: TenantId::DEFAULT,
+            signal: SignalKind::Logs,
+            key: RequestKey([payload[0]; 16]),
+            received_at: UnixNanos(1),
+            oldest_admitted: UnixNanos::MIN,
+        };
+        let (done, verdict) = mpsc::channel();
+        let committed =
+            Box::new(move |result: Result<WalPosition, Error>| done.send(result.is_ok()).expect("it waits"));
+        wal.append(header, Bytes::from_static(payload), committed).expect("taken");
+        assert!(verdict.recv().expect("a verdict"));
+    }
+    wal.close();
+}
+
+/// The process may die before the WAL file is gone: the next start finds the same request and its copy.
+#[tokio::test]
+async fn an_undecodable_request_is_kept_once_however_often_the_server_starts() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write_wal(folder.path(), &[b"one", b"two"]);
+    for start in 0..3 {
+        let (storage, report) = open(folder.path()).await;
+        assert_eq!((report.undecodable_requests, report.replayed_requests), (2, 0), "start {start}");
+        let kept = RealFileSystem.list(&folder.path().join("quarantine")).expect("the quarantine");
+        let kept: Vec<Bytes> = kept.iter().map(|path| RealFileSystem.read(path).expect("readable")).collect();
+        assert_eq!(kept, [&b"one"[..], b"two"], "start {start}");
+        drop(storage);
+    }
+}
+
+#[tokio::test]
+async fn a_flush_leaves_no_published_request_in_the_wal() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write_wal(folder.path(), &[b"one", b"two"]);
+    let (storage, _) = open(folder.path()).await;
+    assert!(storage.wal_bytes() > 100);
+    storage.flush().await.expect("flushed");
+    assert_eq!(storage.wal_bytes(), 48, "a file without frames");
+    storage.close().await;
+    let (_, report) = open(folder.path()).await;
+    assert_eq!((report.undecodable_requests, report.wal.expect("a report").damage), (0, Vec::new()));
+}
+
+/// Damage at the end of a WAL that was closed in order is counted, and the positions are not given out again.
+#[tokio::test]
+async fn damage_after_a_close_in_order_is_counted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write_wal(folder.path(), &[b"one", b"two"]);
+    let paths = RealFileSystem.list(&folder.path().join("wal")).expect("the files");
+    let path = paths.iter().find(|path| path.extension().is_some()).expect("a WAL file");
+    let bytes = RealFileSystem.read(path).expect("readable");
+    RealFileSystem.replace_file(path, &bytes[..bytes.len() - 1]).expect("cut");
+    let findings = crate::verify::verify(folder.path(), crate::verify::Options::default()).await.expect("checked");
+    assert!(findings.findings.iter().any(|finding| finding.path == *path), "{findings:?}");
+    let (storage, report) = open(folder.path()).await;
+    assert_eq!(report.undecodable_requests, 1);
+    let recovery = report.wal.expect("a report");
+    assert_eq!((recovery.torn_bytes, recovery.last_position), (0, WalPosition(2)));
+    assert_eq!(storage.metrics().quarantined.get(), recovery.damage.len() as u64 + 1);
+}
