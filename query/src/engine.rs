@@ -29,7 +29,7 @@ use crate::config::QueryConfig;
 use crate::error::Error;
 use crate::functions;
 use crate::guard;
-use crate::optimizer::{CoerceLists, Cooperate, TelemetryPlanner};
+use crate::optimizer::{CoerceLists, Cooperate, SharePercentiles, TelemetryPlanner};
 use crate::sql_error::SqlErrors;
 use crate::table::{self, TableSource, TenantCatalog, TenantTables};
 
@@ -81,6 +81,7 @@ impl Engine {
             .with_scalar_functions(functions::scalar_functions())
             .with_aggregate_functions(functions::aggregate_functions())
             .with_window_functions(functions::window_functions())
+            .with_optimizer_rule(Arc::new(SharePercentiles))
             .with_physical_optimizer_rule(Arc::new(Cooperate))
             .build();
         let executor = Executor::new().map_err(|error| Error::Internal(format!("cannot start threads: {error}")))?;

@@ -308,7 +308,9 @@ async fn d12_values_that_do_not_work_out() {
     }
     // Sums of integers wrap in DataFusion; of floats they become infinite. Both are answers, not crashes.
     assert_eq!(
-        answer(&engine, "SELECT 1.0 / 0.0, CAST('NaN' AS DOUBLE), sum(value) * 1e308 * 1e308 FROM metrics").await.expect("floats"),
+        answer(&engine, "SELECT 1.0 / 0.0, CAST('NaN' AS DOUBLE), sum(value) * 1e308 * 1e308 FROM metrics")
+            .await
+            .expect("floats"),
         ["Infinity|NaN|Infinity"]
     );
     assert!(answer(&engine, "SELECT sum(duration + 9223372036854765807 - 10000) FROM spans").await.is_ok());

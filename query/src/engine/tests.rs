@@ -313,6 +313,18 @@ async fn percentiles_are_exact_in_small_groups_with_and_without_grouping() {
         &["a|25.0|40.0", "b|8.0|9.0"],
     )
     .await;
+    // Those of the same values share them; the third has a filter of its own.
+    check(
+        "SELECT approx_percentile_cont(duration, 0.5), count(*), approx_percentile_cont(duration, 1.0) AS p, service_name, \
+         approx_percentile_cont(duration, 0) FILTER (WHERE duration > 9) FROM spans GROUP BY service_name ORDER BY p",
+        &["8.0|2|9.0|b|null", "25.0|4|40.0|a|10.0"],
+    )
+    .await;
+    check(
+        "SELECT approx_percentile_cont(duration, 0.5), approx_percentile_cont(duration, 1.0) FROM spans",
+        &["15.0|40.0"],
+    )
+    .await;
     check("SELECT approx_percentile_cont(0.2) WITHIN GROUP (ORDER BY duration DESC) FROM spans", &["30.0"]).await;
     check("SELECT approx_percentile_cont(duration, 0.5, 100) FILTER (WHERE duration > 9) FROM spans", &["25.0"]).await;
     check("SELECT approx_percentile_cont(duration, 0.5) FROM spans WHERE duration > 99", &["null"]).await;

@@ -15,6 +15,7 @@ pub(crate) use attribute::{Attribute, attribute, attribute_number, is_attribute}
 pub(crate) use bounded::join_text;
 pub(crate) use hex::hex;
 pub(crate) use matches::Matches;
+pub(crate) use percentile::{approx_percentile_cont, approx_percentiles};
 
 /// Every scalar function that a query may call.
 pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
@@ -26,7 +27,7 @@ pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
 /// Every aggregate function that a query may call.
 pub(crate) fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
     let mut functions = datafusion::functions_aggregate::all_default_aggregate_functions();
-    let own = percentile::approx_percentile_cont();
+    let own = approx_percentile_cont();
     functions.retain(|function| function.name() != own.name());
     functions.push(Arc::new(own));
     functions
