@@ -5,11 +5,13 @@ use serde_json::Value;
 use crate::truth::{self, Chosen, Condition, Truth, hex};
 
 /// Two words of a record, in any order.
-const WORDS: [&str; 2] = ["calculate", "nanjing"];
+const WORDS: [&str; 2] = ["create", "price"];
+/// Two frequent words that never meet in a record: the worst case of an index of blocks.
+const APART: [&str; 2] = ["calculate", "nanjing"];
 /// Words in a row.
 const PHRASE: &str = "Query For Price Config";
-/// The literal is `Preserve`.
-const LITERAL_REGEX: &str = "Preserve[A-Za-z ]+(fail|success)";
+/// The literal is `Preserve Account `.
+const LITERAL_REGEX: &str = "Preserve Account [a-z]+\\]";
 /// No two bytes of a match are known.
 const REGEX: &str = "[0-4]{2}:[5-9]{2}\\.[13579]{3} [A-Z]+ ";
 /// Whose p99 makes a trace slow.
@@ -22,6 +24,7 @@ const PHRASE_HITS: usize = 2;
 const LITERAL_REGEX_HITS: usize = 3;
 const REGEX_HITS: usize = 4;
 const TRACE_HITS: usize = 5;
+const APART_HITS: usize = 6;
 
 /// What is sent.
 pub enum Ask {
@@ -49,6 +52,7 @@ pub fn conditions(chosen: &Chosen) -> Vec<Condition> {
         truth::pattern(LITERAL_REGEX),
         truth::pattern(REGEX),
         truth::phrase(&chosen.trace_id),
+        truth::all_words(&APART),
     ]
 }
 
@@ -134,6 +138,7 @@ fn texts(truth: &Truth) -> Vec<Query<'_>> {
     };
     vec![
         search("two words, newest 100", "5 / 10 ms", &WORDS.join(" "), &truth.hits[WORD_HITS]),
+        search("two frequent words that never meet", "", &APART.join(" "), &truth.hits[APART_HITS]),
         search("a phrase, newest 100", "5 / 10 ms", &format!("\"{PHRASE}\""), &truth.hits[PHRASE_HITS]),
         count_only("regex with a literal", "100 ms", LITERAL_REGEX, truth.hits[LITERAL_REGEX_HITS].len(), None),
         count_only(

@@ -9,7 +9,7 @@ use arrow::array::{
     ListArray, NullBufferBuilder, PrimitiveArray, StringBuilder, make_array, new_empty_array, new_null_array,
 };
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
-use arrow::datatypes::{DataType, Int32Type};
+use arrow::datatypes::{ArrowNativeType, DataType, Int32Type};
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -19,9 +19,15 @@ use super::sanitize::Sanitized;
 /// The code of an absent text.
 pub(super) const ABSENT: i32 = -1;
 
+/// The values without the room that was made for more: batches stay in memory for a while.
+fn exact<T: ArrowNativeType>(mut values: Vec<T>) -> ScalarBuffer<T> {
+    values.shrink_to_fit();
+    ScalarBuffer::from(values)
+}
+
 /// A column of numbers that every row has.
 pub(super) fn numbers<T: ArrowPrimitiveType>(values: Vec<T::Native>) -> ArrayRef {
-    Arc::new(PrimitiveArray::<T>::new(ScalarBuffer::from(values), None))
+    Arc::new(PrimitiveArray::<T>::new(exact(values), None))
 }
 
 /// A column of numbers that rows may lack.
@@ -43,7 +49,7 @@ impl<T: ArrowPrimitiveType> OptionalNumbers<T> {
     }
 
     pub(super) fn finish(self) -> ArrayRef {
-        Arc::new(PrimitiveArray::<T>::new(ScalarBuffer::from(self.values), self.nulls.build()))
+        Arc::new(PrimitiveArray::<T>::new(exact(self.values), self.nulls.build()))
     }
 }
 
@@ -65,7 +71,8 @@ impl<const N: usize> IdColumn<N> {
         self.nulls.append(id.is_some());
     }
 
-    pub(super) fn finish(self) -> Result<ArrayRef, DecodeError> {
+    pub(super) fn finish(mut self) -> Result<ArrayRef, DecodeError> {
+        self.bytes.shrink_to_fit();
         let array = FixedSizeBinaryArray::try_new(N as i32, self.bytes.into(), self.nulls.build())?;
         Ok(Arc::new(array))
     }
@@ -168,7 +175,7 @@ impl TextColumn {
             keys.iter_mut().for_each(|key| *key = (*key).max(0));
             nulls
         });
-        let keys = Int32Array::new(ScalarBuffer::from(self.keys), nulls);
+        let keys = Int32Array::new(exact(self.keys), nulls);
         Ok(Arc::new(DictionaryArray::<Int32Type>::try_new(keys, Arc::new(self.texts.finish()))?))
     }
 }

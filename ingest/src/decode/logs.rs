@@ -10,7 +10,7 @@ use trivium_storage::schema::decoded_schema;
 
 use super::attribute_set::{AttributeColumn, RawSet};
 use super::column::{ABSENT, IdColumn, OptionalNumbers, TextColumn, numbers};
-use super::origin::{OriginColumns, Rows, count_rows, walk};
+use super::origin::{OriginColumns, Rows, expect_rows, walk};
 use super::sanitize::beginning;
 use super::value::{AnyValue, ValueWriter, any_value, type_name};
 use super::wire::{Fields, Value, WireError};
@@ -59,7 +59,7 @@ struct Body<'a> {
 }
 
 pub(super) fn decode<'a>(payload: &'a [u8], outcome: &mut Outcome<'a>) -> Result<RecordBatch, DecodeError> {
-    let rows = outcome.capacity(count_rows::<LogColumns<'_>>(payload)?);
+    let rows = expect_rows::<LogColumns<'_>>(payload)?;
     let mut columns = LogColumns::with_capacity(rows);
     walk(payload, &mut columns, outcome)?;
     columns.finish()
@@ -105,6 +105,8 @@ impl<'a> LogRecord<'a> {
 }
 
 impl<'a> Rows<'a> for LogColumns<'a> {
+    const BYTES: usize = 256;
+
     fn origin(&mut self) -> &mut OriginColumns<'a> {
         &mut self.origin
     }

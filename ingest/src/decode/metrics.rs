@@ -7,7 +7,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 use super::attribute_set::RawSet;
 use super::distribution::Distribution;
 use super::exemplar::Exemplars;
-use super::origin::{OriginColumns, Rows, count_rows, walk};
+use super::origin::{OriginColumns, Rows, expect_rows, walk};
 use super::point_columns::{MetricTexts, PointCodes, PointColumns};
 use super::points::{MetricType, NumberPoint, PointHead};
 use super::value::ValueWriter;
@@ -19,7 +19,8 @@ use super::{DecodeError, Outcome, Reason};
 struct Points<'a> {
     columns: PointColumns<'a>,
     /// Metrics that occurred: senders repeat them for every resource.
-    known: HashTable<(u64, RawMetric<'a>, MetricCodes)>,
+    known: HashTable<(u64, RawMetric<'a>, usize)>,
+    codes: Vec<MetricCodes>,
     identity: Identity,
     /// The attributes, exemplars and buckets of the point at hand.
     set: RawSet<'a>,
@@ -79,10 +80,11 @@ impl Identity {
 }
 
 pub(super) fn decode<'a>(payload: &'a [u8], outcome: &mut Outcome<'a>) -> Result<RecordBatch, DecodeError> {
-    let rows = outcome.capacity(count_rows::<Points<'_>>(payload)?);
+    let rows = expect_rows::<Points<'_>>(payload)?;
     let mut points = Points {
         columns: PointColumns::with_capacity(rows),
         known: HashTable::new(),
+        codes: Vec::new(),
         identity: Identity::default(),
         set: RawSet::default(),
         exemplars: Exemplars::default(),
@@ -93,6 +95,8 @@ pub(super) fn decode<'a>(payload: &'a [u8], outcome: &mut Outcome<'a>) -> Result
 }
 
 impl<'a> Rows<'a> for Points<'a> {
+    const BYTES: usize = 64;
+
     fn origin(&mut self) -> &mut OriginColumns<'a> {
         self.columns.origin()
     }
@@ -188,7 +192,8 @@ impl<'a> Points<'a> {
         data: &'a [u8],
         outcome: &mut Outcome<'a>,
     ) -> Result<(), WireError> {
-        let codes = self.codes(metric, &mut outcome.writer)?;
+        let index = self.codes_index(metric, &mut outcome.writer)?;
+        let codes = self.codes[index];
         if let Err(reason) = check(&metric, &codes) {
             let reason = reason.about(self.columns.name(&codes.columns));
             let service = self.columns.origin().service();
@@ -212,18 +217,20 @@ impl<'a> Points<'a> {
         Ok(())
     }
 
-    /// The codes of a metric, which is decoded when its bytes are new.
-    fn codes(&mut self, metric: RawMetric<'a>, writer: &mut ValueWriter<'a>) -> Result<MetricCodes, WireError> {
+    /// The position of the codes of a metric, which is decoded when its bytes are new.
+    fn codes_index(&mut self, metric: RawMetric<'a>, writer: &mut ValueWriter<'a>) -> Result<usize, WireError> {
         let hash = metric.hash();
-        if let Some((_, _, codes)) = self.known.find(hash, |known| known.0 == hash && known.1 == metric) {
-            return Ok(*codes);
+        if let Some((_, _, index)) = self.known.find(hash, |known| known.0 == hash && known.1 == metric) {
+            return Ok(*index);
         }
         let before = writer.sanitized;
         let codes = self.read_codes(&metric, writer)?;
+        let index = self.codes.len();
+        self.codes.push(codes);
         if writer.sanitized == before {
-            self.known.insert_unique(hash, (hash, metric, codes), |known| known.0);
+            self.known.insert_unique(hash, (hash, metric, index), |known| known.0);
         }
-        Ok(codes)
+        Ok(index)
     }
 
     fn read_codes(&mut self, metric: &RawMetric<'a>, writer: &mut ValueWriter<'a>) -> Result<MetricCodes, WireError> {

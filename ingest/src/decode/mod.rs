@@ -39,9 +39,6 @@ pub use wire::WireError;
 use rejections::{Reason, Rejections};
 use value::ValueWriter;
 
-/// A capacity is reserved for at most one row per this many bytes: counting rows must not become a way to allocate.
-const ROW_BYTES_MIN: usize = 16;
-
 /// What decoding depends on besides the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DecodeContext {
@@ -160,11 +157,6 @@ impl<'a> Outcome<'a> {
             nested: Nested::default(),
             writer: ValueWriter::default(),
         }
-    }
-
-    /// How many rows to make room for, when the request seems to have `rows` of them.
-    fn capacity(&self, rows: usize) -> usize {
-        rows.min(self.payload.len() / ROW_BYTES_MIN)
     }
 
     /// Counts records that are not taken.

@@ -7,7 +7,7 @@ use trivium_model::limit;
 use trivium_storage::attributes::{get, write_string};
 
 use super::attribute_set::{AttributeColumn, RawSet};
-use super::column::{TextColumn, numbers};
+use super::column::{ABSENT, TextColumn, numbers};
 use super::value::ValueWriter;
 use super::wire::{Fields, WireError};
 use super::{DecodeError, Outcome, Reason};
@@ -22,6 +22,9 @@ pub(super) trait Rows<'a> {
 
     /// Takes one message of a scope, a log record, span or metric, or counts why it cannot.
     fn take(&mut self, message: &'a [u8], outcome: &mut Outcome<'a>);
+
+    /// Bytes that a row typically takes on the wire, for its share of the request, to make room for them at once.
+    const BYTES: usize;
 
     /// How many rows a message of a scope should become.
     fn count(message: &[u8]) -> usize;
@@ -81,8 +84,19 @@ fn reject_scope<'a, R: Rows<'a>>(
     Ok(())
 }
 
-/// How many rows a request should become. It is refused before it takes memory when they are too many.
-pub(super) fn count_rows<'a, R: Rows<'a>>(payload: &'a [u8]) -> Result<usize, DecodeError> {
+/// Bytes of a record at the least: the key and the length of an empty message.
+const RECORD_BYTES_MIN: usize = 2;
+
+/// How many rows to make room for. A request of too many records is refused here, before it takes memory; only a large one
+/// can have them and is walked for it: the bytes come into the cache a second time then.
+pub(super) fn expect_rows<'a, R: Rows<'a>>(payload: &'a [u8]) -> Result<usize, DecodeError> {
+    if payload.len() / RECORD_BYTES_MIN > limit::REQUEST_ROWS_MAX {
+        check_rows::<R>(payload)?;
+    }
+    Ok((payload.len() / R::BYTES).min(limit::REQUEST_ROWS_MAX))
+}
+
+fn check_rows<'a, R: Rows<'a>>(payload: &'a [u8]) -> Result<(), DecodeError> {
     let mut rows = 0;
     each(payload, 1, |resource| {
         each(resource, 2, |scope| {
@@ -95,7 +109,7 @@ pub(super) fn count_rows<'a, R: Rows<'a>>(payload: &'a [u8]) -> Result<usize, De
     if rows > limit::REQUEST_ROWS_MAX {
         return Err(DecodeError::TooManyRecords { found: rows });
     }
-    Ok(rows)
+    Ok(())
 }
 
 /// The columns `service_name`, `resource`, `resource_schema_url`, `resource_dropped_attributes_count` and `scope`. They
@@ -109,6 +123,8 @@ pub(super) struct OriginColumns<'a> {
     /// The last scope and its schema URL as they stand on the wire, and its code.
     last_scope: Option<(&'a [u8], &'a [u8], i32)>,
     current: Origin,
+    /// The codes of the services of the resources, by their codes; those that are known.
+    services: Vec<i32>,
     runs: Vec<(Origin, usize)>,
     rows: usize,
 }
@@ -132,6 +148,7 @@ impl<'a> OriginColumns<'a> {
             scope: TextColumn::with_capacity(rows),
             last_scope: None,
             current: Origin::default(),
+            services: Vec::new(),
             runs: Vec::new(),
             rows: 0,
         }
@@ -157,6 +174,17 @@ impl<'a> OriginColumns<'a> {
 
     /// The service of a resource; of an empty name or none, the name that the conventions give it.
     fn service_code(&mut self, resource: i32) -> i32 {
+        let position = resource as usize;
+        if let Some(known) = self.services.get(position).filter(|known| **known != ABSENT) {
+            return *known;
+        }
+        let code = self.read_service(resource);
+        self.services.resize(self.services.len().max(position + 1), ABSENT);
+        self.services[position] = code;
+        code
+    }
+
+    fn read_service(&mut self, resource: i32) -> i32 {
         let json = std::str::from_utf8(self.resource.json_of(resource)).unwrap_or_default();
         let name = get(json, "service.name").filter(|value| value.json() != "null").map(|value| value.text());
         match name.as_deref() {

@@ -8,7 +8,7 @@ use trivium_storage::schema::decoded_schema;
 use super::attribute_set::{AttributeColumn, RawSet};
 use super::children::{Children, EventColumn, LinkColumn};
 use super::column::{AbsentColumns, IdColumn, OptionalNumbers, TextColumn, numbers, valid_id};
-use super::origin::{OriginColumns, Rows, count_rows, walk};
+use super::origin::{OriginColumns, Rows, expect_rows, walk};
 use super::sanitize::Sanitized;
 use super::wire::{Fields, WireError};
 use super::{DecodeError, Outcome, Reason};
@@ -58,7 +58,7 @@ struct Span<'a> {
 }
 
 pub(super) fn decode<'a>(payload: &'a [u8], outcome: &mut Outcome<'a>) -> Result<RecordBatch, DecodeError> {
-    let rows = outcome.capacity(count_rows::<SpanColumns<'_>>(payload)?);
+    let rows = expect_rows::<SpanColumns<'_>>(payload)?;
     let mut columns = SpanColumns::with_capacity(rows);
     walk(payload, &mut columns, outcome)?;
     columns.finish()
@@ -131,6 +131,8 @@ fn read_status(message: &[u8]) -> Result<(&[u8], i32), WireError> {
 }
 
 impl<'a> Rows<'a> for SpanColumns<'a> {
+    const BYTES: usize = 128;
+
     fn origin(&mut self) -> &mut OriginColumns<'a> {
         &mut self.origin
     }
