@@ -5,9 +5,7 @@
 
 mod analyzer;
 mod coercion;
-mod cooperate;
 mod planner;
 
 pub(crate) use analyzer::CoerceLists;
-pub(crate) use cooperate::Cooperate;
 pub(crate) use planner::TelemetryPlanner;

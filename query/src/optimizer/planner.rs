@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::ast::BinaryOperator;
 use trivium_model::UnixNanos;
 
 use super::coercion::{as_number, as_text, is_text, literal_for};
-use crate::functions::{attribute, is_attribute, join_text};
+use crate::functions::{attribute, is_attribute, join_texts};
 
 /// Aggregates that need numbers; an attribute given to them is one.
 const NUMERIC_AGGREGATES: &[&str] = &[
@@ -40,9 +40,9 @@ impl ExprPlanner for TelemetryPlanner {
             return Ok(PlannerResult::Original(raw));
         };
         match &raw.op {
-            BinaryOperator::StringConcat if is_text(&left) || is_text(&right) => Ok(PlannerResult::Planned(
-                Expr::ScalarFunction(ScalarFunction::new_udf(join_text(), vec![raw.left, raw.right])),
-            )),
+            BinaryOperator::StringConcat if is_text(&left) || is_text(&right) => {
+                Ok(PlannerResult::Planned(join_texts(raw.left, raw.right)))
+            }
             op if is_comparison(op) => self.comparison(raw, &left, &right),
             op if is_arithmetic(op) => Ok(PlannerResult::Original(with_numbers(raw))),
             _ => Ok(PlannerResult::Original(raw)),
