@@ -1,57 +1,60 @@
 //! Runs SQL: one session per query on a shared runtime environment, so that a query sees its tenant's tables and nothing
 //! of another query.
 
-mod execution;
+mod answer;
+mod executor;
+mod memory;
+pub(crate) mod meter;
+mod metered;
+mod notes;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
 use chrono::DateTime;
 use datafusion::datasource::object_store::ObjectStoreUrl;
 use datafusion::error::DataFusionError;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::GreedyMemoryPool;
+use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{SendableRecordBatchStream, SessionState, SessionStateBuilder, SessionStateDefaults};
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::object_store::memory::InMemory;
 use datafusion::optimizer::analyzer::Analyzer;
-use datafusion::physical_plan::execute_stream;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionConfig;
 use trivium_model::{Clock, TenantId, UnixNanos};
 
-use self::execution::{Execution, Executor, Interrupt, InterruptJoins};
 use crate::config::QueryConfig;
 use crate::error::Error;
 use crate::functions;
 use crate::guard;
-use crate::optimizer::{CoerceLists, Cooperate, SharePercentiles, TelemetryPlanner};
+use crate::optimizer::{CoerceLists, SharePercentiles, TelemetryPlanner};
 use crate::sql_error::SqlErrors;
 use crate::table::{self, TableSource, TenantCatalog, TenantTables};
+
+pub use answer::SqlAnswer;
+pub(crate) use memory::QueryPool;
+pub(crate) use notes::Notes;
+
+use executor::Executor;
+use meter::Meter;
 
 /// Keys of the small side of a join up to which they prune the large side. 20,000 trace IDs are 320 KB.
 const JOIN_KEYS_MAX: usize = 20_000;
 const JOIN_KEYS_BYTES_MAX: usize = 1 << 20;
 
-/// Runs SQL over snapshots of the store, on threads of its own.
+/// Runs SQL over snapshots of the store.
 #[derive(Debug)]
 pub struct Engine {
-    config: QueryConfig,
-    sessions: Arc<Sessions>,
-    executor: Executor,
-}
-
-/// Makes a session for each statement.
-#[derive(Debug)]
-struct Sessions {
     source: Arc<dyn TableSource>,
     clock: Arc<dyn Clock>,
+    config: QueryConfig,
     /// What all sessions have in common.
     template: SessionState,
+    executor: Executor,
 }
 
 /// One question in SQL.
@@ -82,61 +85,88 @@ impl Engine {
             .with_aggregate_functions(functions::aggregate_functions())
             .with_window_functions(functions::window_functions())
             .with_optimizer_rule(Arc::new(SharePercentiles))
-            .with_physical_optimizer_rule(Arc::new(Cooperate))
             .build();
-        let executor = Executor::new().map_err(|error| Error::Internal(format!("cannot start threads: {error}")))?;
-        Ok(Self { config: config.clone(), sessions: Arc::new(Sessions { source, clock, template }), executor })
+        Ok(Self { source, clock, config: config.clone(), template, executor: Executor::new()? })
     }
 
-    /// Plans a statement and starts it. The rows come as the answer is polled; dropping it cancels the query.
+    /// Plans a statement and starts it. The rows come as the answer is polled; dropping it cancels the query. At the
+    /// deadline there is an answer, whatever the query does then.
     pub async fn run(&self, request: &SqlRequest) -> Result<SqlAnswer, Error> {
         let timeout = request.timeout.unwrap_or(self.config.timeout).min(self.config.timeout_max);
         let rows_max = request.rows_max.unwrap_or(self.config.rows_default).min(self.config.rows_max);
-        let errors = SqlErrors { memory_bytes_max: self.config.memory_bytes_max };
-        let interrupt = Interrupt::after(timeout);
-        let sessions = Arc::clone(&self.sessions);
-        let (request, work) = (request.clone(), Arc::clone(&interrupt));
-        let stream = async move { sessions.start(&request, rows_max, &errors, &work).await };
-        let execution = self.executor.start(stream, interrupt, errors).await?;
-        Ok(SqlAnswer { execution, rows_left: rows_max, truncated: false })
+        let statement = self.statement(request, timeout, rows_max)?;
+        SqlAnswer::start(&self.executor, statement, rows_max).await
     }
-}
 
-impl Sessions {
-    async fn start(
-        &self,
-        request: &SqlRequest,
-        rows_max: usize,
-        errors: &SqlErrors,
-        interrupt: &Arc<Interrupt>,
-    ) -> Result<SendableRecordBatchStream, Error> {
-        let statement = guard::admit(&request.sql)?;
-        let state = self.session(request.tenant, interrupt);
-        let plan = state.statement_to_plan(statement).await.map_err(|error| errors.convert(error))?;
-        let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-        read_only.verify_plan(&plan).map_err(|_| Error::ReadOnly { statement: plan.display().to_string() })?;
-        let plan = limited(plan, rows_max).map_err(|error| errors.convert(error))?;
-        let plan = state.create_physical_plan(&plan).await.map_err(|error| errors.convert(error))?;
-        execute_stream(plan, state.task_ctx()).map_err(|error| errors.convert(error))
+    /// The statement with its tables and its share of the memory.
+    fn statement(&self, request: &SqlRequest, timeout: Duration, rows_max: usize) -> Result<Statement, Error> {
+        let failed = |error: DataFusionError| Error::Internal(format!("cannot set up the query: {error}"));
+        let environment = self.template.runtime_env();
+        let shared = Arc::clone(&environment.memory_pool);
+        let pool = Arc::new(QueryPool::new(shared, self.config.memory_bytes_max, self.config.query_memory_bytes_max));
+        let environment = RuntimeEnvBuilder::from_runtime_env(environment)
+            .with_memory_pool(Arc::clone(&pool) as Arc<dyn MemoryPool>)
+            .build_arc()
+            .map_err(failed)?;
+        let notes = Arc::new(Notes::default());
+        Ok(Statement {
+            sql: request.sql.clone(),
+            rows_max,
+            state: self.session(request.tenant, Some(environment), &notes),
+            meter: Arc::new(Meter::new(timeout, Arc::clone(&pool) as Arc<dyn MemoryPool>)),
+            errors: SqlErrors { pool },
+            notes,
+        })
     }
 
     /// A session that sees the tables of one tenant, at the time of our clock.
-    fn session(&self, tenant: TenantId, interrupt: &Arc<Interrupt>) -> SessionState {
+    fn session(&self, tenant: TenantId, environment: Option<Arc<RuntimeEnv>>, notes: &Arc<Notes>) -> SessionState {
         let now = self.clock.now();
         let mut planners = SessionStateDefaults::default_expr_planners();
         planners.insert(0, Arc::new(TelemetryPlanner { now }));
         let mut rules = Analyzer::new().rules;
         rules.insert(0, Arc::new(CoerceLists { now }));
-        let mut state = SessionStateBuilder::new_from_existing(self.template.clone())
+        let mut builder = SessionStateBuilder::new_from_existing(self.template.clone())
             .with_expr_planners(planners)
-            .with_analyzer_rules(rules)
-            .with_physical_optimizer_rule(Arc::new(InterruptJoins { interrupt: Arc::clone(interrupt) }))
-            .build();
+            .with_analyzer_rules(rules);
+        if let Some(environment) = environment {
+            builder = builder.with_runtime_env(environment);
+        }
+        let mut state = builder.build();
         set_now(&mut state, now);
-        let tables = TenantTables { source: Arc::clone(&self.source), tenant };
+        let tables = TenantTables { source: Arc::clone(&self.source), tenant, notes: Arc::clone(notes) };
         let catalog = TenantCatalog::new(tables, Arc::new(state.clone()));
         state.register_catalog_list(Arc::new(table::session_catalogs(Arc::new(catalog))));
         state
+    }
+}
+
+/// A statement on its way.
+struct Statement {
+    sql: String,
+    rows_max: usize,
+    state: SessionState,
+    meter: Arc<Meter>,
+    errors: SqlErrors,
+    notes: Arc<Notes>,
+}
+
+impl Statement {
+    /// Plans the statement and starts it.
+    async fn start(&self) -> Result<SendableRecordBatchStream, Error> {
+        let plan = meter::within(self.meter.scope(), self.plan()).await?;
+        execute_stream(plan, self.state.task_ctx()).map_err(|error| self.errors.convert(error))
+    }
+
+    async fn plan(&self) -> Result<Arc<dyn ExecutionPlan>, Error> {
+        let statement = guard::admit(&self.sql)?;
+        let plan = self.state.statement_to_plan(statement).await.map_err(|error| self.errors.convert(error))?;
+        let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+        read_only.verify_plan(&plan).map_err(|_| Error::ReadOnly { statement: plan.display().to_string() })?;
+        guard::check_plan(&plan)?;
+        let plan = limited(plan, self.rows_max).map_err(|error| self.errors.convert(error))?;
+        let plan = self.state.create_physical_plan(&plan).await.map_err(|error| self.errors.convert(error))?;
+        metered::metered(plan, &self.meter).map_err(|error| self.errors.convert(error))
     }
 }
 
@@ -181,48 +211,11 @@ fn runtime_env(config: &QueryConfig) -> Result<Arc<RuntimeEnv>, DataFusionError>
     Ok(environment)
 }
 
-/// The rows of an answer as they come. Dropping it ends the statement.
-#[derive(Debug)]
-pub struct SqlAnswer {
-    execution: Execution,
-    rows_left: usize,
-    truncated: bool,
-}
-
-impl SqlAnswer {
-    /// The columns.
-    pub fn schema(&self) -> SchemaRef {
-        self.execution.schema()
-    }
-
-    /// Whether rows were left out because there are more than were asked for. Known when all rows have come.
-    pub fn truncated(&self) -> bool {
-        self.truncated
-    }
-
-    /// The next rows, `None` after the last. Never waits longer than the statement may take.
-    pub async fn next(&mut self) -> Option<Result<RecordBatch, Error>> {
-        if self.truncated {
-            return None;
-        }
-        let batch = match self.execution.next().await? {
-            Ok(batch) => batch,
-            Err(error) => return Some(Err(error)),
-        };
-        if batch.num_rows() > self.rows_left {
-            self.truncated = true;
-            return Some(Ok(batch.slice(0, self.rows_left)));
-        }
-        self.rows_left -= batch.num_rows();
-        Some(Ok(batch))
-    }
-}
+#[cfg(test)]
+mod tests;
 
 #[cfg(test)]
 mod hostile_tests;
-
-#[cfg(test)]
-mod tests;
 
 #[cfg(test)]
 mod pruning_tests;

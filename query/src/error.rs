@@ -35,10 +35,12 @@ pub enum Error {
         /// The limit with its unit.
         limit: String,
     },
-    /// The query needed more memory than queries may use.
-    #[error("the query needs more memory than queries may use ({limit_bytes} bytes); aggregate or filter more")]
+    /// The query needed more memory than it may use.
+    #[error(
+        "the query needs more memory than it may use ({limit_bytes} bytes); filter more, or ask for fewer columns, groups or sorted rows"
+    )]
     Memory {
-        /// The size of the pool.
+        /// What it may use.
         limit_bytes: usize,
     },
     /// All permits are taken and the queue is full or the wait was too long.

@@ -3,11 +3,14 @@
 //! The size is checked on the tokens, before anything recursive looks at them: neither the parser nor the planner meets a
 //! statement that could exhaust the stack. Filters of the user interface never come here as text.
 
+mod growth;
+
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use datafusion::common::DataFusionError;
 use datafusion::logical_expr::sqlparser::ast::{
-    Query, Select, SetExpr, Statement as SqlStatement, TableFactor, Visit, Visitor,
+    Expr as SqlExpr, ObjectName, Query, Select, SetExpr, Statement as SqlStatement, TableFactor, Visit, Visitor,
 };
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
@@ -15,15 +18,15 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use crate::error::Error;
 
-/// Bytes of a statement.
-const SQL_BYTES_MAX: usize = 64 * 1024;
+pub(crate) use growth::check_plan;
 
-/// Names, key words and operators of a statement: what makes its tree deep. A chain of so many operators fits the stack of
-/// the threads that plan and run it, see `engine/execution.rs`.
+/// Bytes of a statement: an `IN` list of 7,000 trace IDs.
+const SQL_BYTES_MAX: usize = 256 * 1024;
+
+/// Names, operators and literals of a statement, without the literals of lists: what becomes a level of its tree when each
+/// stands below the one before. DataFusion plans a chain of so many within a second or two, even built without
+/// optimisation.
 const NODES_MAX: usize = 1_000;
-
-/// Literals of a statement, as in a long `IN` list.
-const LITERALS_MAX: usize = 10_000;
 
 /// Levels of parentheses, brackets and `CASE`.
 const DEPTH_MAX: usize = 64;
@@ -33,6 +36,12 @@ const PARSER_RECURSION_MAX: usize = 512;
 
 /// Joins of one statement. Cross joins multiply rows, and the planner's work grows with the number of inputs.
 const JOINS_MAX: usize = 16;
+
+/// Subqueries that stand as values within one another. The optimiser's work doubles with each.
+const SUBQUERY_DEPTH_MAX: usize = 6;
+
+/// `SELECT`s and tables of a statement after each name of a `WITH` is replaced by what it stands for, as the planner does.
+const SOURCES_MAX: u64 = 256;
 
 /// Reads a statement and refuses what may not be planned.
 pub(crate) fn admit(sql: &str) -> Result<Statement, Error> {
@@ -72,16 +81,22 @@ fn unreadable(error: &DataFusionError) -> Error {
 }
 
 fn check_size(tokens: &[TokenWithSpan]) -> Result<(), Error> {
-    let (mut nodes, mut literals, mut depth) = (0_usize, 0_usize, 0_usize);
+    let (mut nodes, mut depth) = (0_usize, 0_usize);
+    let mut in_list = false;
     for token in tokens {
+        let mut opens_item = false;
         match &token.token {
-            Token::Whitespace(_) | Token::Comma | Token::Period | Token::SemiColon | Token::EOF => {}
-            Token::Number(..)
-            | Token::SingleQuotedString(_)
-            | Token::HexStringLiteral(_)
-            | Token::EscapedStringLiteral(_) => literals += 1,
-            Token::LParen | Token::LBracket | Token::LBrace => depth += 1,
+            Token::Whitespace(_) => continue,
+            Token::Comma => opens_item = true,
+            Token::Period | Token::SemiColon | Token::EOF => {}
+            Token::LParen => (depth, opens_item) = (depth + 1, true),
+            // A chain of subscripts is as deep as it is long.
+            Token::LBracket | Token::LBrace => (depth, nodes) = (depth + 1, nodes + 1),
             Token::RParen | Token::RBracket | Token::RBrace => depth = depth.saturating_sub(1),
+            // The literals of a list stand side by side.
+            Token::Number(..) if in_list => {}
+            literal if in_list && is_text(literal) => {}
+            Token::Minus if in_list => (nodes, opens_item) = (nodes + 1, true),
             Token::Word(word) => {
                 nodes += 1;
                 match word.value.to_ascii_uppercase().as_str() {
@@ -92,19 +107,26 @@ fn check_size(tokens: &[TokenWithSpan]) -> Result<(), Error> {
             }
             _ => nodes += 1,
         }
+        in_list = opens_item;
         if depth > DEPTH_MAX {
             return Err(too_large(
                 format!("it is nested more than {DEPTH_MAX} levels deep"),
-                format!("{DEPTH_MAX} levels"),
+                format!("{DEPTH_MAX} levels of parentheses, brackets and CASE; name inner queries in a WITH"),
             ));
         }
     }
-    for (count, max, what) in [(nodes, NODES_MAX, "names and operators"), (literals, LITERALS_MAX, "literals")] {
-        if count > max {
-            return Err(too_large(format!("it has {count} {what}"), max.to_string()));
-        }
+    if nodes > NODES_MAX {
+        let what = format!("it has {nodes} names, operators and literals");
+        let limit = format!(
+            "{NODES_MAX}, without the literals of lists; write a long OR as column IN (…), or send several statements"
+        );
+        return Err(too_large(what, limit));
     }
     Ok(())
+}
+
+fn is_text(token: &Token) -> bool {
+    matches!(token, Token::SingleQuotedString(_) | Token::HexStringLiteral(_) | Token::NationalStringLiteral(_))
 }
 
 fn read_only(statement: &str) -> Error {
@@ -142,7 +164,7 @@ fn check_query(statement: &SqlStatement) -> Result<(), Error> {
     if !matches!(statement, SqlStatement::Query(_)) {
         return Err(read_only(&statement.to_string()));
     }
-    let mut checker = Checker { joins: 0 };
+    let mut checker = Checker::default();
     match statement.visit(&mut checker) {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(()),
@@ -150,8 +172,31 @@ fn check_query(statement: &SqlStatement) -> Result<(), Error> {
 }
 
 /// Looks at every part of a query for what is no reading, however deep it stands.
+#[derive(Default)]
 struct Checker {
     joins: usize,
+    /// Subqueries that stand as values around what is looked at.
+    subqueries: usize,
+    /// The queries around what is looked at, the outermost first.
+    scopes: Vec<Scope>,
+}
+
+/// A query and what its `WITH` names.
+#[derive(Default)]
+struct Scope {
+    /// The queries of its `WITH`, by where they are in memory.
+    names: Vec<(*const Query, String)>,
+    /// How many sources each name stands for.
+    sizes: HashMap<String, u64>,
+    sources: u64,
+}
+
+impl Scope {
+    fn of(query: &Query) -> Self {
+        let tables = query.with.iter().flat_map(|with| &with.cte_tables);
+        let names = tables.map(|table| (&raw const *table.query, table.alias.name.value.to_lowercase()));
+        Self { names: names.collect(), ..Self::default() }
+    }
 }
 
 impl Visitor for Checker {
@@ -164,7 +209,48 @@ impl Visitor for Checker {
         if !query.locks.is_empty() {
             return ControlFlow::Break(read_only("FOR UPDATE"));
         }
+        self.scopes.push(Scope::of(query));
         self.check_body(&query.body)
+    }
+
+    fn post_visit_query(&mut self, query: &Query) -> ControlFlow<Error> {
+        let (Some(done), Some(outer)) = (self.scopes.pop(), self.scopes.last_mut()) else {
+            return ControlFlow::Continue(());
+        };
+        match outer.names.iter().find(|(of, _)| std::ptr::eq(*of, query)) {
+            Some((_, name)) => {
+                outer.sizes.insert(name.clone(), done.sources);
+                ControlFlow::Continue(())
+            }
+            None => self.add_sources(done.sources),
+        }
+    }
+
+    fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<Error> {
+        let name = relation.to_string().to_lowercase().replace('"', "");
+        let known = self.scopes.iter().rev().find_map(|scope| scope.sizes.get(&name));
+        let sources = known.copied().unwrap_or(1);
+        self.add_sources(sources)
+    }
+
+    fn pre_visit_expr(&mut self, expression: &SqlExpr) -> ControlFlow<Error> {
+        if is_subquery(expression) {
+            self.subqueries += 1;
+        }
+        if self.subqueries <= SUBQUERY_DEPTH_MAX {
+            return ControlFlow::Continue(());
+        }
+        ControlFlow::Break(too_large(
+            format!("subqueries are nested more than {SUBQUERY_DEPTH_MAX} levels deep"),
+            format!("{SUBQUERY_DEPTH_MAX} levels; use joins, or name inner queries in a WITH"),
+        ))
+    }
+
+    fn post_visit_expr(&mut self, expression: &SqlExpr) -> ControlFlow<Error> {
+        if is_subquery(expression) {
+            self.subqueries -= 1;
+        }
+        ControlFlow::Continue(())
     }
 
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<Error> {
@@ -176,10 +262,10 @@ impl Visitor for Checker {
         if self.joins > JOINS_MAX {
             return ControlFlow::Break(too_large(
                 format!("it joins more than {JOINS_MAX} times"),
-                format!("{JOINS_MAX} joins"),
+                format!("{JOINS_MAX} joins; aggregate before you join, or send several statements"),
             ));
         }
-        ControlFlow::Continue(())
+        self.add_sources(1)
     }
 
     fn pre_visit_statement(&mut self, statement: &SqlStatement) -> ControlFlow<Error> {
@@ -199,7 +285,25 @@ impl Visitor for Checker {
     }
 }
 
+fn is_subquery(expression: &SqlExpr) -> bool {
+    matches!(expression, SqlExpr::Subquery(_) | SqlExpr::Exists { .. } | SqlExpr::InSubquery { .. })
+}
+
 impl Checker {
+    fn add_sources(&mut self, sources: u64) -> ControlFlow<Error> {
+        let Some(scope) = self.scopes.last_mut() else { return ControlFlow::Continue(()) };
+        scope.sources = scope.sources.saturating_add(sources);
+        if scope.sources <= SOURCES_MAX {
+            return ControlFlow::Continue(());
+        }
+        ControlFlow::Break(too_large(
+            "it reads too many tables, where each name of a WITH counts as what it stands for".into(),
+            format!(
+                "{SOURCES_MAX} SELECTs and tables; name each query of a WITH less often, or send several statements"
+            ),
+        ))
+    }
+
     fn check_body(&self, body: &SetExpr) -> ControlFlow<Error> {
         match body {
             SetExpr::Insert(statement)
@@ -299,7 +403,7 @@ mod tests {
             format!("SELECT {} 1 {}", "CASE WHEN true THEN ".repeat(65), "END ".repeat(65)),
             format!("SELECT * FROM {}", vec!["logs"; 18].join(" CROSS JOIN ")),
             format!("SELECT * FROM {}", vec!["logs"; 18].join(", ")),
-            format!("SELECT '{}'", "x".repeat(70_000)),
+            format!("SELECT '{}'", "x".repeat(300_000)),
         ];
         for sql in cases {
             let error = admit(&sql).expect_err(sql.get(..40).unwrap_or_default());

@@ -1,18 +1,20 @@
 use std::error::Error as StdError;
+use std::sync::Arc;
 
 use arrow::error::ArrowError;
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 use datafusion::parquet::errors::ParquetError;
 
+use crate::engine::QueryPool;
 use crate::error::Error;
 use crate::table::TABLE_NAMES;
 
 /// Turns DataFusion's errors into ours: what the caller can act on becomes a message for people, the rest a defect.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct SqlErrors {
-    /// The size of the memory pool, for the message.
-    pub(crate) memory_bytes_max: usize,
+    /// The memory of the query, for the message.
+    pub(crate) pool: Arc<QueryPool>,
 }
 
 impl SqlErrors {
@@ -34,7 +36,7 @@ impl SqlErrors {
     /// What can be told without owning the error.
     fn convert_shared(&self, error: &DataFusionError) -> Error {
         match error.find_root() {
-            DataFusionError::ResourcesExhausted(_) => Error::Memory { limit_bytes: self.memory_bytes_max },
+            DataFusionError::ResourcesExhausted(_) => self.pool.exhausted(),
             DataFusionError::SchemaError(error, _) => schema_error(error),
             DataFusionError::Plan(message) => plan_error(message),
             DataFusionError::SQL(error, _) => Error::invalid(format!("cannot read the statement: {error}")),

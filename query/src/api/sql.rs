@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arrow::array::RecordBatch;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::BytesRejection;
@@ -19,7 +20,7 @@ use serde::Deserialize;
 use trivium_model::TenantId;
 
 use super::error::{self, ApiError};
-use super::sql_render::{Format, Render};
+use super::sql_render::{Ending, Format, Render};
 use super::time::parse_duration;
 use crate::admission::Permit;
 use crate::engine::{SqlAnswer, SqlRequest};
@@ -28,6 +29,9 @@ use crate::state::QueryState;
 
 /// Bytes of a request, a statement with its JSON escapes.
 const BODY_BYTES_MAX: usize = 512 * 1024;
+
+/// Rows that are rendered at once. One row may be large, and many rows may share one large text.
+const ROWS_AT_ONCE: usize = 256;
 
 /// Bytes of an answer before the first of them is sent.
 const HOLD_BYTES: usize = 4 << 20;
@@ -82,7 +86,16 @@ async fn answer(
     let permit = state.admission.acquire().await?;
     let answer = state.engine.run(&request).await?;
     let render = Render::new(format, &answer.schema())?;
-    let flow = Flow { answer, render, state: Arc::clone(state), started, done: false, _permit: permit };
+    let flow = Flow {
+        answer,
+        render,
+        state: Arc::clone(state),
+        started,
+        pending: None,
+        bytes_sent: 0,
+        done: false,
+        _permit: permit,
+    };
     let mut response = Response::new(flow.into_body().await?);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
     Ok(response)
@@ -122,6 +135,9 @@ struct Flow {
     render: Render,
     state: Arc<QueryState>,
     started: Instant,
+    /// Rows that are not rendered yet.
+    pending: Option<RecordBatch>,
+    bytes_sent: usize,
     done: bool,
     _permit: Permit,
 }
@@ -143,15 +159,38 @@ impl Flow {
 
     /// The next bytes.
     async fn step(&mut self) -> Result<Vec<u8>, Error> {
-        match self.answer.next().await {
-            Some(batch) => self.render.batch(&batch?),
-            None => {
-                self.done = true;
-                let elapsed = self.started.elapsed();
-                self.state.metrics.observe("sql", "ok", elapsed);
-                self.render.finish(self.answer.truncated(), elapsed)
-            }
+        let batch = match self.pending.take() {
+            Some(batch) => batch,
+            None => match self.answer.next().await {
+                Some(batch) => batch?,
+                None => return self.finish(false),
+            },
+        };
+        if self.bytes_sent >= self.state.config.answer_bytes_max {
+            return self.finish(batch.num_rows() > 0);
         }
+        let rows = batch.num_rows().min(ROWS_AT_ONCE);
+        let bytes = self.render.batch(&batch.slice(0, rows))?;
+        self.bytes_sent += bytes.len();
+        let rest = batch.num_rows() - rows;
+        self.pending = (rest > 0).then(|| batch.slice(rows, rest));
+        Ok(bytes)
+    }
+
+    /// How the answer ends; `cut` when there are more rows than it has bytes for.
+    fn finish(&mut self, cut: bool) -> Result<Vec<u8>, Error> {
+        self.done = true;
+        let elapsed = self.started.elapsed();
+        self.state.metrics.observe("sql", "ok", elapsed);
+        let (partial, mut warnings) = self.answer.notes();
+        if cut {
+            warnings.push(format!(
+                "the answer was cut after {} bytes: ask for fewer columns or rows, or aggregate",
+                self.state.config.answer_bytes_max
+            ));
+        }
+        let truncated = cut || self.answer.truncated();
+        self.render.finish(&Ending { truncated, partial: partial || cut, warnings, elapsed })
     }
 
     /// The next bytes after the status has been sent. An error is told in the body where the format has a place for it;
@@ -174,3 +213,6 @@ impl Flow {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,6 +41,17 @@ impl Format {
     }
 }
 
+/// What is said of an answer after its rows.
+#[derive(Debug)]
+pub(super) struct Ending {
+    /// There are more rows than were wanted.
+    pub(super) truncated: bool,
+    /// Rows are missing, for whatever reason.
+    pub(super) partial: bool,
+    pub(super) warnings: Vec<String>,
+    pub(super) elapsed: Duration,
+}
+
 /// Turns batches into bytes.
 pub(super) struct Render {
     kind: Kind,
@@ -109,13 +120,16 @@ impl Render {
     }
 
     /// What comes after the last row.
-    pub(super) fn finish(&mut self, truncated: bool, elapsed: Duration) -> Result<Vec<u8>, Error> {
+    pub(super) fn finish(&mut self, ending: &Ending) -> Result<Vec<u8>, Error> {
         match &mut self.kind {
             Kind::Json { .. } => {
-                let elapsed_ms = (elapsed.as_secs_f64() * 1e6).round() / 1e3;
+                let elapsed_ms = (ending.elapsed.as_secs_f64() * 1e6).round() / 1e3;
                 let tail = format!(
-                    "],\"row_count\":{},\"truncated\":{truncated},\"elapsed_ms\":{elapsed_ms},\"partial\":false,\"warnings\":[]}}",
-                    self.rows
+                    "],\"row_count\":{},\"truncated\":{},\"elapsed_ms\":{elapsed_ms},\"partial\":{},\"warnings\":{}}}",
+                    self.rows,
+                    ending.truncated,
+                    ending.partial,
+                    json!(ending.warnings)
                 );
                 Ok(tail.into_bytes())
             }

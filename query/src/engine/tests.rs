@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use arrow::array::{Float64Array, Int32Array};
+use arrow::array::{Float64Array, Int32Array, RecordBatch};
 use serde_json::json;
 use trivium_model::SignalKind;
 use trivium_storage::Rejection;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 
 pub(crate) use attribute::{Attribute, attribute, attribute_number, is_attribute};
-pub(crate) use bounded::join_text;
+pub(crate) use bounded::join_texts;
 pub(crate) use hex::hex;
 pub(crate) use matches::Matches;
 pub(crate) use percentile::{approx_percentile_cont, approx_percentiles};

@@ -5,11 +5,9 @@
 
 mod analyzer;
 mod coercion;
-mod cooperate;
 mod percentiles;
 mod planner;
 
 pub(crate) use analyzer::CoerceLists;
-pub(crate) use cooperate::Cooperate;
 pub(crate) use percentiles::SharePercentiles;
 pub(crate) use planner::TelemetryPlanner;

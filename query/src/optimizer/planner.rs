@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::ast::BinaryOperator;
 use trivium_model::UnixNanos;
 
 use super::coercion::{as_number, as_text, is_text, literal_for};
-use crate::functions::{attribute, is_attribute, join_text};
+use crate::functions::{attribute, is_attribute, join_texts};
 
 /// Aggregates that need numbers; an attribute given to them is one.
 const NUMERIC_AGGREGATES: &[&str] = &[
@@ -41,7 +41,7 @@ impl ExprPlanner for TelemetryPlanner {
         };
         match &raw.op {
             BinaryOperator::StringConcat if is_text(&left) || is_text(&right) => {
-                Ok(PlannerResult::Planned(joined(raw.left, raw.right)))
+                Ok(PlannerResult::Planned(join_texts(raw.left, raw.right)))
             }
             op if is_comparison(op) => self.comparison(raw, &left, &right),
             op if is_arithmetic(op) => Ok(PlannerResult::Original(with_numbers(raw))),
@@ -145,14 +145,4 @@ fn is_comparison(op: &BinaryOperator) -> bool {
 fn is_arithmetic(op: &BinaryOperator) -> bool {
     use BinaryOperator::{Divide, Minus, Modulo, Multiply, Plus};
     matches!(op, Plus | Minus | Multiply | Divide | Modulo)
-}
-/// `left || right`. A chain becomes one call, which makes its text once and not once for every link.
-fn joined(left: Expr, right: Expr) -> Expr {
-    let join = join_text();
-    let mut arguments = match left {
-        Expr::ScalarFunction(function) if function.func == join => function.args,
-        other => vec![other],
-    };
-    arguments.push(right);
-    Expr::ScalarFunction(ScalarFunction::new_udf(join, arguments))
 }

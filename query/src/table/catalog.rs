@@ -32,7 +32,7 @@ impl TenantCatalog {
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         if let Some(signal) = SignalKind::ALL.into_iter().find(|signal| signal.table() == name) {
             let snapshot = self.tables.source.snapshot(self.tables.tenant, signal);
-            return Ok(Some(Arc::new(SignalTable::new(signal, snapshot))));
+            return Ok(Some(Arc::new(SignalTable::new(signal, snapshot, Arc::clone(&self.tables.notes)))));
         }
         match name {
             "rejected" => {

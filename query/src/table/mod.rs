@@ -23,6 +23,8 @@ use datafusion::catalog::{CatalogProvider, CatalogProviderList};
 use trivium_model::{SignalKind, TenantId};
 use trivium_storage::{Rejection, Snapshot, Storage};
 
+use crate::engine::Notes;
+
 pub(crate) use catalog::{TABLE_NAMES, TenantCatalog};
 pub(crate) use part_source::object_store_url;
 
@@ -52,6 +54,8 @@ impl TableSource for Storage {
 pub(crate) struct TenantTables {
     pub(crate) source: Arc<dyn TableSource>,
     pub(crate) tenant: TenantId,
+    /// Where a scan tells what is wrong with a part.
+    pub(crate) notes: Arc<Notes>,
 }
 
 /// The name of the only catalog.

@@ -31,8 +31,9 @@ use trivium_model::SignalKind;
 use trivium_storage::{Part, RowRanges, TokenFilter};
 
 use super::part_reader::PartReaderFactory;
-use super::scan::Scan;
+use super::scan::{Scan, candidates};
 use super::token_filter::{has_dynamic_filter, token_filter};
+use crate::engine::Notes;
 
 /// The scheme under which DataFusion knows the parts. Nothing can be read through it: readers get the part itself.
 pub(crate) fn object_store_url() -> Result<ObjectStoreUrl> {
@@ -88,7 +89,7 @@ pub(super) fn plan(scan: &Scan, files: &[PartFile], groups: Vec<FileGroup>) -> R
         .with_reorder_filters(true)
         .with_enable_page_index(true)
         .with_bloom_filter_on_read(false);
-    let source = IndexedSource { signal: scan.signal, inner: Arc::new(parquet) };
+    let source = IndexedSource { signal: scan.signal, notes: Arc::clone(&scan.notes), inner: Arc::new(parquet) };
     let statistics = files.iter().map(|file| file.statistics.as_ref());
     let statistics = Statistics::try_merge_iter(statistics, &scan.schema)?;
     let config = FileScanConfigBuilder::new(object_store_url()?, Arc::new(source))
@@ -104,12 +105,13 @@ pub(super) fn plan(scan: &Scan, files: &[PartFile], groups: Vec<FileGroup>) -> R
 #[derive(Clone)]
 struct IndexedSource {
     signal: SignalKind,
+    notes: Arc<Notes>,
     inner: Arc<dyn FileSource>,
 }
 
 impl IndexedSource {
     fn with(&self, inner: Arc<dyn FileSource>) -> Arc<dyn FileSource> {
-        Arc::new(Self { signal: self.signal, inner })
+        Arc::new(Self { signal: self.signal, notes: Arc::clone(&self.notes), inner })
     }
 }
 
@@ -131,7 +133,8 @@ impl FileSource for IndexedSource {
     ) -> Result<Box<dyn Morselizer>> {
         let inner: Arc<dyn Morselizer> = Arc::from(self.inner.create_morselizer(object_store, config, partition)?);
         let predicate = self.inner.filter().filter(has_dynamic_filter);
-        Ok(Box::new(IndexedMorselizer { signal: self.signal, predicate, inner }))
+        let notes = Arc::clone(&self.notes);
+        Ok(Box::new(IndexedMorselizer { signal: self.signal, predicate, notes, inner }))
     }
 
     fn table_schema(&self) -> &TableSchema {
@@ -206,26 +209,28 @@ struct IndexedMorselizer {
     signal: SignalKind,
     /// The whole predicate when a part of it is dynamic, else `None`: then the plan has asked the indexes already.
     predicate: Option<Arc<dyn PhysicalExpr>>,
+    notes: Arc<Notes>,
     inner: Arc<dyn Morselizer>,
 }
 
 impl Morselizer for IndexedMorselizer {
     fn plan_file(&self, file: PartitionedFile) -> Result<Box<dyn MorselPlanner>> {
         let filter = self.predicate.as_ref().map_or(TokenFilter::All, |predicate| token_filter(self.signal, predicate));
-        match (&filter, file.extension::<Arc<Part>>()) {
-            (TokenFilter::All, _) | (_, None) => self.inner.plan_file(file),
-            (_, Some(part)) => {
-                let part = Arc::clone(part);
-                Ok(Box::new(LookUp { part, filter, file: Box::new(file), inner: Arc::clone(&self.inner) }))
+        match file.extension::<Arc<Part>>() {
+            None => self.inner.plan_file(file),
+            Some(part) => {
+                let (part, notes) = (Arc::clone(part), Arc::clone(&self.notes));
+                Ok(Box::new(LookUp { part, filter, notes, file: Box::new(file), inner: Arc::clone(&self.inner) }))
             }
         }
     }
 }
 
-/// The look-up in a part's indexes, as a step before the file is opened; it may read from disk.
+/// The look-up in a part's footer and indexes, as a step before the file is opened; it may read from disk.
 struct LookUp {
     part: Arc<Part>,
     filter: TokenFilter,
+    notes: Arc<Notes>,
     file: Box<PartitionedFile>,
     inner: Arc<dyn Morselizer>,
 }
@@ -238,21 +243,45 @@ impl fmt::Debug for LookUp {
 
 impl MorselPlanner for LookUp {
     fn plan(self: Box<Self>) -> Result<Option<MorselPlan>> {
-        let Self { part, filter, file, inner } = *self;
+        let Self { part, filter, notes, file, inner } = *self;
         let total = part.record().rows;
         Ok(Some(MorselPlan::new().with_pending_planner(async move {
-            let look_up = tokio::task::spawn_blocking(move || part.candidate_rows(&filter));
+            let look_up = tokio::task::spawn_blocking(move || look_up(&part, &filter, &notes));
             let found = look_up.await.map_err(|error| DataFusionError::External(Box::new(error)))?;
-            let found = found.map_err(|error| DataFusionError::External(Box::new(error)))?;
-            let rows = match file.extension::<RowRanges>() {
-                Some(selected) => selected.intersect(&found),
-                None => found,
+            let selected = file.extension::<RowRanges>();
+            let rows = match (selected, found) {
+                (_, Found::Nothing) => return Ok(Box::new(Nothing) as Box<dyn MorselPlanner>),
+                (_, Found::All) => return inner.plan_file(*file),
+                (Some(selected), Found::Rows(found)) => selected.intersect(&found),
+                (None, Found::Rows(found)) => found,
             };
             if rows.is_empty() {
                 return Ok(Box::new(Nothing) as Box<dyn MorselPlanner>);
             }
             inner.plan_file(select_rows(*file, &rows, total))
         })))
+    }
+}
+
+/// What a part has to offer.
+enum Found {
+    /// It cannot be read.
+    Nothing,
+    /// Nothing more is known than when the query was planned.
+    All,
+    Rows(RowRanges),
+}
+
+/// A part whose file is damaged or gone is left out of the answer, which says so: the other parts are still worth having.
+fn look_up(part: &Part, filter: &TokenFilter, notes: &Notes) -> Found {
+    if let Err(error) = part.metadata() {
+        let record = part.record();
+        notes.missing(format!("{} rows of part {} are missing: {error}", record.rows, record.id));
+        return Found::Nothing;
+    }
+    match filter {
+        TokenFilter::All => Found::All,
+        filter => candidates(part, filter, notes).map_or(Found::All, Found::Rows),
     }
 }
 

@@ -12,6 +12,7 @@ use trivium_storage::Snapshot;
 
 use super::scan::Scan;
 use super::signal::sql_schema;
+use crate::engine::Notes;
 
 /// A signal's rows as one table, as they were when the query was planned.
 #[derive(Debug)]
@@ -19,11 +20,12 @@ pub(super) struct SignalTable {
     signal: SignalKind,
     schema: SchemaRef,
     snapshot: Arc<Snapshot>,
+    notes: Arc<Notes>,
 }
 
 impl SignalTable {
-    pub(super) fn new(signal: SignalKind, snapshot: Snapshot) -> Self {
-        Self { signal, schema: sql_schema(signal), snapshot: Arc::new(snapshot) }
+    pub(super) fn new(signal: SignalKind, snapshot: Snapshot, notes: Arc<Notes>) -> Self {
+        Self { signal, schema: sql_schema(signal), snapshot: Arc::new(snapshot), notes }
     }
 }
 
@@ -57,6 +59,7 @@ impl TableProvider for SignalTable {
             projection: projection.cloned(),
             predicate,
             limit,
+            notes: Arc::clone(&self.notes),
             partitions: state.config().target_partitions(),
         };
         scan.plan(Arc::clone(&self.snapshot)).await

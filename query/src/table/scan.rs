@@ -21,6 +21,7 @@ use trivium_storage::{Part, RowRanges, Snapshot, TokenFilter};
 
 use super::part_source::{self, PartFile};
 use super::token_filter::token_filter;
+use crate::engine::Notes;
 
 /// Candidates of every this many rows, or more, are not worth a selection: the whole part is read.
 const SELECTIVE: u64 = 2;
@@ -36,6 +37,8 @@ pub(super) struct Scan {
     pub(super) predicate: Option<Arc<dyn PhysicalExpr>>,
     pub(super) limit: Option<usize>,
     pub(super) partitions: usize,
+    /// Where it tells what is wrong with a part.
+    pub(super) notes: Arc<Notes>,
 }
 
 impl Scan {
@@ -82,7 +85,7 @@ impl Scan {
         for part in in_time {
             let rows = match filter {
                 TokenFilter::All => None,
-                _ => Some(part.candidate_rows(&filter).map_err(|error| DataFusionError::External(Box::new(error)))?),
+                _ => candidates(part, &filter, &self.notes),
             };
             let rows = rows.filter(|rows| rows.len() * SELECTIVE < u64::from(part.record().rows));
             if rows.as_ref().is_none_or(|rows| !rows.is_empty()) {
@@ -165,6 +168,17 @@ impl Scan {
         let source = MemorySourceConfig::try_new(&partitions, schema, None)?;
         Ok(Some(Arc::new(DataSourceExec::new(Arc::new(source)))))
     }
+}
+
+/// The rows that the part's indexes leave; all of them, with a warning, when the indexes cannot be read.
+pub(super) fn candidates(part: &Part, filter: &TokenFilter, notes: &Notes) -> Option<RowRanges> {
+    let found = part.candidate_rows(filter);
+    found
+        .inspect_err(|error| {
+            let id = part.record().id;
+            notes.warn(format!("the index of part {id} cannot be read, so all of its rows were looked at: {error}"));
+        })
+        .ok()
 }
 
 fn project(batch: &RecordBatch, schema: &Schema) -> Result<RecordBatch> {
