@@ -94,7 +94,9 @@ impl Bearer<'_> {
 
     /// Whether a value of an attribute set bears the ID.
     fn set_bears(&self, set: &str) -> bool {
-        trivium_storage::attributes::entries(set).any(|(_, value)| self.wanted.phrase.matches_text(&value.text()))
+        self.wanted.may_stand_in(set)
+            && trivium_storage::attributes::entries(set)
+                .any(|(_, value)| self.wanted.phrase.matches_text(&value.text()))
     }
 
     /// Events, links and exemplars: their IDs, names and attributes.

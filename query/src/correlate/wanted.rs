@@ -1,5 +1,6 @@
 //! What the user pasted, and what it may stand for.
 
+use regex::{Regex, RegexBuilder};
 use trivium_model::{SpanId, TraceId};
 use trivium_storage::TokenFilter;
 use trivium_storage::tokens::filter_for_phrase;
@@ -43,6 +44,8 @@ pub(crate) struct Wanted {
     uuid: Option<TraceId>,
     pub(super) filter: TokenFilter,
     pub(super) phrase: CompiledQuery,
+    /// Its longest plain token in any case; a text without it cannot bear the ID.
+    needle: Option<Regex>,
 }
 
 impl Wanted {
@@ -71,7 +74,13 @@ impl Wanted {
             _ => phrase,
         };
         let quoted = format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
-        Ok(Self { text: text.to_owned(), kind, uuid, filter, phrase: compile_text(&quoted)? })
+        Ok(Self { text: text.to_owned(), kind, uuid, filter, phrase: compile_text(&quoted)?, needle: needle(text) })
+    }
+
+    /// Whether an attribute set, as JSON, may bear the ID: cheaper than to take it apart. Letters and digits stand in JSON as
+    /// they are.
+    pub(super) fn may_stand_in(&self, set: &str) -> bool {
+        self.needle.as_ref().is_none_or(|needle| needle.is_match(set))
     }
 
     /// The ID column that may hold it, and the bytes it then holds.
@@ -82,6 +91,13 @@ impl Wanted {
             (IdKind::Other, None) => None,
         }
     }
+}
+
+fn needle(text: &str) -> Option<Regex> {
+    let plain = |token: &&str| !token.is_empty() && token.is_ascii();
+    let token =
+        text.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(plain).max_by_key(|token| token.len())?;
+    RegexBuilder::new(&regex::escape(token)).case_insensitive(true).build().ok()
 }
 
 /// The trace ID of a header that carries one: W3C `traceparent` (`00-TRACE-SPAN-FLAGS`,
