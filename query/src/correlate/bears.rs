@@ -20,8 +20,10 @@ impl Bearer<'_> {
     /// The columns that the check looks at.
     pub(super) fn columns(&self) -> &'static [&'static str] {
         match self.signal {
-            SignalKind::Logs => &["trace_id", "span_id", "body", "event_name", "attributes"],
-            SignalKind::Traces => &["trace_id", "span_id", "name", "status_message", "attributes", "events", "links"],
+            SignalKind::Logs => &["trace_id", "span_id", "body", "event_name", "attributes", "resource"],
+            SignalKind::Traces => {
+                &["trace_id", "span_id", "name", "status_message", "attributes", "resource", "events", "links"]
+            }
             SignalKind::Metrics => &["exemplars", "attributes"],
         }
     }
@@ -46,7 +48,8 @@ impl Bearer<'_> {
         }
         // A series whose labels bear the ID is a hit of the metrics explorer, not of the story: millions of points would be.
         if self.signal != SignalKind::Metrics {
-            self.by_attributes(batch, &mut hits)?;
+            self.by_attributes(batch, "attributes", &mut hits)?;
+            self.by_attributes(batch, "resource", &mut hits)?;
         }
         Ok(BooleanArray::from(hits))
     }
@@ -73,8 +76,8 @@ impl Bearer<'_> {
         self.by_entry(column, hits, |text| self.wanted.phrase.matches_text(text));
     }
 
-    fn by_attributes(&self, batch: &RecordBatch, hits: &mut [bool]) -> Result<(), Error> {
-        self.by_entry(texts(batch, "attributes")?, hits, |set| self.set_bears(set));
+    fn by_attributes(&self, batch: &RecordBatch, name: &str, hits: &mut [bool]) -> Result<(), Error> {
+        self.by_entry(texts(batch, name)?, hits, |set| self.set_bears(set));
         Ok(())
     }
 

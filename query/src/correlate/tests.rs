@@ -43,6 +43,7 @@ fn logs() -> RecordBatch {
         ("time", times(&[at(1), at(0), at(2)])),
         ("service_name", text(&["shop", "mail", "mail"])),
         ("body", text(&["received", "mail for order-4711 was sent", "order-47112 is another one"])),
+        ("resource", text(&["{\"k8s.pod.name\":\"shop-7f8d7d756d-k7b9j\"}", "{}", "{}"])),
         ("trace_id", ids(16, &[&trace_id(1), "", ""])),
         ("span_id", ids(8, &[FIRST, "", ""])),
     ];
@@ -146,6 +147,13 @@ fn a_span_id_finds_the_traces_in_which_it_occurs() {
     let story = story(&in_parts(), FIRST);
     assert_eq!(story["kind"], "span");
     assert_eq!(told(&story), ["1: GET /*,reserve | received*", "3: sweep* | "]);
+}
+
+#[test]
+fn a_value_of_a_resource_is_an_id_too() {
+    for fixture in [in_parts(), buffered()] {
+        assert_eq!(told(&story(&fixture, "shop-7f8d7d756d-k7b9j")), ["1: GET /,reserve | received*"]);
+    }
 }
 
 #[test]

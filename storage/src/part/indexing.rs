@@ -66,11 +66,12 @@ fn sources<'a>(signal: SignalKind, rows: &'a Rows<'_>) -> Result<Vec<Source<'a>>
     let dictionary = |name: &str| Ok::<_, Error>(Source::Dictionary(column(name)?.as_dictionary()));
     let ids = |name: &str| Ok::<_, Error>(Source::Ids(column(name)?.as_fixed_size_binary()));
     let children = |name: &str| Ok::<_, Error>(Source::Children(column(name)?.as_list()));
-    let sets = Source::Sets(column("attributes")?.as_dictionary());
+    let sets = |name: &str| Ok::<_, Error>(Source::Sets(column(name)?.as_dictionary()));
     Ok(match signal {
         SignalKind::Logs => vec![
             Source::Plain(&rows.texts),
-            sets,
+            sets("attributes")?,
+            sets("resource")?,
             dictionary("event_name")?,
             dictionary("severity_text")?,
             ids("trace_id")?,
@@ -79,13 +80,14 @@ fn sources<'a>(signal: SignalKind, rows: &'a Rows<'_>) -> Result<Vec<Source<'a>>
         SignalKind::Traces => vec![
             ids("trace_id")?,
             ids("span_id")?,
-            sets,
+            sets("attributes")?,
+            sets("resource")?,
             dictionary("name")?,
             dictionary("status_message")?,
             children("events")?,
             children("links")?,
         ],
-        SignalKind::Metrics => vec![sets, children("exemplars")?],
+        SignalKind::Metrics => vec![sets("attributes")?, children("exemplars")?],
     })
 }
 
