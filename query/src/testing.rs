@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use trivium_model::{ManualClock, PartId, SignalKind, TenantId, UnixNanos};
 use trivium_storage::part::{NewPart, encode_part};
 use trivium_storage::schema::table_schema;
-use trivium_storage::{Part, Rejection, Snapshot};
+use trivium_storage::{PageCache, Part, Rejection, Snapshot};
 
 use crate::config::QueryConfig;
 use crate::engine::{Engine, SqlAnswer, SqlRequest};
@@ -133,7 +133,7 @@ impl Fixture {
         for (name, bytes) in &encoded.files {
             std::fs::write(folder.path().join(name), bytes).expect("a file");
         }
-        let part = Part::open(encoded.record, folder.path().to_path_buf()).expect("the part opens");
+        let part = Part::open(encoded.record, folder.path().to_path_buf(), &Arc::new(PageCache::new(0)));
         self.rows.lock().expect("no test panicked here").push((signal, Placed::Part(Arc::new(part))));
         self.folders.lock().expect("no test panicked here").push(folder);
         self

@@ -20,6 +20,8 @@ pub struct StorageConfig {
     pub traces_retention_seconds: Option<u64>,
     /// For how long a resent request is recognised, in seconds. Survives restarts.
     pub remember_requests_seconds: u64,
+    /// Bytes of decompressed pages that point look-ups keep for the next one.
+    pub page_cache_bytes_max: usize,
     /// Bytes of one WAL file.
     pub wal_file_bytes_max: u64,
     /// Bytes that may wait for the disk before new requests are refused as retryable.
@@ -36,6 +38,7 @@ impl Default for StorageConfig {
             metrics_retention_seconds: month,
             traces_retention_seconds: month,
             remember_requests_seconds: 600,
+            page_cache_bytes_max: 128 * 1024 * 1024,
             wal_file_bytes_max: 64 * 1024 * 1024,
             wal_queue_bytes_max: 128 * 1024 * 1024,
         }

@@ -23,7 +23,7 @@ pub mod wal;
 
 pub use config::StorageConfig;
 pub use error::Error;
-pub use part::{EncodedPart, NewPart, Part, PartFile, PartRecord, TokenFilter, encode_part};
+pub use part::{EncodedPart, NewPart, PageCache, Part, PartFile, PartRecord, TokenFilter, encode_part};
 pub use recovery::RecoveryReport;
 pub use rows::RowRanges;
 pub use storage::{AppendRequest, Appended, PayloadDecoder, Rejection, Snapshot, Storage, StorageDeps};

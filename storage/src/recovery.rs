@@ -14,7 +14,7 @@ use crate::catalog::CatalogState;
 use crate::config::StorageConfig;
 use crate::error::Error;
 use crate::fs::keep_copy;
-use crate::part::{Part, PartRecord};
+use crate::part::{PageCache, Part, PartRecord};
 use crate::remembered::RememberedRequests;
 use crate::storage::{Inner, Storage, StorageDeps, part_folder};
 use crate::table::{Retired, Table};
@@ -83,6 +83,7 @@ fn inner(folder: &Path, config: StorageConfig, deps: StorageDeps, wal: Wal, high
         folder: folder.to_path_buf(),
         tables: SignalKind::ALL.map(|signal| RwLock::new(Table::new(signal))),
         remembered: Mutex::new(RememberedRequests::new(Duration::from_secs(config.remember_requests_seconds))),
+        pages: Arc::new(PageCache::new(config.page_cache_bytes_max)),
         config,
         fs: deps.fs,
         clock: deps.clock,
@@ -129,7 +130,7 @@ impl Inner {
                 return Err(Error::Corrupted { path, offset: bytes.min(file.bytes), expected, found });
             }
         }
-        Part::open(record.clone(), folder)
+        Ok(Part::open(record.clone(), folder, &self.pages))
     }
 
     /// Removes folders of parts that were never published, and of parts that were replaced before the last stop.

@@ -38,7 +38,7 @@ impl Inner {
             None => self.prepare(&sealing).await?,
         };
         self.catalog.publish(publish.clone()).await?;
-        let parts = self.open_parts(&publish.add)?;
+        let parts = self.open_parts(&publish.add);
         {
             let mut table = self.table_mut(signal);
             table.sealing = None;
@@ -116,9 +116,9 @@ impl Inner {
         Ok(record)
     }
 
-    fn open_parts(&self, records: &[PartRecord]) -> Result<Vec<Arc<Part>>, Error> {
-        let open = |record: &PartRecord| Part::open(record.clone(), self.part_folder(record)).map(Arc::new);
-        records.iter().map(open).collect()
+    fn open_parts(&self, records: &[PartRecord]) -> Vec<Arc<Part>> {
+        let open = |record: &PartRecord| Part::open(record.clone(), self.part_folder(record), &self.pages);
+        records.iter().map(open).map(Arc::new).collect()
     }
 
     /// Removes WAL files of which every frame is in published parts.
@@ -193,7 +193,7 @@ impl Inner {
             at: self.clock.now(),
         };
         self.catalog.publish(publish.clone()).await?;
-        let parts = self.open_parts(&publish.add)?;
+        let parts = self.open_parts(&publish.add);
         let removed = {
             let mut table = self.table_mut(signal);
             parts.into_iter().for_each(|part| table.add(part));

@@ -16,7 +16,7 @@ use crate::catalog::Catalog;
 use crate::config::StorageConfig;
 use crate::error::Error;
 use crate::fs::FileSystem;
-use crate::part::{Part, PartRecord};
+use crate::part::{PageCache, Part, PartRecord};
 use crate::remembered::{Known, RememberedRequests};
 use crate::table::{Retired, Table};
 use crate::telemetry::StorageMetrics;
@@ -126,6 +126,7 @@ pub(crate) struct Inner {
     pub(crate) catalog: Arc<dyn Catalog>,
     pub(crate) decoder: Arc<dyn PayloadDecoder>,
     pub(crate) wal: Wal,
+    pub(crate) pages: Arc<PageCache>,
     pub(crate) tables: [RwLock<Table>; 3],
     pub(crate) remembered: Mutex<RememberedRequests>,
     pub(crate) retired: Mutex<Retired>,

@@ -9,7 +9,7 @@ use trivium_model::SignalKind;
 use crate::catalog::{Catalog, CatalogState, SqliteCatalog};
 use crate::error::Error;
 use crate::fs::{FileSystem, RealFileSystem};
-use crate::part::Part;
+use crate::part::{PageCache, Part};
 use crate::storage::part_folder;
 use crate::wal::scan;
 
@@ -78,12 +78,13 @@ pub async fn verify(folder: &Path, options: Options) -> Result<VerifyReport, Err
 }
 
 fn check_parts(folder: &Path, state: &CatalogState, options: Options, report: &mut VerifyReport) {
+    let pages = Arc::new(PageCache::new(0));
     for record in &state.parts {
         report.parts += 1;
         report.rows += u64::from(record.rows);
         report.bytes += record.files.iter().map(|file| file.bytes).sum::<u64>();
         let path = part_folder(folder, record);
-        let checked = Part::open(record.clone(), path.clone()).and_then(|part| part.verify(options.deep));
+        let checked = Part::open(record.clone(), path.clone(), &pages).verify(options.deep);
         if let Err(error) = checked {
             report.findings.push(Finding { path, problem: error.to_string() });
         }

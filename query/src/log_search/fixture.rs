@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use trivium_model::{PartId, SignalKind, TenantId, UnixNanos};
 use trivium_storage::schema::logs_schema;
-use trivium_storage::{NewPart, Part, encode_part};
+use trivium_storage::{NewPart, PageCache, Part, encode_part};
 
 /// A log record. Attribute sets are canonical JSON.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -124,6 +124,6 @@ impl PartFolder {
         for (name, bytes) in &encoded.files {
             std::fs::write(folder.join(name), bytes).expect("room for a file");
         }
-        Arc::new(Part::open(encoded.record, folder).expect("the part that was just written"))
+        Arc::new(Part::open(encoded.record, folder, &Arc::new(PageCache::new(1 << 20))))
     }
 }

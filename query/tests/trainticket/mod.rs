@@ -9,7 +9,7 @@ use arrow::datatypes::TimestampNanosecondType;
 use trivium_ingest::decode::{DecodeContext, decode};
 use trivium_model::{PartId, SignalKind, TenantId, UnixNanos};
 use trivium_storage::schema::table_schema;
-use trivium_storage::{NewPart, Part, encode_part};
+use trivium_storage::{NewPart, PageCache, Part, encode_part};
 
 const NAMES: [&str; 2] = ["../../shared/data", "../../../shared/data"];
 
@@ -80,5 +80,5 @@ pub(crate) fn part(folder: &Path, number: u8, batches: &[RecordBatch]) -> Arc<Pa
     for (name, bytes) in &encoded.files {
         std::fs::write(folder.join(name), bytes).expect("a file");
     }
-    Arc::new(Part::open(encoded.record, folder).expect("the part"))
+    Arc::new(Part::open(encoded.record, folder, &Arc::new(PageCache::new(1 << 20))))
 }

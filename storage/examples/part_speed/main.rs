@@ -7,12 +7,13 @@
 mod load;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use arrow::array::{AsArray, RecordBatch};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use trivium_model::{PartId, SignalKind, TenantId, UnixNanos};
-use trivium_storage::{EncodedPart, NewPart, Part, RowRanges, TokenFilter, encode_part};
+use trivium_storage::{EncodedPart, NewPart, PageCache, Part, RowRanges, TokenFilter, encode_part};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -65,7 +66,7 @@ fn measure(signal: SignalKind, batches: &[RecordBatch], repetitions: usize) -> R
     for (name, bytes) in &part.files {
         std::fs::write(folder.join(name), bytes)?;
     }
-    needles(signal, &Part::open(part.record, folder)?)
+    needles(signal, &Part::open(part.record, folder, &Arc::new(PageCache::new(0))))
 }
 
 /// How long a look-up by an ID takes: the index alone, and with the whole row read.

@@ -4,6 +4,7 @@ mod columnar;
 mod gather;
 mod ids;
 mod indexing;
+pub(crate) mod page_cache;
 mod recent;
 mod sort;
 mod text;
@@ -21,6 +22,7 @@ use trivium_model::{PartId, SignalKind, TenantId, TimeRange, UnixNanos, WalPosit
 
 use self::columnar::ColumnReader;
 use self::ids::{IdIndex, fingerprint};
+pub use self::page_cache::PageCache;
 use self::text::TextIndex;
 use crate::error::Error;
 use crate::rows::RowRanges;
@@ -159,6 +161,7 @@ pub enum TokenFilter {
 pub struct Part {
     record: PartRecord,
     folder: PathBuf,
+    pages: Arc<PageCache>,
     columns: OnceLock<ColumnReader>,
     ids: OnceLock<IdIndex>,
     text: OnceLock<TextIndex>,
@@ -166,9 +169,10 @@ pub struct Part {
 
 impl Part {
     /// A published part in `folder`. Reads nothing: headers and footers are read, checked and kept when they are first
-    /// needed, so that a start with many parts is fast.
-    pub fn open(record: PartRecord, folder: PathBuf) -> Result<Self, Error> {
-        Ok(Self { record, folder, columns: OnceLock::new(), ids: OnceLock::new(), text: OnceLock::new() })
+    /// needed, so that a start with many parts is fast. Pages of point look-ups are kept in `pages`.
+    pub fn open(record: PartRecord, folder: PathBuf, pages: &Arc<PageCache>) -> Self {
+        let pages = Arc::clone(pages);
+        Self { record, folder, pages, columns: OnceLock::new(), ids: OnceLock::new(), text: OnceLock::new() }
     }
 
     /// Reads every file of the part whole and compares length, CRC32C and the number of rows with the record. With `deep`
@@ -328,7 +332,10 @@ impl Part {
         if rows.is_some_and(RowRanges::is_empty) {
             return Ok(Vec::new());
         }
-        self.guarded(COLUMNS, || self.columns()?.read(columns, rows))
+        self.guarded(COLUMNS, || match rows {
+            Some(rows) => self.columns()?.read_cached(columns, rows, self.record.id, &self.pages),
+            None => self.columns()?.read(columns, None),
+        })
     }
 
     /// Parquet's and Tantivy's readers take sizes within pages and postings on trust, and panic on some that damage made

@@ -3,6 +3,7 @@
 mod chunk;
 mod encode;
 mod fixed;
+mod pages;
 mod reader;
 mod text;
 mod writer;

@@ -6,19 +6,27 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;
-use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection, RowSelector,
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection,
+    RowSelector,
 };
+use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 use parquet::file::reader::{ChunkReader, Length};
 
+use trivium_model::PartId;
+
+use super::pages::CachedRowGroups;
 use crate::error::Error;
+use crate::part::page_cache::PageCache;
 use crate::rows::RowRanges;
 
 /// Rows of one batch.
 const BATCH_ROWS: usize = 8_192;
+
+/// Rows up to which a read is a point look-up, whose pages are worth keeping.
+const POINT_ROWS_MAX: u64 = 16_384;
 
 /// The open Parquet file of a part: the footer and the page index are decoded once.
 #[derive(Debug)]
@@ -44,6 +52,28 @@ impl ColumnReader {
     /// The rows that the file says it has.
     pub(crate) fn rows(&self) -> u64 {
         u64::try_from(self.metadata().file_metadata().num_rows()).unwrap_or(0)
+    }
+
+    /// The rows by way of the cache: what is read again soon is not decompressed again.
+    pub(crate) fn read_cached(
+        &self,
+        columns: Option<&[&str]>,
+        rows: &RowRanges,
+        part: PartId,
+        cache: &Arc<PageCache>,
+    ) -> Result<Vec<RecordBatch>, Error> {
+        if rows.len() > POINT_ROWS_MAX || self.metadata().offset_index().is_none() {
+            return self.read(columns, Some(rows));
+        }
+        let mask = columns.map_or_else(ProjectionMask::all, |columns| self.projection(columns));
+        let fields = self.metadata.schema().fields();
+        let levels = parquet_to_arrow_field_levels(self.metadata.parquet_schema(), mask, Some(fields))?;
+        let (groups, selection) = self.select(rows);
+        let (source, metadata) = (Arc::new(self.source.clone()), Arc::clone(self.metadata()));
+        let groups = CachedRowGroups { source, metadata, groups, part, cache: Arc::clone(cache) };
+        let reader = ParquetRecordBatchReader::try_new_with_row_groups(&levels, &groups, BATCH_ROWS, Some(selection))?;
+        let batches: Result<Vec<RecordBatch>, _> = reader.collect();
+        Ok(batches?)
     }
 
     pub(crate) fn read(&self, columns: Option<&[&str]>, rows: Option<&RowRanges>) -> Result<Vec<RecordBatch>, Error> {
