@@ -1,6 +1,6 @@
 //! Decompressed pages of parts that point look-ups touched lately.
 //!
-//! An ID's rows are scattered: a look-up reads one page of 512 bodies for one log record, first to check it and then
+//! An ID's rows are scattered: a look-up reads one page of 1,024 bodies for one log record, first to check it and then
 //! to show it, and the next question is about the same trace. Scans do not come here: they would push out everything.
 
 use std::sync::Arc;

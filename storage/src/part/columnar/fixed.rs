@@ -228,15 +228,18 @@ pub(crate) fn null_chunk(
 ) -> Result<EncodedChunk, ParquetError> {
     let (repetition, definition) = (column.max_rep_level(), column.max_def_level());
     let mut chunk = ChunkBuilder::new(column, Storing::Raw, repetition == 0);
-    let mut bytes = Vec::new();
-    if repetition > 0 {
-        encode::same_levels(&mut bytes, encode::bits(repetition as u64), 0, rows);
+    // A reader passes over repetition levels one by one, over a run of definition levels at once.
+    let page_rows = if repetition > 0 { PAGE_ROWS } else { rows };
+    for PageRows { rows, .. } in Pages::new(None, rows, page_rows) {
+        let mut bytes = Vec::new();
+        if repetition > 0 {
+            encode::same_levels(&mut bytes, encode::bits(repetition as u64), 0, rows);
+        }
+        if definition > 0 {
+            encode::same_levels(&mut bytes, encode::bits(definition as u64), 0, rows);
+        }
+        chunk.page(bytes, PageShape { rows, nulls: rows, encoding: Encoding::PLAIN, bounds: Bounds::None }, zstd)?;
     }
-    if definition > 0 {
-        encode::same_levels(&mut bytes, encode::bits(definition as u64), 0, rows);
-    }
-    let shape = PageShape { rows, nulls: rows, encoding: Encoding::PLAIN, bounds: Bounds::None };
-    chunk.page(bytes, shape, zstd)?;
     chunk.finish(zstd)
 }
 

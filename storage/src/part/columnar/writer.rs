@@ -33,6 +33,8 @@ use super::text::{TextColumn, plain_text_chunk};
 /// Rows of one row group. What a row costs depends on how much of it repeats within the row group's dictionaries; what a
 /// needle costs, on how much of them has to be decoded for one row.
 const ROW_GROUP_ROWS: usize = 128 * 1024;
+/// Rows of a page of lists: a reader passes over their repetition levels one by one.
+const LIST_PAGE_ROWS: usize = 1_024;
 /// Rows of one row group of metrics: points are small, and all metrics of one exporter share its times.
 const METRICS_ROW_GROUP_ROWS: usize = 1024 * 1024;
 /// The Zstandard level of logs and spans. Level 3 takes twice the time and, on log bodies, more bytes.
@@ -91,7 +93,7 @@ fn properties(
         sorting.map(|column| SortingColumn { column_idx: column as i32, descending: false, nulls_first: false });
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?))
-        .set_data_page_row_count_limit(PAGE_ROWS)
+        .set_data_page_row_count_limit(LIST_PAGE_ROWS)
         .set_sorting_columns(Some(sorting.collect()))
         .set_created_by(concat!("trivium ", env!("CARGO_PKG_VERSION")).to_owned())
         .build();
