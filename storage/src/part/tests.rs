@@ -178,6 +178,44 @@ fn sort_keys(signal: SignalKind, batches: &[RecordBatch]) -> Vec<(String, i64)> 
 }
 
 #[test]
+fn point_look_ups_read_the_same_whatever_the_cache_holds() {
+    for signal in SignalKind::ALL {
+        let encoded = encode(signal, &batches(signal, 20_000, 5));
+        let folder = TempDir::new().expect("a temporary folder");
+        for cache_bytes in [0, 40_000, 64 << 20] {
+            let mut part = write(&encoded, folder.path());
+            part.pages = Arc::new(PageCache::new(cache_bytes));
+            let all = row_texts(&part.read(None, None).expect("readable"));
+            let chance = Chance::new(cache_bytes as u64);
+            for _ in 0..12 {
+                let starts =
+                    std::collections::BTreeSet::from_iter((0..6).map(|_| chance.below(19_990) as u32 / 10 * 10));
+                let ranges: Vec<_> = starts.iter().map(|start| *start..start + 1 + chance.below(9) as u32).collect();
+                let expected: Vec<String> =
+                    ranges.iter().flat_map(|range| all[range.start as usize..range.end as usize].to_vec()).collect();
+                let found = part.read(None, Some(&RowRanges::from_sorted(ranges))).expect("readable");
+                assert_eq!(row_texts(&found), expected, "{signal}, a cache of {cache_bytes} bytes");
+            }
+            assert!(part.pages.bytes() <= cache_bytes as u64, "the cache outgrew {cache_bytes} bytes");
+        }
+    }
+}
+
+#[test]
+fn a_page_that_was_read_is_not_read_again() {
+    let encoded = encode(SignalKind::Logs, &batches(SignalKind::Logs, 3_000, 9));
+    let folder = TempDir::new().expect("a temporary folder");
+    let mut part = write(&encoded, folder.path());
+    part.pages = Arc::new(PageCache::new(64 << 20));
+    let rows = RowRanges::from_sorted([7..9, 2_000..2_001]);
+    let first = row_texts(&part.read(None, Some(&rows)).expect("readable"));
+    // The footer is known and the file stays open, so that only pages could be missed now.
+    std::fs::write(folder.path().join(COLUMNS), vec![0; encoded.files[0].1.len()]).expect("written");
+    assert_eq!(row_texts(&part.read(None, Some(&rows)).expect("from the cache")), first);
+    assert!(part.read(None, None).is_err(), "a scan reads the file");
+}
+
+#[test]
 fn rows_come_back_whole_and_in_the_order_of_the_part() {
     for signal in SignalKind::ALL {
         for rows in [1, 8, 3_000] {
