@@ -184,6 +184,7 @@ async fn open_storage(
 fn storage_config(config: &Config) -> StorageConfig {
     let mut storage = StorageConfig {
         buffer_bytes_max: usize::try_from(config.buffer_mib << 20).unwrap_or(usize::MAX),
+        page_cache_bytes_max: usize::try_from(config.page_cache_mib << 20).unwrap_or(usize::MAX),
         seal_after_seconds: config.seal_after().as_secs(),
         ..StorageConfig::default()
     };

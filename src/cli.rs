@@ -75,6 +75,9 @@ pub(crate) struct ServeArgs {
     /// MiB of export requests that may be in work at once [default: 256]
     #[arg(long, env = "TRIVIUM_IN_FLIGHT_MIB")]
     in_flight_mib: Option<u64>,
+    /// MiB of decompressed pages that point look-ups keep for the next one [default: 128]
+    #[arg(long, env = "TRIVIUM_PAGE_CACHE_MIB")]
+    page_cache_mib: Option<u64>,
     /// MiB of memory that all SQL queries together may use [default: 512]
     #[arg(long, env = "TRIVIUM_QUERY_MEMORY_MIB")]
     query_memory_mib: Option<u64>,
@@ -109,6 +112,7 @@ impl ServeArgs {
             buffer_mib,
             seal_after,
             in_flight_mib,
+            page_cache_mib,
             query_memory_mib,
             query_timeout,
             query_concurrency

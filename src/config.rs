@@ -68,6 +68,7 @@ pub(crate) struct Config {
     pub(crate) buffer_mib: u64,
     pub(crate) seal_after: String,
     pub(crate) in_flight_mib: u64,
+    pub(crate) page_cache_mib: u64,
     pub(crate) query_memory_mib: u64,
     pub(crate) query_timeout: String,
     pub(crate) query_concurrency: usize,
@@ -88,6 +89,7 @@ impl Default for Config {
             buffer_mib: 64,
             seal_after: "5m".into(),
             in_flight_mib: 256,
+            page_cache_mib: 128,
             query_memory_mib: 512,
             query_timeout: "30s".into(),
             query_concurrency: 16,
@@ -96,7 +98,7 @@ impl Default for Config {
 }
 
 /// One setting as the reference shows it: key, what it does.
-const REFERENCE: [(&str, &str); 14] = [
+const REFERENCE: [(&str, &str); 15] = [
     ("data_dir", "Where everything is kept. One process at a time; the folder is locked."),
     ("otlp_grpc", "Address of OTLP over gRPC; port 0 picks a free one."),
     ("otlp_http", "Address of OTLP over HTTP: /v1/logs, /v1/metrics, /v1/traces."),
@@ -121,6 +123,10 @@ const REFERENCE: [(&str, &str); 14] = [
     (
         "in_flight_mib",
         "MiB of export requests that may be in work at once; above it clients are told to come back later.",
+    ),
+    (
+        "page_cache_mib",
+        "MiB of decompressed pages that look-ups of IDs, traces and log records keep for the next one; 0 keeps none.",
     ),
     ("query_memory_mib", "MiB of memory that all SQL queries together may use."),
     ("query_timeout", "Time after which a query is cancelled unless it asks for another, at most 5m."),

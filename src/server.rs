@@ -162,6 +162,11 @@ fn storage_gauges(storage: &Storage) -> String {
     gauge("buffered_bytes", "bytes of memory of these rows", &|signal| storage.buffered(signal).0 as u64);
     text.push_str("# HELP trivium_storage_wal_bytes bytes of the WAL files.\n# TYPE trivium_storage_wal_bytes gauge\n");
     text.push_str(&format!("trivium_storage_wal_bytes {}\n", storage.wal_bytes()));
+    text.push_str(
+        "# HELP trivium_storage_page_cache_bytes decompressed pages kept for look-ups.\n\
+         # TYPE trivium_storage_page_cache_bytes gauge\n",
+    );
+    text.push_str(&format!("trivium_storage_page_cache_bytes {}\n", storage.page_cache_bytes()));
     text
 }
 

@@ -246,6 +246,11 @@ impl Storage {
         tables.iter().flat_map(|table| table.all_parts().map(|part| part.record().clone())).collect()
     }
 
+    /// Bytes of decompressed pages that are kept for point look-ups.
+    pub fn page_cache_bytes(&self) -> u64 {
+        self.inner.pages.bytes()
+    }
+
     /// Bytes of the WAL files on disk.
     pub fn wal_bytes(&self) -> u64 {
         self.inner.wal.bytes_on_disk()
