@@ -2,7 +2,11 @@
 //!
 //! Knows neither HTTP nor storage nor DataFusion: samples come through [`SeriesSource`].
 
+mod annotations;
 pub mod ast;
+mod calendar;
+mod engine;
+mod eval;
 mod functions;
 pub mod histogram;
 mod labels;
@@ -10,10 +14,13 @@ mod number;
 mod parse;
 mod print;
 mod series;
+mod value;
 
+pub use engine::{Check, Engine, EngineOptions, Limits, QueryError, When};
 pub use functions::{FUNCTIONS, Function, Variadic};
 pub use histogram::Histogram;
 pub use labels::{Label, Labels, METRIC_NAME, METRIC_TYPE, METRIC_UNIT, MatchKind, Matcher};
 pub use number::format_float;
 pub use parse::{ParseError, ParseOptions, parse, parse_selector};
 pub use series::{STALE_NAN_BITS, Selection, Series, SeriesSource, SourceError, is_stale};
+pub use value::{Answer, MatrixSeries, SampleValue, Value, VectorSample};

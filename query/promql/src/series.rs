@@ -27,6 +27,8 @@ pub struct Series {
     pub histograms: Vec<(i64, Arc<Histogram>)>,
     /// Start times of the floats in milliseconds, 0 where unknown; empty when none is known.
     pub start_times: Vec<i64>,
+    /// The same for the histograms.
+    pub histogram_start_times: Vec<i64>,
     /// Each value counts what happened since the one before (OTLP delta temporality): nothing is ever a reset.
     pub is_delta: bool,
 }
