@@ -4,6 +4,7 @@
 
 pub mod histogram;
 mod labels;
+pub mod script;
 mod series;
 
 pub use histogram::Histogram;
