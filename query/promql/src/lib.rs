@@ -2,11 +2,19 @@
 //!
 //! Knows neither HTTP nor storage nor DataFusion: samples come through [`SeriesSource`].
 
+pub mod ast;
+mod functions;
 pub mod histogram;
 mod labels;
+mod number;
+mod parse;
+mod print;
 pub mod script;
 mod series;
 
+pub use functions::{FUNCTIONS, Function, Variadic};
 pub use histogram::Histogram;
-pub use labels::{Label, Labels, MatchKind, Matcher};
+pub use labels::{Label, Labels, METRIC_NAME, METRIC_TYPE, METRIC_UNIT, MatchKind, Matcher};
+pub use number::format_float;
+pub use parse::{ParseError, ParseOptions, parse, parse_selector};
 pub use series::{STALE_NAN_BITS, Selection, Series, SeriesSource, SourceError, is_stale};
