@@ -93,7 +93,7 @@ fn vector(expected: &[ExpectedSeries], got: &[TargetSample], ordered: bool) -> R
     for (position, sample) in got.iter().enumerate() {
         let place = expected.iter().position(|series| series.labels == sample.labels);
         let Some(place) = place else { continue };
-        let name = Name(&sample.labels);
+        let name = &sample.labels;
         if ordered && place != position {
             return Err(format!("expected {name} at position {}, got it at {}", place + 1, position + 1));
         }
@@ -115,13 +115,13 @@ struct Steps {
 fn matrix(expected: &[ExpectedSeries], got: &[TargetSeries], steps: Steps) -> Result<(), String> {
     let is_sorted = got.windows(2).all(|pair| pair[0].labels.iter().le(pair[1].labels.iter()));
     if !is_sorted {
-        let names: Vec<String> = got.iter().map(|series| Name(&series.labels).to_string()).collect();
+        let names: Vec<String> = got.iter().map(|series| series.labels.to_string()).collect();
         return Err(format!("expected the series of a range in the order of their labels, got {}", names.join(", ")));
     }
     check_series(expected, got.iter().map(|series| (&series.labels, list(&series.samples))))?;
     for series in got {
         if let Some(expected) = expected.iter().find(|expected| expected.labels == series.labels) {
-            points(expected, series, steps).map_err(|why| format!("{}: {why}", Name(&series.labels)))?;
+            points(expected, series, steps).map_err(|why| format!("{}: {why}", &series.labels))?;
         }
     }
     Ok(())
@@ -159,10 +159,10 @@ fn check_series<'a>(
     let mut seen = HashSet::new();
     for (labels, value) in got {
         if !wanted.contains(labels) {
-            return Err(format!("expected no series {}, got it with {value}", Name(labels)));
+            return Err(format!("expected no series {}, got it with {value}", labels));
         }
         if !seen.insert(labels.clone()) {
-            return Err(format!("expected {} once, got it twice", Name(labels)));
+            return Err(format!("expected {} once, got it twice", labels));
         }
     }
     match expected.iter().find(|series| !seen.contains(&series.labels)) {
@@ -170,7 +170,7 @@ fn check_series<'a>(
             let points = missing.points.iter().map(|point| point.as_ref().map_or("_".to_owned(), Point::to_string));
             Err(format!(
                 "expected {} with {}, got no such series",
-                Name(&missing.labels),
+                &missing.labels,
                 points.collect::<Vec<_>>().join(" ")
             ))
         }
@@ -265,17 +265,6 @@ fn list<T: fmt::Display>(values: &[(i64, T)]) -> String {
         text.push_str(" …");
     }
     text + "]"
-}
-
-/// Labels as a script writes them.
-pub(super) struct Name<'a>(pub(super) &'a Labels);
-
-impl fmt::Display for Name<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let labels = self.0.iter().filter(|label| &*label.name != "__name__");
-        let labels: Vec<String> = labels.map(|label| format!("{}={:?}", label.name, label.value)).collect();
-        write!(f, "{}{{{}}}", self.0.get("__name__"), labels.join(", "))
-    }
 }
 
 impl fmt::Display for Message {

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use super::compare::Name;
 use crate::histogram::{Histogram, ResetHint};
 use crate::labels::Labels;
 use crate::series::{Selection, Series, SeriesSource, SourceError};
@@ -41,7 +40,7 @@ impl MemorySource {
     pub fn load(&mut self, series: Vec<Series>) -> Result<(), String> {
         for one in series {
             for (time, histogram) in &one.histograms {
-                histogram.validate().map_err(|error| format!("{} at {time} ms: {error}", Name(&one.labels)))?;
+                histogram.validate().map_err(|error| format!("{} at {time} ms: {error}", one.labels))?;
             }
             let stored = self.series.entry(one.labels).or_default();
             stored.is_delta = one.is_delta;

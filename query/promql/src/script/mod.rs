@@ -20,6 +20,7 @@ mod cursor;
 mod duration;
 mod expect;
 mod histogram;
+mod invariance;
 mod memory;
 mod parse;
 mod run;

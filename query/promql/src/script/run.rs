@@ -4,12 +4,12 @@ use std::fmt;
 
 use super::command::{Command, Eval, ExpectedValue, When};
 use super::target::{Answer, SampleValue, Target, TargetSample, TargetSeries, Value};
-use super::{Script, compare, convert};
+use super::{Script, compare, convert, invariance};
 
 /// An instant query is also asked as a range of three steps of this length, of which the middle one must be the same.
 const STEP: i64 = 60_000;
 
-/// Queries with these give something else as a range.
+/// Queries with these give something else as a range, and at another time.
 const RANGE_FUNCTIONS: [&str; 4] = ["start()", "end()", "range()", "step()"];
 
 /// What came of a script.
@@ -81,6 +81,9 @@ impl fmt::Display for Report {
 }
 
 /// Runs all commands of a script in order; a failure does not end it.
+///
+/// As Prometheus' own runner does, an instant query is also asked as the middle of a range, and with all its selectors
+/// fixed by `@` for other times; it must always give the same.
 pub fn run(file: &str, script: &Script, target: &mut impl Target) -> Report {
     let mut report = Report { file: file.to_owned(), outcomes: Vec::new() };
     for command in &script.commands {
@@ -127,9 +130,25 @@ fn check(eval: &Eval, answer: Result<Answer, String>) -> Result<Option<Answer>, 
 
 fn instant(eval: &Eval, time: i64, target: &mut impl Target) -> Result<(), String> {
     let Some(answer) = check(eval, target.instant(&eval.query, time))? else { return Ok(()) };
-    if !is_same_as_range(eval) {
-        return Ok(());
+    if is_same_as_range(eval) {
+        range_mode(eval, time, &answer, target)?;
     }
+    match invariance::fixed_query(&eval.query, time) {
+        Some(query) if !depends_on_range(eval) => at_other_times(eval, &query, time, target),
+        _ => Ok(()),
+    }
+}
+
+/// Asks the query with all selectors fixed for other times: the result must be the same.
+fn at_other_times(eval: &Eval, query: &str, time: i64, target: &mut impl Target) -> Result<(), String> {
+    for other in invariance::other_times(time) {
+        let result = check(eval, target.instant(query, other));
+        result.map_err(|why| format!("asked as {query} at {}s: {why}", other as f64 / 1000.0))?;
+    }
+    Ok(())
+}
+
+fn range_mode(eval: &Eval, time: i64, answer: &Answer, target: &mut impl Target) -> Result<(), String> {
     let range = target.range(&eval.query, time.saturating_sub(STEP), time.saturating_add(STEP), STEP);
     let in_range_mode = |why: String| format!("asked as a range: {why}");
     let range = range.map_err(|error| in_range_mode(format!("expected an answer, got the error {error:?}")))?;
@@ -139,7 +158,11 @@ fn instant(eval: &Eval, time: i64, target: &mut impl Target) -> Result<(), Strin
 
 fn is_same_as_range(eval: &Eval) -> bool {
     let is_steady = matches!(eval.expectations.result, ExpectedValue::Scalar(_) | ExpectedValue::Series(_));
-    is_steady && !eval.expectations.ordered && !RANGE_FUNCTIONS.iter().any(|function| eval.query.contains(function))
+    is_steady && !eval.expectations.ordered && !depends_on_range(eval)
+}
+
+fn depends_on_range(eval: &Eval) -> bool {
+    RANGE_FUNCTIONS.iter().any(|function| eval.query.contains(function))
 }
 
 /// What a range says for one time, in the form of the answer of an instant query.

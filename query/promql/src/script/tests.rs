@@ -251,7 +251,7 @@ fn vectors_are_compared() {
     assert_eq!(verdict("{a=\"2\"} NaN\n{a=\"1\"} 1", got()), Ok(()));
     fails(verdict("{a=\"2\"} NaN\n{a=\"1\"} 1.1", got()), "{a=\"1\"}: expected value 1.1, got 1.0000001");
     fails(verdict("{a=\"1\"} 1", got()), "expected no series {a=\"2\"}, got it with NaN");
-    fails(verdict("{a=\"1\"} 1\n{a=\"2\"} NaN\nb 3", got()), "expected b{} with 3, got no such series");
+    fails(verdict("{a=\"1\"} 1\n{a=\"2\"} NaN\nb 3", got()), "expected {__name__=\"b\"} with 3, got no such series");
     fails(
         verdict("expect ordered\n{a=\"2\"} NaN\n{a=\"1\"} 1", got()),
         "expected {a=\"1\"} at position 2, got it at 1",
@@ -376,7 +376,8 @@ impl Target for Table {
 
     fn instant(&mut self, query: &str, time: i64) -> Result<Answer, String> {
         self.asked.push(format!("{query}@{time}"));
-        self.answers.get(query).cloned().unwrap_or_else(|| Err("unknown query".to_owned()))
+        let name = query.split(" @ ").next().unwrap();
+        self.answers.get(name).cloned().unwrap_or_else(|| Err("unknown query".to_owned()))
     }
 
     fn range(&mut self, query: &str, start: i64, end: i64, step: i64) -> Result<Answer, String> {
@@ -421,6 +422,7 @@ fn scripts_are_run() {
     assert!(text.contains("skip: skipped: not known"), "{text}");
     assert!(text.ends_with("a.test: 5 passed, 4 failed, 1 skipped"), "{text}");
     assert_eq!(target.asked[..2], ["same@300000", "same@240000..360000/60000"]);
+    assert_eq!(target.asked[2..4], ["same @ 300.000@-3000000", "same @ 300.000@0"]);
 
     assert_eq!(target.loaded.len(), 4, "cleared, and a histogram made of three series");
     let custom = target.loaded.last().unwrap();
