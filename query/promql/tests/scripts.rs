@@ -1,5 +1,7 @@
 //! Runs the scripts of `testdata`.
 
+#![expect(clippy::unwrap_used, reason = "a test ends when its files cannot be read")]
+
 use std::fs;
 use std::path::Path;
 
