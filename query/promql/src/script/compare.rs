@@ -7,6 +7,8 @@ use super::command::{Eval, Expectations, ExpectedSeries, ExpectedValue, Message,
 use super::target::{Answer, RenderedHistogram, SampleValue, TargetSample, TargetSeries, Value};
 use crate::histogram::{Histogram, ResetHint, almost_equal, format_general};
 use crate::labels::Labels;
+use crate::number::format_float;
+use crate::series::is_stale;
 
 /// Relative error allowed for numbers.
 const TOLERANCE: f64 = 1e-6;
@@ -193,7 +195,12 @@ fn numbers(what: &str, expected: f64, got: f64) -> Result<(), String> {
     if almost_equal(expected, got, TOLERANCE) {
         return Ok(());
     }
-    Err(format!("expected {what} {expected}, got {got}"))
+    Err(format!("expected {what} {}, got {}", number(expected), number(got)))
+}
+
+/// A number as a script writes it.
+fn number(value: f64) -> String {
+    if is_stale(value) { "stale".to_owned() } else { format_float(value) }
 }
 
 /// Compares everything but, unless it was written, the hint.
@@ -280,7 +287,7 @@ impl fmt::Display for Message {
 impl fmt::Display for Point {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Float(value) => write!(f, "{value}"),
+            Self::Float(value) => write!(f, "{}", number(*value)),
             Self::Histogram { histogram, .. } => write!(f, "{}", histogram.test_expression()),
         }
     }
@@ -289,7 +296,7 @@ impl fmt::Display for Point {
 impl fmt::Display for SampleValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Float(value) => write!(f, "{value}"),
+            Self::Float(value) => write!(f, "{}", number(*value)),
             Self::Histogram(histogram) => write!(f, "{}", histogram.test_expression()),
             Self::Rendered(histogram) => write!(f, "{histogram}"),
         }

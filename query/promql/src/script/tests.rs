@@ -258,6 +258,7 @@ fn vectors_are_compared() {
     );
     let twice = Value::Vector(vec![sample(&[], 1.0), sample(&[], 1.0)]);
     fails(verdict("{} 1", twice), "expected {} once, got it twice");
+    fails(verdict("{} stale", Value::Vector(vec![sample(&[], f64::NAN)])), "expected value stale, got NaN");
     fails(verdict("{} 0", Value::Vector(vec![sample(&[], 1e-300)])), "expected value 0");
     fails(verdict("{} {{count:1}}", Value::Vector(vec![sample(&[], 1.0)])), "expected {{count:1}}, got 1");
 }
