@@ -347,6 +347,7 @@ fn all_annotations_must_be_expected() {
     };
     assert_eq!(check("", &["a"], &["b"]), Ok(()), "nothing is expected of them");
     assert_eq!(check("expect warn msg: a b\nexpect no_info", &["a b (1:4)"], &[]), Ok(()));
+    assert_eq!(check("expect info regex: ^a.b$", &[], &["a b (12:4)"]), Ok(()));
     fails(check("expect warn msg: a", &["a", "b"], &[]), "expected no other warning, got \"b\"");
     fails(check("expect warn msg: a\nexpect warn msg: c", &["a"], &[]), "expected warning \"c\", got [\"a\"]");
     fails(check("expect info regex: ^x", &[], &["ax"]), "expected info a message that matches \"^x\"");
