@@ -13,6 +13,7 @@ mod labels;
 mod number;
 mod parse;
 mod print;
+pub mod script;
 mod series;
 mod value;
 

@@ -199,8 +199,8 @@ impl<N: Tally> Parts<N> {
         self.zero_count.add(other.zero_count);
         self.count.add(other.count);
         self.sum.add(other.sum);
-        self.positive = union(&self.positive, &other.positive);
-        self.negative = union(&self.negative, &other.negative);
+        add_side(&mut self.positive, &other.positive);
+        add_side(&mut self.negative, &other.negative);
         Ok(merge)
     }
 
@@ -290,10 +290,11 @@ fn raised_threshold<N: Tally>(sides: &[&[(i64, N)]], schema: i32, threshold: f64
 
 /// What the zero count would be with a larger threshold, and the threshold raised to where it cuts no bucket.
 pub(super) fn zero_count_up_to(histogram: &Histogram, threshold: f64) -> (f64, f64) {
-    let mut parts = Parts::<f64>::from(histogram);
-    if threshold > parts.zero_threshold {
-        parts.widen_zero_bucket(threshold);
+    if threshold <= histogram.zero_threshold {
+        return (histogram.zero_count, histogram.zero_threshold);
     }
+    let mut parts = Parts::<f64>::from(histogram);
+    parts.widen_zero_bucket(threshold);
     (parts.zero_count, parts.zero_threshold)
 }
 
@@ -333,6 +334,16 @@ fn push_or_add<N: Tally>(entries: &mut Vec<(i64, N)>, index: i64, count: N) {
     match entries.last_mut() {
         Some((last, total)) if *last == index => total.add(count),
         _ => entries.push((index, count)),
+    }
+}
+
+/// Adds the counts of another histogram, bucket by bucket.
+fn add_side<N: Tally>(side: &mut Vec<(i64, N)>, other: &[(i64, N)]) {
+    let same_buckets = side.iter().map(|(index, _)| index).eq(other.iter().map(|(index, _)| index));
+    if same_buckets {
+        side.iter_mut().zip(other).for_each(|((_, total), (_, count))| total.add(*count));
+    } else {
+        *side = union(side, other);
     }
 }
 

@@ -1,6 +1,5 @@
 //! Buckets with their bounds, and iterators over them.
 
-use super::layout::index_at_schema;
 use super::{Histogram, MAX_SCHEMA, MIN_SCHEMA};
 
 /// One bucket with its bounds.
@@ -112,25 +111,6 @@ impl Histogram {
             count,
             index: clamp_index(index),
         }
-    }
-
-    /// The counts of one side at a lower resolution, without the buckets that lie within the zero bucket.
-    pub(super) fn merged_entries<'a>(
-        &self,
-        entries: impl Iterator<Item = (i64, f64)> + 'a,
-        schema: i32,
-        threshold: f64,
-    ) -> Vec<(i64, f64)> {
-        let from = self.schema;
-        let mut merged: Vec<(i64, f64)> = Vec::new();
-        for (index, count) in entries.map(|(index, count)| (index_at_schema(index, from, schema), count)) {
-            match merged.last_mut() {
-                Some((last, total)) if *last == index => *total += count,
-                _ => merged.push((index, count)),
-            }
-        }
-        merged.retain(|(index, _)| threshold == 0.0 || exponential_bound(*index, schema) > threshold);
-        merged
     }
 }
 

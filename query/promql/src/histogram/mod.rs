@@ -104,8 +104,8 @@ impl Histogram {
     }
 }
 
-/// Equality of the data: counts and sum by their bits, buckets by their place (spans may be cut differently), unknown
-/// hints do not matter.
+/// Equality of the data: counts and sum by their bits, buckets by their place however the spans are cut, and whatever
+/// the reset hints are.
 impl PartialEq for Histogram {
     fn eq(&self, other: &Self) -> bool {
         let same_bits = |a: &[f64], b: &[f64]| a.iter().map(|v| v.to_bits()).eq(b.iter().map(|v| v.to_bits()));

@@ -354,6 +354,97 @@ fn trimming_estimates_the_sum() {
     assert!(almost_equal(exponential.trim_upper(2_f64.sqrt()).count, 1.0, 1e-12));
 }
 
+/// Count and sum of what Prometheus leaves of a histogram.
+#[test]
+fn trimming_agrees_with_prometheus() {
+    let check = |trimmed: Histogram, count: f64, sum: f64| {
+        let close = almost_equal(trimmed.count, count, 1e-9) && almost_equal(trimmed.sum, sum, 1e-9);
+        assert!(close, "expected {count} and {sum}, got {trimmed}");
+    };
+    let span = |length| vec![Span { offset: 0, length }];
+    let both = Histogram {
+        zero_count: 1.0,
+        zero_threshold: 0.001,
+        sum: 123.75,
+        count: 34.0,
+        negative_spans: span(2),
+        negative_buckets: vec![1.0, 2.0],
+        ..simple(0, 0, &[2.0, 4.0, 8.0, 16.0])
+    };
+    assert_eq!(both.trim_lower(f64::NEG_INFINITY), both);
+    check(both.trim_lower(f64::INFINITY), 0.0, 0.0);
+    check(both.trim_lower(0.0), 30.5, 120.208_402_801_713_08);
+    check(both.trim_upper(0.0), 3.5, -3.535_783_905_932_737_7);
+    check(both.trim_upper(2.0), 10.0, 3.535_533_905_932_737_3);
+    check(both.trim_lower(-1.0), 32.0, 119.501_046_020_526_53);
+    check(both.trim_upper(-1.0), 2.0, -2.828_427_124_746_190_3);
+
+    let zero = |histogram: Histogram| Histogram { zero_count: 2.0, zero_threshold: 0.5, count: 12.0, ..histogram };
+    let positive = zero(simple(0, 0, &[10.0]));
+    check(positive.trim_lower(0.1), 11.6, 7.551_067_811_865_476);
+    check(positive.trim_upper(0.1), 0.4, 0.02);
+    let negative = zero(Histogram { negative_spans: span(1), negative_buckets: vec![10.0], ..simple(0, 0, &[]) });
+    check(negative.trim_upper(-0.1), 11.6, -7.551_067_811_865_476);
+    let only = Histogram { zero_count: 5.0, zero_threshold: 0.1, count: 5.0, ..simple(0, 0, &[]) };
+    check(only.trim_lower(0.05), 1.25, 0.093_75);
+    check(only.trim_upper(0.0), 2.5, -0.125);
+
+    let nhcb = custom(&[5.0, 10.0, 15.0, 20.0], &[1.0, 6.0, 4.0, 3.0, 1.0]);
+    check(nhcb.trim_lower(15.0), 4.0, 72.5);
+    check(nhcb.trim_upper(13.0), 9.4, 75.1);
+    check(nhcb.trim_lower(13.0), 5.6, 94.9);
+    check(nhcb.trim_upper(50.0), 14.0, 150.0);
+    check(nhcb.trim_upper(0.0), 0.0, 0.0);
+    assert_eq!(nhcb.trim_lower(0.0), nhcb);
+    let below_zero = custom(&[-10.0, 5.0, 10.0, 15.0, 20.0], &[2.0, 1.0, 6.0, 4.0, 3.0, 1.0]);
+    check(below_zero.trim_upper(2.0), 2.8, -23.2);
+    check(below_zero.trim_upper(-15.0), 2.0, -30.0);
+    let unbounded = custom(&[], &[100.0]);
+    check(unbounded.trim_upper(10.0), 0.0, 0.0);
+    check(unbounded.trim_lower(10.0), 0.0, 0.0);
+    assert_eq!(unbounded.trim_upper(f64::INFINITY), unbounded);
+    check(custom(&[5.0], &[1.0, 100.0]).trim_lower(-10.0), 100.0, 500.0);
+}
+
+/// Quantiles and fractions that Prometheus gives.
+#[test]
+fn quantiles_agree_with_prometheus() {
+    let zero = Histogram { zero_count: 2.0, zero_threshold: 0.001, count: 12.0, ..Histogram::default() };
+    let counts = simple(0, 0, &[2.0, 3.0, 0.0, 1.0, 4.0]);
+    let positive =
+        Histogram { positive_spans: counts.positive_spans, positive_buckets: counts.positive_buckets, ..zero };
+    for (q, expected) in [
+        (0.99, 15.670_724_761_390_83),
+        (0.9, 12.996_038_341_699_77),
+        (0.6, 4.594_793_419_988_138),
+        (0.5, 1.587_401_051_968_199_4),
+        (0.1, 0.000_6),
+        (0.0, 0.0),
+    ] {
+        assert!(almost_equal(positive.quantile(q).value, expected, 1e-12), "{q}");
+    }
+    for (lower, upper, expected) in [
+        (0.0, 0.000_5, 0.083_333_333_333_333_33),
+        (0.0, 1.5, 0.479_573_958_513_622_4),
+        (1.5, 6.0, 0.152_506_249_879_807_24),
+        (-0.001, 0.0, 0.0),
+        (0.001, f64::INFINITY, 0.833_333_333_333_333_4),
+    ] {
+        assert!(almost_equal(positive.fraction(lower, upper).value, expected, 1e-12), "{lower} to {upper}");
+    }
+    let negative = Histogram {
+        negative_spans: positive.positive_spans.clone(),
+        negative_buckets: positive.positive_buckets.clone(),
+        positive_spans: Vec::new(),
+        positive_buckets: Vec::new(),
+        ..positive
+    };
+    for (q, expected) in [(0.99, -0.000_06), (0.5, -1.587_401_051_968_199_6), (0.1, -12.996_038_341_699_768)] {
+        assert!(almost_equal(negative.quantile(q).value, expected, 1e-12), "{q}");
+    }
+    assert!(almost_equal(negative.fraction(-2.0, -1.5).value, 0.103_759_374_819_710_91, 1e-12));
+}
+
 #[test]
 fn renders_as_prometheus() {
     let histogram = Histogram {

@@ -1,6 +1,7 @@
 //! Detecting counter resets between two histograms of a series.
 
 use super::arithmetic::{common_bounds, is_exponential, regroup, zero_count_up_to};
+use super::buckets::exponential_bound;
 use super::{Histogram, ResetHint};
 
 impl Histogram {
@@ -24,13 +25,14 @@ impl Histogram {
     }
 
     fn custom_bucket_fell(&self, previous: &Self) -> bool {
-        let (now, before): (Vec<_>, Vec<_>) =
-            (self.positive_entries().collect(), previous.positive_entries().collect());
+        let (now, before) = (self.positive_entries(), previous.positive_entries());
         if self.custom_values == previous.custom_values {
-            return fell(&now, &before);
+            return fell(now, before);
         }
         let common = common_bounds(&self.custom_values, &previous.custom_values);
-        fell(&regroup(&now, &self.custom_values, &common), &regroup(&before, &previous.custom_values, &common))
+        let now = regroup(&now.collect::<Vec<_>>(), &self.custom_values, &common);
+        let before = regroup(&before.collect::<Vec<_>>(), &previous.custom_values, &common);
+        fell(now.into_iter(), before.into_iter())
     }
 
     fn exponential_bucket_fell(&self, previous: &Self) -> bool {
@@ -44,27 +46,31 @@ impl Histogram {
         if threshold != self.zero_threshold || self.zero_count < zero_count {
             return true;
         }
-        let at_schema = |histogram: &Self, entries: Vec<(i64, f64)>| {
-            histogram.merged_entries(entries.into_iter(), self.schema, self.zero_threshold)
+        if self.schema == previous.schema {
+            return self.bucket_outside_zero_fell(previous);
+        }
+        let mut coarser = previous.clone();
+        coarser.reduce_resolution(self.schema).is_err() || self.bucket_outside_zero_fell(&coarser)
+    }
+
+    /// Compares buckets of the same schema. Those within the zero bucket are in its count.
+    fn bucket_outside_zero_fell(&self, previous: &Self) -> bool {
+        let outside = |(index, _): &(i64, f64)| {
+            self.zero_threshold == 0.0 || exponential_bound(*index, self.schema) > self.zero_threshold
         };
-        fell(
-            &at_schema(self, self.positive_entries().collect()),
-            &at_schema(previous, previous.positive_entries().collect()),
-        ) || fell(
-            &at_schema(self, self.negative_entries().collect()),
-            &at_schema(previous, previous.negative_entries().collect()),
-        )
+        fell(self.positive_entries().filter(outside), previous.positive_entries().filter(outside))
+            || fell(self.negative_entries().filter(outside), previous.negative_entries().filter(outside))
     }
 }
 
 /// Whether a bucket has a lower count than before, or had observations and is gone.
-fn fell(now: &[(i64, f64)], before: &[(i64, f64)]) -> bool {
-    let mut now = now.iter().peekable();
-    before.iter().any(|(index, count)| {
-        while now.next_if(|(other, _)| other < index).is_some() {}
+fn fell(now: impl Iterator<Item = (i64, f64)>, mut before: impl Iterator<Item = (i64, f64)>) -> bool {
+    let mut now = now.peekable();
+    before.any(|(index, count)| {
+        while now.next_if(|(other, _)| *other < index).is_some() {}
         match now.peek() {
-            Some((other, current)) if other == index => current < count,
-            _ => *count != 0.0,
+            Some((other, current)) if *other == index => *current < count,
+            _ => count != 0.0,
         }
     })
 }
