@@ -90,8 +90,9 @@ fn crates_depend_downwards_only() {
         ("storage", &["trivium-model"]),
         ("ingest", &["trivium-model", "trivium-proto", "trivium-storage"]),
         ("ingest/demo", &["trivium-model", "trivium-proto"]),
-        ("query", &["trivium-model", "trivium-storage"]),
+        ("query", &["trivium-model", "trivium-promql", "trivium-storage"]),
         ("query/client", &[]),
+        ("query/promql", &[]),
         ("ui", &[]),
     ]);
     let mut problems = Vec::new();
