@@ -16,6 +16,7 @@ mod guard;
 pub mod log_search;
 mod lookup;
 mod optimizer;
+pub mod series;
 mod sql_error;
 mod state;
 mod table;

@@ -1,0 +1,155 @@
+//! Samples of many sources come together into series.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use trivium_promql::{Histogram, Labels, Series};
+
+use super::points::Point;
+
+/// Samples of one series from one source, in the order in which they were read.
+#[derive(Debug)]
+pub(super) struct Fragment {
+    pub(super) labels: Labels,
+    pub(super) is_delta: bool,
+    pub(super) times: Vec<i64>,
+    pub(super) values: Vec<f64>,
+    pub(super) start_times: Vec<i64>,
+    pub(super) histograms: Vec<(i64, i64, Arc<Histogram>)>,
+}
+
+impl Fragment {
+    pub(super) fn new(labels: Labels, is_delta: bool) -> Self {
+        let (times, values, start_times) = (Vec::new(), Vec::new(), Vec::new());
+        Self { labels, is_delta, times, values, start_times, histograms: Vec::new() }
+    }
+
+    pub(super) fn push(&mut self, time: i64, start_time: i64, point: Point) {
+        match point {
+            Point::Float(value) => {
+                self.times.push(time);
+                self.values.push(value);
+                self.start_times.push(start_time);
+            }
+            Point::Histogram(histogram) => self.histograms.push((time, start_time, histogram)),
+        }
+    }
+}
+
+/// Joins fragments, which are given in the order of their sources: of two samples of one time the later one counts.
+pub(super) fn join(sources: impl IntoIterator<Item = Vec<Fragment>>) -> Vec<Series> {
+    let mut places: HashMap<Labels, usize> = HashMap::new();
+    let mut joined: Vec<Fragment> = Vec::new();
+    for fragment in sources.into_iter().flatten() {
+        match places.get(&fragment.labels) {
+            Some(place) => append(&mut joined[*place], fragment),
+            None => {
+                places.insert(fragment.labels.clone(), joined.len());
+                joined.push(fragment);
+            }
+        }
+    }
+    joined.into_iter().map(finish).filter(|series| !series.times.is_empty() || !series.histograms.is_empty()).collect()
+}
+
+fn append(to: &mut Fragment, from: Fragment) {
+    to.times.extend(from.times);
+    to.values.extend(from.values);
+    to.start_times.extend(from.start_times);
+    to.histograms.extend(from.histograms);
+    // The same name and labels in both temporalities cannot be told apart; what is cumulative must not be summed.
+    to.is_delta &= from.is_delta;
+}
+
+fn finish(mut fragment: Fragment) -> Series {
+    if !fragment.times.is_sorted_by(|left, right| left < right) {
+        sort(&mut fragment);
+    }
+    if !fragment.histograms.is_sorted_by(|left, right| left.0 < right.0) {
+        fragment.histograms.sort_by_key(|(time, ..)| *time);
+        keep_last(&mut fragment.histograms, |entry| entry.0);
+    }
+    if !fragment.times.is_empty() && !fragment.histograms.is_empty() {
+        drop_floats_of_histograms(&mut fragment);
+    }
+    let knows_starts = fragment.start_times.iter().any(|start| *start != 0);
+    let knows_histogram_starts = fragment.histograms.iter().any(|(_, start, _)| *start != 0);
+    Series {
+        labels: fragment.labels,
+        times: fragment.times,
+        values: fragment.values,
+        start_times: if knows_starts { fragment.start_times } else { Vec::new() },
+        histogram_start_times: if knows_histogram_starts {
+            fragment.histograms.iter().map(|(_, start, _)| *start).collect()
+        } else {
+            Vec::new()
+        },
+        histograms: fragment.histograms.into_iter().map(|(time, _, histogram)| (time, histogram)).collect(),
+        is_delta: fragment.is_delta,
+    }
+}
+
+fn sort(fragment: &mut Fragment) {
+    let mut rows: Vec<(i64, f64, i64)> = fragment
+        .times
+        .iter()
+        .zip(&fragment.values)
+        .zip(&fragment.start_times)
+        .map(|((time, value), start)| (*time, *value, *start))
+        .collect();
+    // Stable: what came later stays behind.
+    rows.sort_by_key(|(time, ..)| *time);
+    keep_last(&mut rows, |row| row.0);
+    fragment.times = rows.iter().map(|row| row.0).collect();
+    fragment.values = rows.iter().map(|row| row.1).collect();
+    fragment.start_times = rows.iter().map(|row| row.2).collect();
+}
+
+/// Of entries with the same time the last one.
+fn keep_last<T>(entries: &mut Vec<T>, time: impl Fn(&T) -> i64) {
+    entries.reverse();
+    entries.dedup_by(|later, first| time(later) == time(first));
+    entries.reverse();
+}
+
+/// A float and a histogram of one time cannot both be the sample; the histogram says more.
+fn drop_floats_of_histograms(fragment: &mut Fragment) {
+    let taken = |time: &i64| fragment.histograms.binary_search_by_key(time, |entry| entry.0).is_ok();
+    let kept: Vec<usize> = (0..fragment.times.len()).filter(|index| !taken(&fragment.times[*index])).collect();
+    if kept.len() < fragment.times.len() {
+        fragment.times = kept.iter().map(|index| fragment.times[*index]).collect();
+        fragment.values = kept.iter().map(|index| fragment.values[*index]).collect();
+        fragment.start_times = kept.iter().map(|index| fragment.start_times[*index]).collect();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fragment(labels: &[(&str, &str)], samples: &[(i64, f64)]) -> Fragment {
+        let mut fragment = Fragment::new(Labels::new(labels.iter().copied()), false);
+        samples.iter().for_each(|(time, value)| fragment.push(*time, 0, Point::Float(*value)));
+        fragment
+    }
+
+    #[test]
+    fn late_samples_find_their_place_and_the_later_one_counts() {
+        let a = [("__name__", "a")];
+        let sources =
+            [vec![fragment(&a, &[(1, 1.0), (3, 3.0)])], vec![fragment(&a, &[(3, 30.0), (2, 2.0), (2, 20.0)])]];
+        let series = join(sources);
+        assert_eq!(series.len(), 1);
+        assert_eq!(series[0].times, [1, 2, 3]);
+        assert_eq!(series[0].values, [1.0, 20.0, 30.0]);
+        assert!(series[0].start_times.is_empty());
+    }
+
+    #[test]
+    fn a_histogram_outweighs_a_float_of_its_time() {
+        let mut mixed = fragment(&[("__name__", "a")], &[(1, 1.0), (2, 2.0)]);
+        mixed.push(2, 0, Point::Histogram(Arc::new(Histogram::default())));
+        let series = join([vec![mixed]]);
+        assert_eq!((series[0].times.as_slice(), series[0].histograms.len()), (&[1][..], 1));
+    }
+}

@@ -1,0 +1,188 @@
+//! From resource, scope and attributes to labels.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+use trivium_promql::{Label, Labels};
+use trivium_storage::attributes::{entries, get};
+
+use super::translate::{TranslationStrategy, label_name};
+use super::{SeriesConfig, SeriesState};
+
+/// Bytes of label sets that are kept.
+const LABEL_BYTES_MAX: u64 = 128 << 20;
+
+/// Which names a view has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Style {
+    /// As Prometheus translates them.
+    Translated,
+    /// As the service gave them.
+    Original,
+    /// A sample of Prometheus: all labels are its own.
+    Prometheus,
+}
+
+/// What the labels of a series are made of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Identity<'a> {
+    pub(super) series_id: u64,
+    pub(super) resource: &'a Arc<str>,
+    pub(super) scope: &'a str,
+    pub(super) attributes: &'a str,
+}
+
+#[derive(Clone, Debug)]
+struct LabelWeight;
+
+impl Weighter<(u64, Style), Arc<[Label]>> for LabelWeight {
+    fn weight(&self, _: &(u64, Style), labels: &Arc<[Label]>) -> u64 {
+        96 + labels.iter().map(|label| 48 + label.value.len() as u64).sum::<u64>()
+    }
+}
+
+/// Labels of series by use, without their names, bounded in bytes.
+#[derive(Debug)]
+pub(super) struct LabelCache(Cache<(u64, Style), Arc<[Label]>, LabelWeight>);
+
+impl LabelCache {
+    pub(super) fn new() -> Self {
+        Self(Cache::with_weighter(100_000, LABEL_BYTES_MAX, LabelWeight))
+    }
+}
+
+/// Makes labels; what repeats among series is made once.
+pub(super) struct LabelMaker<'a> {
+    state: &'a SeriesState,
+    resources: HashMap<(Arc<str>, Style), Arc<[Label]>>,
+    names: HashMap<String, Arc<str>>,
+}
+
+impl<'a> LabelMaker<'a> {
+    pub(super) fn new(state: &'a SeriesState) -> Self {
+        Self { state, resources: HashMap::new(), names: HashMap::new() }
+    }
+
+    fn config(&self) -> &'a SeriesConfig {
+        &self.state.config
+    }
+
+    /// The labels of a series but its name, sorted.
+    pub(super) fn base(&mut self, identity: &Identity<'_>, style: Style) -> Arc<[Label]> {
+        let key = (identity.series_id, style);
+        if let Some(known) = self.state.labels.0.get(&key) {
+            return known;
+        }
+        let labels = self.make(identity, style);
+        self.state.labels.0.insert(key, Arc::clone(&labels));
+        labels
+    }
+
+    fn make(&mut self, identity: &Identity<'_>, style: Style) -> Arc<[Label]> {
+        let mut labels: BTreeMap<String, String> = BTreeMap::new();
+        for (key, value) in entries(identity.attributes) {
+            let name = match style {
+                Style::Translated => label_name(&key, self.config().translation).into_owned(),
+                Style::Original | Style::Prometheus => key.into_owned(),
+            };
+            add(&mut labels, name, &value.text());
+        }
+        if style != Style::Prometheus && self.config().promote_scope {
+            for (name, key) in [("otel_scope_name", "name"), ("otel_scope_version", "version")] {
+                if let Some(value) = get(identity.scope, key) {
+                    labels.insert(name.into(), value.text().into_owned());
+                }
+            }
+        }
+        let mut all: Vec<Label> = Vec::with_capacity(labels.len() + 4);
+        for (name, value) in labels.iter().filter(|(_, value)| !value.is_empty()) {
+            all.push(Label { name: self.name(name), value: value.as_str().into() });
+        }
+        if style != Style::Prometheus {
+            // What the resource says outweighs an attribute of the same name.
+            let resource = self.resource(identity.resource, style);
+            all.retain(|label| !resource.iter().any(|other| other.name == label.name));
+            all.extend(resource.iter().cloned());
+            all.sort_unstable();
+        }
+        all.into()
+    }
+
+    /// The labels that a resource gives to all of its series.
+    fn resource(&mut self, resource: &Arc<str>, style: Style) -> Arc<[Label]> {
+        let key = (Arc::clone(resource), style);
+        if let Some(known) = self.resources.get(&key) {
+            return Arc::clone(known);
+        }
+        let (job, instance) = identifying(resource);
+        let mut pairs = vec![("job".to_owned(), job), ("instance".to_owned(), instance)];
+        let identifying: &[&str] = match style {
+            Style::Original => &["service.name", "service.namespace", "service.instance.id"],
+            _ => &[],
+        };
+        let promoted = self.config().promote_resource_attributes.iter().map(String::as_str);
+        for name in identifying.iter().copied().chain(promoted) {
+            if let Some(value) = get(resource, name) {
+                let strategy = match style {
+                    Style::Original => TranslationStrategy::NoTranslation,
+                    _ => self.config().translation,
+                };
+                pairs.push((label_name(name, strategy).into_owned(), value.text().into_owned()));
+            }
+        }
+        let mut labels = Vec::new();
+        for (name, value) in pairs.into_iter().filter(|(_, value)| !value.is_empty()) {
+            labels.push(Label { name: self.name(&name), value: value.into() });
+        }
+        labels.sort_unstable();
+        labels.dedup_by(|later, first| later.name == first.name);
+        let labels: Arc<[Label]> = labels.into();
+        self.resources.insert(key, Arc::clone(&labels));
+        labels
+    }
+
+    fn name(&mut self, name: &str) -> Arc<str> {
+        if let Some(known) = self.names.get(name) {
+            return Arc::clone(known);
+        }
+        let shared: Arc<str> = name.into();
+        self.names.insert(name.to_owned(), Arc::clone(&shared));
+        shared
+    }
+}
+
+/// Values of attributes whose names become the same are joined, in the order of their names (OpenTelemetry
+/// specification, compatibility with Prometheus, metric attributes).
+fn add(labels: &mut BTreeMap<String, String>, name: String, value: &str) {
+    match labels.get_mut(&name) {
+        Some(present) => {
+            present.push(';');
+            present.push_str(value);
+        }
+        None => {
+            labels.insert(name, value.to_owned());
+        }
+    }
+}
+
+/// `job` and `instance` of a resource, empty when it does not say.
+pub(super) fn identifying(resource: &str) -> (String, String) {
+    let text = |key| get(resource, key).map(|value| value.text().into_owned()).unwrap_or_default();
+    let (name, namespace) = (text("service.name"), text("service.namespace"));
+    let job = if namespace.is_empty() || name.is_empty() { name } else { format!("{namespace}/{name}") };
+    (job, text("service.instance.id"))
+}
+
+/// The labels of a series with its name and, where the view has one, a label more.
+pub(super) fn complete(base: &[Label], name: &Arc<str>, extra: Option<(&str, &str)>) -> Labels {
+    let own = [("__name__", &**name)].into_iter().chain(extra);
+    let kept =
+        base.iter().filter(|label| &*label.name != "__name__" && extra.is_none_or(|extra| extra.0 != &*label.name));
+    Labels::new(
+        kept.map(|label| (Arc::clone(&label.name), Arc::clone(&label.value)))
+            .chain(own.map(|(name, value)| (Arc::from(name), Arc::from(value)))),
+    )
+}

@@ -1,0 +1,71 @@
+//! Series as PromQL sees them: a view over the table `metrics`, made when it is queried; nothing is stored twice.
+//!
+//! | stored | seen by PromQL |
+//! |---|---|
+//! | gauge, sum | a series of floats under the translated name ([`translate`]) |
+//! | histogram | classic series `_bucket`, `_sum`, `_count`; under its own OpenTelemetry name a native histogram with custom buckets |
+//! | exponential histogram | a native histogram |
+//! | summary | classic series with `quantile`, `_sum`, `_count` |
+//! | Prometheus sample (remote write, scrape) | itself, name and labels as they were sent |
+//! | resource | `job` and `instance` of its series, and `target_info` |
+//!
+//! Every metric is also found under the name that its service gave it (`{"http.server.request.duration"}`), with its
+//! attributes as they were sent. A data point without a recorded value is a staleness marker. Delta temporality is kept:
+//! [`Series::is_delta`](trivium_promql::Series) lets `rate` and `increase` sum exactly.
+
+mod collect;
+mod exemplars;
+mod index;
+mod labels;
+mod lookup;
+mod native;
+mod plan;
+mod points;
+mod source;
+mod target;
+#[cfg(test)]
+mod tests;
+mod translate;
+
+use std::sync::Arc;
+
+pub(crate) use exemplars::{Exemplar, SeriesExemplars};
+pub(crate) use lookup::{Listed, MetricMetadata};
+pub(crate) use source::StoredSeries;
+pub use translate::TranslationStrategy;
+
+use index::IndexCache;
+use labels::LabelCache;
+
+/// Milliseconds between the samples of `target_info`: half of the lookback, so that it is never stale.
+const TARGET_INFO_STEP: i64 = 150_000;
+
+const NANOS_PER_MILLI: i64 = 1_000_000;
+
+/// How the view is made.
+#[derive(Clone, Debug, Default)]
+pub struct SeriesConfig {
+    /// How names are translated.
+    pub translation: TranslationStrategy,
+    /// Resource attributes that become labels of every series of their resource.
+    pub promote_resource_attributes: Vec<String>,
+    /// Whether name and version of the scope become the labels `otel_scope_name` and `otel_scope_version`.
+    pub promote_scope: bool,
+    /// Whether `target_info` keeps the attributes that `job` and `instance` are made of.
+    pub keep_identifying_resource_attributes: bool,
+}
+
+/// What queries for series share: the configuration and what was learned of parts and series.
+#[derive(Debug)]
+pub struct SeriesState {
+    config: SeriesConfig,
+    indexes: IndexCache,
+    labels: LabelCache,
+}
+
+impl SeriesState {
+    /// Nothing is known yet.
+    pub fn new(config: SeriesConfig) -> Arc<Self> {
+        Arc::new(Self { config, indexes: IndexCache::new(), labels: LabelCache::new() })
+    }
+}

@@ -1,0 +1,425 @@
+//! Samples out of parts and buffers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use arrow::array::RecordBatch;
+use hashbrown::HashMap;
+use trivium_model::{SignalKind, TenantId, TimeRange, UnixNanos};
+use trivium_promql::{Labels, Matcher, Selection, Series, SeriesSource, SourceError};
+use trivium_storage::{Part, RowRanges, Snapshot, Storage};
+
+use super::collect::{Fragment, join};
+use super::index::{Run, SeriesIndex};
+use super::labels::{Identity, LabelMaker, complete};
+use super::plan::{Plan, Projection, View, columns_of};
+use super::points::{self, Points, part_label, stale};
+use super::target::{self, Heard, TARGET_INFO};
+use super::{NANOS_PER_MILLI, SeriesState};
+use crate::error::Error;
+use crate::lookup::Deadline;
+
+/// Threads that read parts for one selector.
+const THREADS_MAX: usize = 8;
+
+/// The series of one tenant at one moment.
+pub(crate) struct StoredSeries {
+    pub(super) state: Arc<SeriesState>,
+    snapshot: Snapshot,
+    deadline: Deadline,
+    /// Whether start times of samples are read.
+    reads_start_times: bool,
+    samples_max: usize,
+}
+
+/// Times in milliseconds: later than `after`, up to and with `until`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Window {
+    pub(super) after: i64,
+    pub(super) until: i64,
+}
+
+impl Window {
+    /// Whether something between two times in nanoseconds may lie within.
+    pub(super) fn overlaps(self, first: i64, last: i64) -> bool {
+        last.div_euclid(NANOS_PER_MILLI) > self.after && first.div_euclid(NANOS_PER_MILLI) <= self.until
+    }
+
+    /// As nanoseconds, half open.
+    fn range(self) -> TimeRange {
+        let nanos = |millis: i64| UnixNanos(millis.saturating_add(1).saturating_mul(NANOS_PER_MILLI));
+        TimeRange { start: nanos(self.after), end: nanos(self.until) }
+    }
+}
+
+/// A part or a batch with its series.
+pub(super) enum Source<'a> {
+    Part(&'a Part, Arc<SeriesIndex>),
+    Batch(&'a RecordBatch, SeriesIndex),
+}
+
+impl Source<'_> {
+    pub(super) fn index(&self) -> &SeriesIndex {
+        match self {
+            Self::Part(_, index) => index,
+            Self::Batch(_, index) => index,
+        }
+    }
+}
+
+impl std::fmt::Debug for StoredSeries {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("StoredSeries").finish_non_exhaustive()
+    }
+}
+
+impl StoredSeries {
+    /// The series of a tenant now.
+    pub(crate) fn new(state: &Arc<SeriesState>, storage: &Storage, tenant: TenantId, deadline: Deadline) -> Self {
+        Self::over(state, storage.snapshot(tenant, SignalKind::Metrics), deadline)
+    }
+
+    pub(super) fn over(state: &Arc<SeriesState>, snapshot: Snapshot, deadline: Deadline) -> Self {
+        let samples_max = usize::MAX;
+        Self { state: Arc::clone(state), snapshot, deadline, reads_start_times: false, samples_max }
+    }
+
+    /// Refuses selectors that would bring more samples into memory.
+    pub(crate) fn with_samples_max(self, samples_max: usize) -> Self {
+        Self { samples_max, ..self }
+    }
+
+    /// Reads start times of samples too.
+    pub(crate) fn with_start_times(self) -> Self {
+        Self { reads_start_times: true, ..self }
+    }
+
+    pub(super) fn check(&self) -> Result<(), Error> {
+        self.deadline.check()
+    }
+
+    /// The sources that overlap a window, those with older rows first; buffers are the newest.
+    pub(super) fn sources(&self, window: Window) -> Result<Vec<Source<'_>>, Error> {
+        let range = window.range();
+        let parts = self.snapshot.parts.iter().filter(|part| part.overlaps(range));
+        let mut parts: Vec<&Part> = parts.map(AsRef::as_ref).collect();
+        parts.sort_by_key(|part| (part.record().last_position, part.record().first_time));
+        let mut sources = Vec::with_capacity(parts.len() + self.snapshot.buffered.len());
+        for part in parts {
+            self.check()?;
+            sources.push(Source::Part(part, self.state.indexes.get(part)?));
+        }
+        for batch in &self.snapshot.buffered {
+            self.check()?;
+            sources.push(Source::Batch(batch, SeriesIndex::of_batches(std::slice::from_ref(batch))?));
+        }
+        Ok(sources)
+    }
+
+    fn select_series(&self, matchers: &[Matcher], window: Window) -> Result<Vec<Series>, Error> {
+        let plan = Plan::new(matchers, self.state.config.translation);
+        let sources = self.sources(window)?;
+        let samples = AtomicUsize::new(0);
+        let read = |source: &Source<'_>| Reading { selector: self, plan: &plan, window, samples: &samples }.run(source);
+        let mut fragments = in_parallel(&sources, &read)?;
+        if plan.wants(TARGET_INFO) {
+            fragments.push(self.target_info(&plan, &sources, window));
+        }
+        Ok(join(fragments))
+    }
+
+    fn target_info(&self, plan: &Plan<'_>, sources: &[Source<'_>], window: Window) -> Vec<Fragment> {
+        let heard = self.resources(sources);
+        let mut fragments = Vec::new();
+        for (resource, (first, last)) in heard.iter() {
+            let Some(labels) = target::labels(resource, &self.state.config) else { continue };
+            if plan.others.iter().all(|matcher| matcher.matches(labels.get(&matcher.name))) {
+                fragments.push(target::samples(&labels, (first, last), window.after, window.until));
+            }
+        }
+        fragments
+    }
+
+    /// When each resource sent data points, in milliseconds.
+    pub(super) fn resources(&self, sources: &[Source<'_>]) -> Heard {
+        let mut heard = Heard::default();
+        for source in sources {
+            let index = source.index();
+            for run in &index.runs {
+                let (first, last) =
+                    (run.first_time.div_euclid(NANOS_PER_MILLI), run.last_time.div_euclid(NANOS_PER_MILLI));
+                heard.add(index.text(run.resource), first, last);
+            }
+        }
+        heard
+    }
+}
+
+/// Reads the sources on several threads; answers in their order.
+fn in_parallel<'a, T: Send>(
+    sources: &[Source<'a>],
+    read: &(dyn Fn(&Source<'a>) -> Result<T, Error> + Sync),
+) -> Result<Vec<T>, Error> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX).min(sources.len());
+    if threads < 2 {
+        return sources.iter().map(read).collect();
+    }
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(source) = sources.get(index) else { return done };
+            done.push((index, read(source)));
+        }
+    };
+    let mut results = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let mut results = work();
+        for thread in others {
+            match thread.join() {
+                Ok(done) => results.extend(done),
+                Err(_) => results.push((usize::MAX, Err(Error::Internal("a reader of series panicked".into())))),
+            }
+        }
+        results
+    });
+    results.sort_by_key(|(index, _)| *index);
+    results.into_iter().map(|(_, result)| result).collect()
+}
+
+/// The reading of one source for one selector.
+struct Reading<'a> {
+    selector: &'a StoredSeries,
+    plan: &'a Plan<'a>,
+    window: Window,
+    samples: &'a AtomicUsize,
+}
+
+/// Where the samples of a run go.
+#[derive(PartialEq, Eq, Hash)]
+struct SlotKey {
+    series_id: u64,
+    /// Which metric's view of this source.
+    view: (u32, u32),
+    part: points::Part,
+}
+
+/// The series that a source has given so far.
+struct Slots<'a> {
+    plan: &'a Plan<'a>,
+    maker: LabelMaker<'a>,
+    known: HashMap<SlotKey, Option<usize>>,
+    fragments: Vec<Fragment>,
+}
+
+impl Slots<'_> {
+    /// The place of a series; `None` when it is not selected.
+    fn place(
+        &mut self,
+        index: &SeriesIndex,
+        run: &Run,
+        (number, view): (u32, &View),
+        part: points::Part,
+    ) -> Option<usize> {
+        let key = SlotKey { series_id: run.series_id, view: (run.metric, number), part };
+        if let Some(known) = self.known.get(&key) {
+            return *known;
+        }
+        let labels = labels_of(&mut self.maker, index, run, view, part);
+        let is_selected = self.plan.others.iter().all(|matcher| matcher.matches(labels.get(&matcher.name)));
+        let place = is_selected.then(|| {
+            let is_delta = index.metrics[run.metric as usize].is_delta && view.projection != Projection::Quantile;
+            self.fragments.push(Fragment::new(labels, is_delta));
+            self.fragments.len() - 1
+        });
+        self.known.insert(key, place);
+        place
+    }
+}
+
+/// The labels of a series in a view.
+pub(super) fn labels_of(
+    maker: &mut LabelMaker<'_>,
+    index: &SeriesIndex,
+    run: &Run,
+    view: &View,
+    part: points::Part,
+) -> Labels {
+    let identity = Identity {
+        series_id: run.series_id,
+        resource: index.text(run.resource),
+        scope: index.text(run.scope),
+        attributes: index.text(run.attributes),
+    };
+    let base = maker.base(&identity, view.style);
+    let extra = part_label(view.projection, part);
+    complete(&base, &view.name, extra.as_ref().map(|(name, value)| (*name, value.as_str())))
+}
+
+impl Reading<'_> {
+    fn run(&self, source: &Source<'_>) -> Result<Vec<Fragment>, Error> {
+        self.selector.check()?;
+        let index = source.index();
+        let views: Vec<Vec<View>> = index.metrics.iter().map(|metric| self.plan.views(metric)).collect();
+        let mut slots = Slots {
+            plan: self.plan,
+            maker: LabelMaker::new(&self.selector.state),
+            known: HashMap::new(),
+            fragments: Vec::new(),
+        };
+        let runs = self.wanted_runs(index, &views, &mut slots);
+        if runs.is_empty() {
+            return Ok(Vec::new());
+        }
+        match source {
+            Source::Batch(batch, _) => {
+                self.read_runs(index, &views, &runs, &mut slots, std::slice::from_ref(*batch), true)?
+            }
+            Source::Part(part, _) => {
+                let rows = RowRanges::from_sorted(runs.iter().map(|run| run.first_row..run.first_row + run.rows));
+                let columns = self.columns(index, &views, &runs);
+                let batches = part.read(Some(&columns), Some(&rows))?;
+                self.read_runs(index, &views, &runs, &mut slots, &batches, false)?;
+            }
+        }
+        Ok(slots.fragments)
+    }
+
+    /// The runs whose series are selected, as far as that can be told without reading them.
+    fn wanted_runs(&self, index: &SeriesIndex, views: &[Vec<View>], slots: &mut Slots<'_>) -> Vec<Run> {
+        let mut wanted = Vec::new();
+        for run in &index.runs {
+            let views = &views[run.metric as usize];
+            if views.is_empty() || !self.window.overlaps(run.first_time, run.last_time) {
+                continue;
+            }
+            let is_wanted = (0_u32..).zip(views).any(|(number, view)| {
+                matches!(view.projection, Projection::Bucket | Projection::Quantile)
+                    || slots.place(index, run, (number, view), None).is_some()
+            });
+            if is_wanted {
+                wanted.push(*run);
+            }
+        }
+        wanted
+    }
+
+    fn columns(&self, index: &SeriesIndex, views: &[Vec<View>], runs: &[Run]) -> Vec<&'static str> {
+        let mut columns = vec!["time", "flags"];
+        if self.selector.reads_start_times {
+            columns.push("start_time");
+        }
+        let mut metrics: Vec<u32> = runs.iter().map(|run| run.metric).collect();
+        metrics.dedup();
+        metrics.sort_unstable();
+        metrics.dedup();
+        for metric in metrics {
+            let kind = index.metrics[metric as usize].kind;
+            for view in &views[metric as usize] {
+                columns.extend(columns_of(kind, view.projection));
+            }
+        }
+        columns.sort_unstable();
+        columns.dedup();
+        columns
+    }
+
+    /// Takes the samples of the runs out of batches that hold just their rows, or, with `is_whole`, all rows of the source.
+    fn read_runs(
+        &self,
+        index: &SeriesIndex,
+        views: &[Vec<View>],
+        runs: &[Run],
+        slots: &mut Slots<'_>,
+        batches: &[RecordBatch],
+        is_whole: bool,
+    ) -> Result<(), Error> {
+        let opened: Vec<Points<'_>> = batches.iter().map(Points::of).collect::<Result<_, _>>()?;
+        let (mut batch, mut at) = (0, 0);
+        for run in runs {
+            if is_whole {
+                at = run.first_row as usize;
+            }
+            let mut left = run.rows as usize;
+            while left > 0 {
+                let Some(points) = opened.get(batch) else {
+                    return Err(Error::Internal("a part gave fewer rows than it was asked for".into()));
+                };
+                let take = left.min(points.times.len() - at);
+                self.read_rows(index, &views[run.metric as usize], run, slots, points, at..at + take)?;
+                left -= take;
+                at += take;
+                if at == points.times.len() && !is_whole {
+                    (batch, at) = (batch + 1, 0);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn read_rows(
+        &self,
+        index: &SeriesIndex,
+        views: &[View],
+        run: &Run,
+        slots: &mut Slots<'_>,
+        points: &Points<'_>,
+        rows: std::ops::Range<usize>,
+    ) -> Result<(), Error> {
+        let metric = &index.metrics[run.metric as usize];
+        let mut taken = 0;
+        for (number, view) in (0_u32..).zip(views) {
+            for row in rows.clone() {
+                let time = points.times[row].div_euclid(NANOS_PER_MILLI);
+                if time <= self.window.after || time > self.window.until {
+                    continue;
+                }
+                let start = points.start_time(row);
+                if points.is_stale(row) {
+                    self.end_series(index, run, (number, view), slots, time);
+                    continue;
+                }
+                points.push(row, (metric.kind, view.projection, metric.is_delta), &mut |part, point| {
+                    if let Some(place) = slots.place(index, run, (number, view), part) {
+                        slots.fragments[place].push(time, start, point);
+                        taken += 1;
+                    }
+                });
+            }
+        }
+        let samples = self.samples.fetch_add(taken, Ordering::Relaxed) + taken;
+        if samples > self.selector.samples_max {
+            let limit = format!("{} samples", self.selector.samples_max);
+            return Err(Error::Limit { what: "the selectors load more samples into memory".into(), limit });
+        }
+        self.selector.check()
+    }
+
+    /// A staleness marker ends every series that the view has made of the run so far.
+    fn end_series(&self, index: &SeriesIndex, run: &Run, view: (u32, &View), slots: &mut Slots<'_>, time: i64) {
+        if !matches!(view.1.projection, Projection::Bucket | Projection::Quantile) {
+            if let Some(place) = slots.place(index, run, view, None) {
+                slots.fragments[place].push(time, 0, stale());
+            }
+            return;
+        }
+        let is_of_run = |key: &SlotKey| key.series_id == run.series_id && key.view == (run.metric, view.0);
+        let places: Vec<usize> =
+            slots.known.iter().filter(|(key, _)| is_of_run(key)).filter_map(|(_, place)| *place).collect();
+        for place in places {
+            slots.fragments[place].push(time, 0, stale());
+        }
+    }
+}
+
+impl SeriesSource for StoredSeries {
+    fn select(&self, selection: &Selection<'_>) -> Result<Vec<Series>, SourceError> {
+        let window = Window { after: selection.after, until: selection.until };
+        self.select_series(selection.matchers, window).map_err(|error| match error {
+            Error::Timeout { .. } => SourceError::Ended(error.to_string()),
+            Error::Limit { .. } => SourceError::Limit(error.to_string()),
+            other => SourceError::Storage(other.to_string()),
+        })
+    }
+}
