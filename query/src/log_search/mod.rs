@@ -42,7 +42,7 @@ mod worker;
 
 pub use cursor::Cursor;
 pub use execute::{SearchAnswer, SearchRequest, search};
-pub use facets::{FACETS_MAX, VALUES_MAX, ValueCounts};
+pub use facets::{FACET_ROWS_MAX, FACETS_MAX, VALUES_MAX, ValueCounts};
 pub use field::Field;
 pub use histogram::{BUCKETS_MAX, Buckets, Histogram};
 pub use matcher::{CompiledQuery, Evaluation, compile, compile_text};
