@@ -253,8 +253,7 @@ pub(super) fn labels_of(
         attributes: index.text(run.attributes),
     };
     let base = maker.base(&identity, view.style);
-    let extra = part_label(view.projection, part);
-    complete(&base, &view.name, extra.as_ref().map(|(name, value)| (*name, value.as_str())))
+    complete(&base, &view.name, part_label(view.projection, part))
 }
 
 impl Reading<'_> {
