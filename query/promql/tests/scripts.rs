@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::Path;
 
-use trivium_promql::script::{Command, Script};
+use trivium_promql::script::{Command, EngineTarget, Script, run};
 use trivium_promql::{ParseOptions, parse};
 
 /// The scripts with their names.
@@ -34,4 +34,15 @@ fn queries_are_valid() {
         }
     }
     assert!(number > 100);
+}
+
+#[test]
+fn answers_are_as_expected() {
+    let reports: Vec<_> = scripts()
+        .iter()
+        .map(|(name, script)| run(&format!("testdata/{name}"), script, &mut EngineTarget::default()))
+        .collect();
+    let failed = reports.iter().map(|report| report.failures().count()).sum::<usize>();
+    let text: Vec<String> = reports.iter().map(ToString::to_string).collect();
+    assert_eq!(failed, 0, "\n{}", text.join("\n"));
 }

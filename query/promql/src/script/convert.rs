@@ -21,21 +21,32 @@ fn timed(line: &LoadedLine, step: i64) -> Series {
     let mut series = Series { labels: line.labels.clone(), ..Series::default() };
     for (position, point) in line.points.iter().enumerate() {
         let time = i64::try_from(position).unwrap_or(i64::MAX).saturating_mul(step);
+        let offset = line.start_offsets.get(position).copied().flatten();
+        let start = offset.map_or(0, |offset| time.saturating_add(offset));
         match point {
             Some(Point::Float(value)) => {
-                let offset = line.start_offsets.get(position).copied().flatten();
                 series.times.push(time);
                 series.values.push(*value);
-                series.start_times.push(offset.map_or(0, |offset| time.saturating_add(offset)));
+                series.start_times.push(start);
             }
-            Some(Point::Histogram { histogram, .. }) => series.histograms.push((time, Arc::clone(histogram))),
+            Some(Point::Histogram { histogram, .. }) => {
+                series.histograms.push((time, Arc::clone(histogram)));
+                series.histogram_start_times.push(start);
+            }
             None => {}
         }
     }
-    if series.start_times.iter().all(|start| *start == 0) {
-        series.start_times.clear();
-    }
+    forget_unknown_starts(&mut series);
     series
+}
+
+/// Where no start time is known there is no list of them.
+pub(super) fn forget_unknown_starts(series: &mut Series) {
+    for starts in [&mut series.start_times, &mut series.histogram_start_times] {
+        if starts.iter().all(|start| *start == 0) {
+            starts.clear();
+        }
+    }
 }
 
 /// What is known of a classic histogram at one time.

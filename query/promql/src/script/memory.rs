@@ -1,9 +1,11 @@
 //! Samples in memory.
 
 use std::collections::BTreeMap;
+use std::iter::repeat;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use super::convert::forget_unknown_starts;
 use crate::histogram::{Histogram, ResetHint};
 use crate::labels::Labels;
 use crate::series::{Selection, Series, SeriesSource, SourceError};
@@ -25,8 +27,15 @@ struct Stored {
 }
 
 #[derive(Clone, Debug)]
-enum Sample {
-    Float { value: f64, start: i64 },
+struct Sample {
+    value: Value,
+    /// Start time, 0 where unknown.
+    start: i64,
+}
+
+#[derive(Clone, Debug)]
+enum Value {
+    Float(f64),
     Histogram(Arc<Histogram>),
 }
 
@@ -44,10 +53,10 @@ impl MemorySource {
             }
             let stored = self.series.entry(one.labels).or_default();
             stored.is_delta = one.is_delta;
-            let starts = one.start_times.iter().copied().chain(std::iter::repeat(0));
-            let floats = one.times.iter().zip(&one.values).zip(starts);
-            stored.samples.extend(floats.map(|((time, value), start)| (*time, Sample::Float { value: *value, start })));
-            stored.samples.extend(one.histograms.into_iter().map(|(time, one)| (time, Sample::Histogram(one))));
+            let floats = one.times.into_iter().zip(one.values.into_iter().map(Value::Float));
+            stored.extend(floats.zip(one.start_times.into_iter().chain(repeat(0))));
+            let histograms = one.histograms.into_iter().map(|(time, histogram)| (time, Value::Histogram(histogram)));
+            stored.extend(histograms.zip(one.histogram_start_times.into_iter().chain(repeat(0))));
             stored.set_hints();
         }
         Ok(())
@@ -55,10 +64,14 @@ impl MemorySource {
 }
 
 impl Stored {
+    fn extend(&mut self, samples: impl Iterator<Item = ((i64, Value), i64)>) {
+        self.samples.extend(samples.map(|((time, value), start)| (time, Sample { value, start })));
+    }
+
     fn set_hints(&mut self) {
         let mut before: Option<Arc<Histogram>> = None;
         for sample in self.samples.values_mut() {
-            let Sample::Histogram(histogram) = sample else {
+            let Value::Histogram(histogram) = &mut sample.value else {
                 before = None;
                 continue;
             };
@@ -76,18 +89,19 @@ impl Stored {
             return None;
         }
         for (time, sample) in self.samples.range((Bound::Excluded(after), Bound::Included(until))) {
-            match sample {
-                Sample::Float { value, start } => {
+            match &sample.value {
+                Value::Float(value) => {
                     series.times.push(*time);
                     series.values.push(*value);
-                    series.start_times.push(*start);
+                    series.start_times.push(sample.start);
                 }
-                Sample::Histogram(histogram) => series.histograms.push((*time, Arc::clone(histogram))),
+                Value::Histogram(histogram) => {
+                    series.histograms.push((*time, Arc::clone(histogram)));
+                    series.histogram_start_times.push(sample.start);
+                }
             }
         }
-        if series.start_times.iter().all(|start| *start == 0) {
-            series.start_times.clear();
-        }
+        forget_unknown_starts(&mut series);
         (!series.times.is_empty() || !series.histograms.is_empty()).then_some(series)
     }
 }

@@ -18,6 +18,7 @@ mod compare;
 mod convert;
 mod cursor;
 mod duration;
+mod engine;
 mod expect;
 mod histogram;
 mod invariance;
@@ -31,6 +32,7 @@ mod target;
 mod tests;
 
 pub use command::{Command, Eval, Expectations, ExpectedSeries, ExpectedValue, Load, LoadedLine, Message, Point, When};
+pub use engine::EngineTarget;
 pub use memory::MemorySource;
 pub use parse::{ParseError, Script};
 pub use run::{Outcome, Report, Verdict, run};
