@@ -69,6 +69,12 @@ impl fmt::Display for ForMetric<'_> {
 impl fmt::Display for Note<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.is_warning() { "PromQL warning: " } else { "PromQL info: " })?;
+        self.describe(f)
+    }
+}
+
+impl Note<'_> {
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::InvalidQuantile(quantile) => {
                 write!(f, "quantile value should be between 0 and 1, got {}", format_general(*quantile))

@@ -173,11 +173,11 @@ fn histogram_increase(window: &Window<'_>, notes: &mut Notes<'_>, is_counter: bo
     };
     result = operate(result.sub(&previous), "subtraction", notes)?;
     if is_counter {
-        for index in 1..points.len() {
+        for (index, (_, histogram)) in points.iter().enumerate().skip(1) {
             if histogram_restarted(window, index, &previous) {
                 result = operate(result.add(&previous), "addition", notes)?;
             }
-            previous = Arc::clone(&points[index].1);
+            previous = Arc::clone(histogram);
         }
     } else if !is_gauge(first) || !is_gauge(last) {
         notes.add(&Note::NotGaugeHistogram { metric });
