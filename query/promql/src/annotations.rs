@@ -233,11 +233,8 @@ fn describe(fixes: Fixes) -> String {
     let [lowest, highest] = [fixes.lowest, fixes.highest].map(format_general);
     let difference = two_digits(fixes.max_difference);
     let [first, last] = [fixes.first, fixes.last].map(crate::calendar::rfc3339);
-    let when = if first == last { format!("at {first}") } else { format!("from {first} to {last}") };
-    format!(
-        ", from buckets {lowest} to {highest}, with a max diff of {difference}, over {} samples {when}",
-        fixes.count
-    )
+    let buckets = format!("from buckets {lowest} to {highest}, with a max diff of {difference}");
+    format!(", {buckets}, over {} samples from {first} to {last}", fixes.count)
 }
 
 /// A number with two significant digits, as `%.2g` has it.
