@@ -1,6 +1,6 @@
 //! Operators between vectors: series match by their labels.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use super::matrix::{ABSENT, Column, Sample, Values, is_absent, merge_same_labels};
 use super::operators::{apply, arithmetic, comparison};
