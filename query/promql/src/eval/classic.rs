@@ -1,6 +1,6 @@
 //! `histogram_quantile` and its like, over classic histograms (series of buckets) and native ones.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use std::sync::Arc;
 
 use super::matrix::{Column, Values, is_absent};

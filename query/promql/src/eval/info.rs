@@ -1,6 +1,8 @@
 //! `info`: adds labels of info series, such as `target_info`, to the series of the same job and instance.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+
+use hashbrown::HashMap;
 
 use super::matrix::{ABSENT, Column, Values, is_absent};
 use super::{Evaluator, QueryError, Result, Steps};
