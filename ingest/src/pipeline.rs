@@ -15,7 +15,7 @@ use trivium_model::{Clock, RequestKey, SignalKind, TenantId, UnixNanos, WireForm
 use trivium_storage::{AppendRequest, Appended, Rejection, Storage};
 
 use crate::admission::{Admission, Reservation};
-use crate::decode::{self, DecodeContext, DecodeError, Decoded, Rejected, Written};
+use crate::decode::{self, DecodeContext, DecodeError, Decoded, LabelCache, Rejected, Written};
 use crate::error::Error;
 use crate::receiver::compression::{self, Coding};
 use crate::telemetry::Telemetry;
@@ -97,6 +97,7 @@ pub struct Pipeline {
     admission: Arc<Admission>,
     telemetry: Arc<Telemetry>,
     decoders: Arc<Semaphore>,
+    labels: Arc<LabelCache>,
 }
 
 impl std::fmt::Debug for Pipeline {
@@ -113,7 +114,7 @@ impl Pipeline {
         telemetry: Arc<Telemetry>,
     ) -> Self {
         let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
-        Self { sink, clock, admission, telemetry, decoders: Arc::new(Semaphore::new(threads)) }
+        Self { sink, clock, admission, telemetry, decoders: Arc::new(Semaphore::new(threads)), labels: Arc::default() }
     }
 
     /// Takes a request that is already in memory. Returns after the fsync; after an error nothing was stored, unless the
@@ -196,12 +197,13 @@ impl Pipeline {
         let inline_bytes_max =
             if request.coding == Coding::Identity { INLINE_BYTES_MAX } else { INLINE_COMPRESSED_BYTES_MAX };
         if request.body.len() <= inline_bytes_max {
-            return prepare(request, context, reservation);
+            return prepare(request, context, reservation, &self.labels);
         }
         let permit = Arc::clone(&self.decoders).acquire_owned().await;
+        let labels = Arc::clone(&self.labels);
         let prepared = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            prepare(request, context, reservation)
+            prepare(request, context, reservation, &labels)
         });
         match prepared.await {
             Ok(prepared) => prepared,
@@ -224,7 +226,12 @@ struct Prepared {
 }
 
 /// Everything about a request that costs CPU. Grows the reservation before it allocates.
-fn prepare(request: ExportRequest, context: DecodeContext, mut reservation: Reservation) -> Result<Prepared, Error> {
+fn prepare(
+    request: ExportRequest,
+    context: DecodeContext,
+    mut reservation: Reservation,
+    labels: &LabelCache,
+) -> Result<Prepared, Error> {
     let ExportRequest { tenant, signal, wire_format, format, coding, body } = request;
     let plain = compression::decompress(coding, body, limit::REQUEST_BYTES_MAX, &mut reservation)?;
     let payload = match format {
@@ -232,7 +239,7 @@ fn prepare(request: ExportRequest, context: DecodeContext, mut reservation: Rese
         PayloadFormat::Json => protobuf_of(signal, &plain, &mut reservation)?,
     };
     reservation.shrink_to(payload.len());
-    let decoded = decode::decode(signal, wire_format, &payload, &context)?;
+    let decoded = decode::decode_with(signal, wire_format, &payload, &context, Some(labels))?;
     debug_assert!(
         decoded.batch.as_ref().is_none_or(|batch: &RecordBatch| batch.num_rows() > 0),
         "a batch without rows"

@@ -6,6 +6,7 @@ use trivium_storage::attributes::write_string;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::Version;
+use super::cache::{KnownSeries, LabelCache};
 use super::symbols::Symbols;
 use crate::decode::Reason;
 use crate::decode::attribute_set::RawSet;
@@ -45,6 +46,8 @@ pub(super) struct LabelSets<'a> {
     version: Version,
     labels: Labels<'a>,
     known: HashTable<(u64, &'a [u8], SeriesCodes)>,
+    cache: Option<&'a LabelCache>,
+    key: Vec<u8>,
     json: String,
     identity: Vec<u8>,
 }
@@ -79,6 +82,21 @@ impl<'a> Labels<'a> {
         while let Some((_, label)) = fields.next()? {
             let (name, value) = read_pair(label.bytes(&fields)?)?;
             self.push(name, value)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the texts that a run of references stands for, each with its length, so that two sets never look the same,
+    /// behind a byte with which no run of version 1.0 begins.
+    fn write_key(&mut self, run: &'a [u8], symbols: &Symbols<'a>, key: &mut Vec<u8>) -> Result<(), Reason> {
+        key.clear();
+        key.push(0);
+        self.references.clear();
+        read_references(run, &mut self.references)?;
+        for reference in &self.references {
+            let symbol = symbols.get(*reference)?;
+            key.extend_from_slice(&(symbol.len() as u32).to_le_bytes());
+            key.extend_from_slice(symbol);
         }
         Ok(())
     }
@@ -134,8 +152,16 @@ impl<'a> Labels<'a> {
 }
 
 impl<'a> LabelSets<'a> {
-    pub(super) fn new(version: Version) -> Self {
-        Self { version, labels: Labels::default(), known: HashTable::new(), json: String::new(), identity: Vec::new() }
+    pub(super) fn new(version: Version, cache: Option<&'a LabelCache>) -> Self {
+        Self {
+            version,
+            labels: Labels::default(),
+            known: HashTable::new(),
+            cache,
+            key: Vec::new(),
+            json: String::new(),
+            identity: Vec::new(),
+        }
     }
 
     /// The codes of the series with these labels.
@@ -150,7 +176,10 @@ impl<'a> LabelSets<'a> {
         if let Some((_, _, codes)) = self.known.find(hash, |known| known.0 == hash && known.1 == run) {
             return Ok(*codes);
         }
-        let codes = self.read(set, symbols, columns)?;
+        let codes = match self.cache {
+            Some(cache) => self.read_cached(cache, hash, run, set, symbols, columns)?,
+            None => self.read(set, symbols, columns)?,
+        };
         self.known.insert_unique(hash, (hash, run, codes), |known| known.0);
         Ok(codes)
     }
@@ -158,6 +187,49 @@ impl<'a> LabelSets<'a> {
     /// The service of the label set that was read last, as far as it could be read.
     pub(super) fn last_service(&self) -> &'a str {
         self.labels.get(JOB)
+    }
+
+    /// The codes of a set that an earlier request may have had. References mean something within their request only, so
+    /// that the key of version 2.0 is the texts.
+    fn read_cached(
+        &mut self,
+        cache: &LabelCache,
+        hash: u64,
+        run: &'a [u8],
+        set: &RawSet<'a>,
+        symbols: &Symbols<'a>,
+        columns: &mut PointColumns<'a>,
+    ) -> Result<SeriesCodes, Reason> {
+        let mut key = std::mem::take(&mut self.key);
+        let (hash, bytes) = match self.version {
+            Version::V1 => (hash, run),
+            Version::V2 => {
+                self.labels.write_key(run, symbols, &mut key)?;
+                (xxh3_64(&key), &key[..])
+            }
+        };
+        let codes = match cache.get(hash, bytes) {
+            Some(known) => Self::codes_of(&known, columns),
+            None => {
+                let codes = self.read(set, symbols, columns)?;
+                let known = KnownSeries {
+                    name: self.labels.get(NAME).into(),
+                    attributes: self.json.as_str().into(),
+                    service: self.labels.get(JOB).into(),
+                    series_id: codes.series_id,
+                };
+                cache.insert(hash, bytes, known);
+                codes
+            }
+        };
+        self.key = key;
+        Ok(codes)
+    }
+
+    fn codes_of(known: &KnownSeries, columns: &mut PointColumns<'a>) -> SeriesCodes {
+        let (name, attributes) = columns.series_codes(&known.name, &known.attributes);
+        let service = columns.origin().service_code_of(&known.service);
+        SeriesCodes { name, attributes, service, series_id: known.series_id }
     }
 
     fn read(

@@ -3,6 +3,7 @@
 //! The two differ in where the strings of a series stand and in a few field numbers; behind the label set they are one.
 //! Name and labels are stored as they were sent, see [`trivium_storage::schema::metrics_schema`].
 
+mod cache;
 mod exemplars;
 mod histogram;
 mod labels;
@@ -10,6 +11,7 @@ mod metadata;
 mod series;
 mod symbols;
 
+pub(crate) use cache::LabelCache;
 pub(super) use histogram::NativeHistogram;
 
 use arrow::array::RecordBatch;
@@ -67,10 +69,11 @@ impl Version {
 pub(super) fn decode<'a>(
     version: Version,
     payload: &'a [u8],
+    cache: Option<&'a LabelCache>,
     outcome: &mut Outcome<'a>,
 ) -> Result<(RecordBatch, Written), DecodeError> {
     let rows = expect_rows(version, payload)?;
-    let mut rows = SeriesRows::new(version, Symbols::read(version, payload)?, rows);
+    let mut rows = SeriesRows::new(version, Symbols::read(version, payload)?, cache, rows);
     each_series(version, payload, |series| rows.take(series, outcome))?;
     rows.finish(outcome)
 }

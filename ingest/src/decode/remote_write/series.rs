@@ -7,7 +7,7 @@ use super::histogram::NativeHistogram;
 use super::labels::{LabelSets, SeriesCodes};
 use super::metadata::Metadata;
 use super::symbols::Symbols;
-use super::{SAMPLES, STALE, Version, count_items, nanos};
+use super::{LabelCache, SAMPLES, STALE, Version, count_items, nanos};
 use crate::decode::attribute_set::RawSet;
 use crate::decode::point_columns::{PointCodes, PointColumns, RowHead};
 use crate::decode::points::{NO_RECORDED_VALUE, Number};
@@ -58,7 +58,7 @@ impl<'a> RawSeries<'a> {
 }
 
 impl<'a> SeriesRows<'a> {
-    pub(super) fn new(version: Version, symbols: Symbols<'a>, rows: usize) -> Self {
+    pub(super) fn new(version: Version, symbols: Symbols<'a>, cache: Option<&'a LabelCache>, rows: usize) -> Self {
         let mut columns = PointColumns::with_capacity(rows);
         columns.origin().enter_nowhere();
         let metadata = Metadata::new(columns.prometheus_codes());
@@ -66,7 +66,7 @@ impl<'a> SeriesRows<'a> {
             version,
             symbols,
             columns,
-            labels: LabelSets::new(version),
+            labels: LabelSets::new(version, cache),
             metadata,
             exemplars: Exemplars::new(version),
             written: Written::default(),

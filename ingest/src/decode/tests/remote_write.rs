@@ -6,6 +6,7 @@ use trivium_proto::prometheus::{BucketSpan, Count, Histogram, ZeroCount, v1, v2}
 use super::cells::assert_rows;
 use super::remote_write_oracle::{STALE, Series, expected, labels, request_v1, request_v2};
 use super::*;
+use crate::decode::{LabelCache, decode_with};
 
 const MILLIS: i64 = NOW / 1_000_000;
 
@@ -18,8 +19,15 @@ fn both(series: &[Series]) -> [(WireFormat, Vec<u8>); 2] {
     [(WireFormat::RemoteWrite1, request_v1(series)), (WireFormat::RemoteWrite2, request_v2(series))]
 }
 
+/// What the cache of label sets holds must not change anything: each request is decoded without, and twice with it.
 fn decode_all(format: WireFormat, payload: &[u8]) -> Decoded {
-    decode(SignalKind::Metrics, format, payload, &forever()).expect("the request is well formed")
+    let decoded = decode(SignalKind::Metrics, format, payload, &forever()).expect("the request is well formed");
+    let cache = LabelCache::default();
+    for _ in 0..2 {
+        let cached = decode_with(SignalKind::Metrics, format, payload, &forever(), Some(&cache)).expect("well formed");
+        assert_eq!((&cached.batch, &cached.rejected), (&decoded.batch, &decoded.rejected));
+    }
+    decoded
 }
 
 fn sample(labels: &[(&str, &str)], samples: &[(f64, i64)]) -> Series {

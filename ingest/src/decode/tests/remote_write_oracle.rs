@@ -11,6 +11,9 @@ use super::*;
 
 pub(super) const STALE: u64 = 0x7ff0_0000_0000_0002;
 
+/// What a row has in the columns that are not null.
+type Cells = Vec<(&'static str, Cell)>;
+
 /// A label set, in order.
 pub(super) type Labels = Vec<(String, String)>;
 
@@ -108,7 +111,7 @@ pub(super) fn request_v2(series: &[Series]) -> Vec<u8> {
 pub(super) fn expected(series: &[Series], is_v1: bool) -> Vec<Row> {
     let mut rows = Vec::new();
     for one in series {
-        let own: Vec<(i64, i64, Vec<(&str, Cell)>)> = one
+        let own: Vec<(i64, i64, Cells)> = one
             .samples
             .iter()
             .map(|(bits, time, start)| (*time, *start, sample_cells(*bits)))
@@ -134,7 +137,7 @@ pub(super) fn expected(series: &[Series], is_v1: bool) -> Vec<Row> {
     }
     let schema = decoded_schema(SignalKind::Metrics);
     let names: Vec<&'static str> = schema.fields().iter().map(|field| &*field.name().clone().leak()).collect();
-    let row = |((_, _, mut cells), mut exemplars): ((_, _, Vec<(&str, Cell)>), Vec<(i64, Cell)>)| {
+    let row = |(mut cells, mut exemplars): (Cells, Vec<(i64, Cell)>)| {
         exemplars.sort_by_key(|(time, _)| *time);
         if !exemplars.is_empty() {
             cells.push(("exemplars", Cell::List(exemplars.into_iter().map(|(_, cell)| cell).collect())));
@@ -142,17 +145,17 @@ pub(super) fn expected(series: &[Series], is_v1: bool) -> Vec<Row> {
         let cell = |name| cells.iter().find(|(own, _)| *own == name).map_or(Cell::Null, |(_, cell)| cell.clone());
         names.iter().map(|name| (*name, cell(*name))).collect()
     };
-    rows.into_iter().zip(exemplars).map(row).collect()
+    rows.into_iter().map(|(_, _, cells)| cells).zip(exemplars).map(row).collect()
 }
 
-fn sample_cells(bits: u64) -> Vec<(&'static str, Cell)> {
+fn sample_cells(bits: u64) -> Cells {
     match bits {
         STALE => vec![("flags", Cell::int(1))],
         bits => vec![("flags", Cell::int(0)), ("value", Cell::Double(bits))],
     }
 }
 
-fn histogram_cells(histogram: &Histogram) -> Vec<(&'static str, Cell)> {
+fn histogram_cells(histogram: &Histogram) -> Cells {
     if histogram.sum.to_bits() == STALE {
         return vec![("flags", Cell::int(1))];
     }
@@ -201,7 +204,7 @@ fn histogram_cells(histogram: &Histogram) -> Vec<(&'static str, Cell)> {
     cells
 }
 
-fn series_cells(series: &Series, is_v1: bool) -> Vec<(&'static str, Cell)> {
+fn series_cells(series: &Series, is_v1: bool) -> Cells {
     let value = |name: &str| series.labels.iter().find(|(own, _)| own == name).map_or("", |(_, value)| value);
     let name = value("__name__");
     let attributes = json(&series.labels, "__name__");
