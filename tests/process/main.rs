@@ -2,6 +2,7 @@
 
 mod clients;
 mod commands;
+mod doors;
 mod external;
 mod prometheus;
 mod recovery;
