@@ -5,13 +5,18 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use trivium_promql::{Histogram, Labels, Series};
 
-use super::points::Point;
+use super::points::{Point, stale};
+
+/// The labels by which the series of one histogram or summary differ.
+const PART_LABELS: [&str; 2] = ["le", "quantile"];
 
 /// Samples of one series from one source, in the order in which they were read.
 #[derive(Debug)]
 pub(super) struct Fragment {
     pub(super) labels: Labels,
     pub(super) is_delta: bool,
+    /// Its samples are the ends of all series with these labels and one of [`PART_LABELS`] more.
+    pub(super) ends_parts: bool,
     pub(super) times: Vec<i64>,
     pub(super) values: Vec<f64>,
     pub(super) start_times: Vec<i64>,
@@ -21,7 +26,12 @@ pub(super) struct Fragment {
 impl Fragment {
     pub(super) fn new(labels: Labels, is_delta: bool) -> Self {
         let (times, values, start_times) = (Vec::new(), Vec::new(), Vec::new());
-        Self { labels, is_delta, times, values, start_times, histograms: Vec::new() }
+        Self { labels, is_delta, ends_parts: false, times, values, start_times, histograms: Vec::new() }
+    }
+
+    /// Times at which all buckets, or all quantiles, of a series end.
+    pub(super) fn ends_of_parts(labels: Labels) -> Self {
+        Self { ends_parts: true, ..Self::new(labels, false) }
     }
 
     pub(super) fn push(&mut self, time: i64, start_time: i64, point: Point) {
@@ -40,12 +50,25 @@ impl Fragment {
 pub(super) fn join(sources: impl IntoIterator<Item = Vec<Fragment>>) -> Vec<Series> {
     let mut places: HashMap<Labels, usize> = HashMap::new();
     let mut joined: Vec<Fragment> = Vec::new();
+    let mut ends: HashMap<Labels, Vec<i64>> = HashMap::new();
     for fragment in sources.into_iter().flatten() {
+        if fragment.ends_parts {
+            ends.entry(fragment.labels).or_default().extend(fragment.times);
+            continue;
+        }
         match places.get(&fragment.labels) {
             Some(place) => append(&mut joined[*place], fragment),
             None => {
                 places.insert(fragment.labels.clone(), joined.len());
                 joined.push(fragment);
+            }
+        }
+    }
+    if !ends.is_empty() {
+        for fragment in &mut joined {
+            let whole = fragment.labels.filtered(|name| !PART_LABELS.contains(&name));
+            for time in ends.get(&whole).into_iter().flatten() {
+                fragment.push(*time, 0, stale());
             }
         }
     }
@@ -143,6 +166,15 @@ mod tests {
         assert_eq!(series[0].times, [1, 2, 3]);
         assert_eq!(series[0].values, [1.0, 20.0, 30.0]);
         assert!(series[0].start_times.is_empty());
+    }
+
+    #[test]
+    fn the_end_of_a_histogram_ends_its_buckets_wherever_they_were_read() {
+        let bucket = |le| fragment(&[("__name__", "a_bucket"), ("le", le)], &[(1, 1.0)]);
+        let mut end = Fragment::ends_of_parts(Labels::new([("__name__", "a_bucket")]));
+        end.push(2, 0, stale());
+        let series = join([vec![bucket("1"), bucket("+Inf")], vec![end]]);
+        assert_eq!(series.iter().map(|series| series.times.as_slice()).collect::<Vec<_>>(), [[1, 2], [1, 2]]);
     }
 
     #[test]

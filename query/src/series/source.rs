@@ -401,18 +401,13 @@ impl Reading<'_> {
         self.selector.check()
     }
 
-    /// A staleness marker ends every series that the view has made of the run so far.
+    /// A staleness marker ends every series of the view; of a histogram or summary it does not say which there are.
     fn end_series(&self, index: &SeriesIndex, run: &Run, view: (u32, &View), slots: &mut Slots<'_>, time: i64) {
-        if !matches!(view.1.projection, Projection::Bucket | Projection::Quantile) {
-            if let Some(place) = slots.place(index, run, view, None) {
-                slots.fragments[place].push(time, 0, stale());
-            }
-            return;
-        }
-        let is_of_run = |key: &SlotKey| key.series_id == run.series_id && key.view == (run.metric, view.0);
-        let places: Vec<usize> =
-            slots.known.iter().filter(|(key, _)| is_of_run(key)).filter_map(|(_, place)| *place).collect();
-        for place in places {
+        if matches!(view.1.projection, Projection::Bucket | Projection::Quantile) {
+            let mut end = Fragment::ends_of_parts(labels_of(&mut slots.maker, index, run, view.1, None));
+            end.push(time, 0, stale());
+            slots.fragments.push(end);
+        } else if let Some(place) = slots.place(index, run, view, None) {
             slots.fragments[place].push(time, 0, stale());
         }
     }

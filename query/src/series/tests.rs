@@ -216,6 +216,22 @@ fn a_point_without_a_value_ends_its_series() {
 }
 
 #[test]
+fn a_histogram_without_a_value_ends_all_of_its_series() {
+    let histogram = |time, flags, more| Point { value: None, flags, more, ..point("wait", "histogram", 1, time, 0.0) };
+    let counted = json!({"count": 1, "sum": 0.2, "bucket_counts": [0, 1], "explicit_bounds": [0.1]});
+    let fixture = Fixture::default()
+        .part(SignalKind::Metrics, batch(&[histogram(1_000, 0, counted)]))
+        .buffer(SignalKind::Metrics, batch(&[histogram(2_000, 1, json!({}))]));
+    for selector in ["wait_bucket", "wait_sum", "wait_count"] {
+        for series in select(&fixture, selector) {
+            assert_eq!(series.times, [1_000, 2_000], "{}", show(&series.labels));
+            assert_eq!(series.values[1].to_bits(), STALE_NAN_BITS);
+        }
+    }
+    assert_eq!(select(&fixture, "wait_bucket").len(), 2);
+}
+
+#[test]
 fn samples_of_prometheus_keep_their_names_and_labels() {
     let sample = Point {
         attributes: r#"{"instance":"x:9090","job":"node","le":"1"}"#,
