@@ -17,11 +17,12 @@ use crate::error::Error;
 const INDEX_BYTES_MAX: u64 = 256 << 20;
 
 /// The columns that a series is known by.
-const COLUMNS: [&str; 11] = [
+const COLUMNS: [&str; 12] = [
     "metric_name",
     "metric_type",
     "unit",
     "description",
+    "metadata",
     "temporality",
     "is_monotonic",
     "resource",
@@ -89,6 +90,8 @@ pub(super) struct SeriesIndex {
     pub(super) metrics: Vec<Metric>,
     /// The first description of each metric.
     pub(super) descriptions: Vec<Arc<str>>,
+    /// The first metadata of each metric, an attribute set.
+    pub(super) metadata: Vec<Arc<str>>,
     pub(super) texts: Vec<Arc<str>>,
     /// In the order of their rows.
     pub(super) runs: Vec<Run>,
@@ -147,6 +150,7 @@ struct Columns<'a> {
     kind: &'a DictionaryArray<Int32Type>,
     unit: &'a DictionaryArray<Int32Type>,
     description: &'a DictionaryArray<Int32Type>,
+    metadata: &'a DictionaryArray<Int32Type>,
     temporality: &'a DictionaryArray<Int32Type>,
     resource: &'a DictionaryArray<Int32Type>,
     scope: &'a DictionaryArray<Int32Type>,
@@ -176,6 +180,7 @@ impl<'a> Columns<'a> {
             kind: text("metric_type")?,
             unit: text("unit")?,
             description: text("description")?,
+            metadata: text("metadata")?,
             temporality: text("temporality")?,
             resource: text("resource")?,
             scope: text("scope")?,
@@ -333,6 +338,7 @@ impl Builder {
         let place = u32::try_from(self.index.metrics.len()).ok()?;
         self.index.metrics.push(metric.clone());
         self.index.descriptions.push(text_of(columns.description, row).into());
+        self.index.metadata.push(text_of(columns.metadata, row).into());
         self.metrics.insert(metric, place);
         Some(place)
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use trivium_promql::{Labels, Matcher};
+use trivium_storage::attributes::get;
 
 use super::index::{Metric, PointKind, Run, SeriesIndex};
 use super::labels::LabelMaker;
@@ -11,6 +12,9 @@ use super::plan::{Plan, Projection, View, translated_views};
 use super::source::{Source, StoredSeries, Window, labels_of};
 use super::target::{self, TARGET_INFO};
 use crate::error::Error;
+
+/// The types that the metadata of remote write know.
+const PROMETHEUS_TYPES: [&str; 7] = ["counter", "gauge", "histogram", "gaugehistogram", "summary", "info", "stateset"];
 
 /// What was found, and whether a limit cut it.
 #[derive(Debug, Default)]
@@ -170,13 +174,14 @@ impl StoredSeries {
         let mut known: BTreeMap<(String, &'static str), MetricMetadata> = BTreeMap::new();
         for source in self.sources(Window { after: i64::MIN, until: i64::MAX })? {
             let index = source.index();
-            for (metric, description) in index.metrics.iter().zip(&index.descriptions) {
-                let Some(name) = family_name(metric, self) else { continue };
+            for ((metric, description), metadata) in index.metrics.iter().zip(&index.descriptions).zip(&index.metadata)
+            {
+                let kind = kind_name(metric, metadata);
+                let Some(name) = family_name(metric, kind, self) else { continue };
                 if wanted.is_some_and(|wanted| wanted != name) {
                     continue;
                 }
                 let (help, unit) = (description.to_string(), metric.unit.to_string());
-                let kind = kind_name(metric);
                 known.entry((name.clone(), kind)).or_insert(MetricMetadata { name, kind, help, unit });
             }
         }
@@ -189,7 +194,13 @@ fn selects(plan: &Plan<'_>, labels: &Labels) -> bool {
 }
 
 /// The name of a metric without the suffixes of its series.
-fn family_name(metric: &Metric, series: &StoredSeries) -> Option<String> {
+fn family_name(metric: &Metric, kind: &str, series: &StoredSeries) -> Option<String> {
+    if metric.kind == PointKind::Prometheus {
+        let suffixes: &[&str] =
+            if matches!(kind, "histogram" | "summary") { &["_bucket", "_sum", "_count"] } else { &[] };
+        let family = suffixes.iter().find_map(|suffix| metric.name.strip_suffix(suffix));
+        return Some(family.unwrap_or(&metric.name).to_owned());
+    }
     let views = translated_views(metric, series.state.config.translation);
     let view = views.iter().find(|view| view.projection != Projection::Sum && view.projection != Projection::Count)?;
     let name = &*view.name;
@@ -199,13 +210,16 @@ fn family_name(metric: &Metric, series: &StoredSeries) -> Option<String> {
     )
 }
 
-fn kind_name(metric: &Metric) -> &'static str {
+fn kind_name(metric: &Metric, metadata: &str) -> &'static str {
     match metric.kind {
         PointKind::Sum if metric.is_monotonic => "counter",
         PointKind::Gauge | PointKind::Sum => "gauge",
         PointKind::Histogram | PointKind::ExponentialHistogram => "histogram",
         PointKind::Summary => "summary",
-        PointKind::Prometheus => "unknown",
+        PointKind::Prometheus => {
+            let said = get(metadata, "prometheus.type").map(|value| value.text().into_owned()).unwrap_or_default();
+            PROMETHEUS_TYPES.into_iter().find(|kind| *kind == said).unwrap_or("unknown")
+        }
     }
 }
 
