@@ -69,6 +69,12 @@ impl fmt::Display for ForMetric<'_> {
 impl fmt::Display for Note<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.is_warning() { "PromQL warning: " } else { "PromQL info: " })?;
+        self.describe(f)
+    }
+}
+
+impl Note<'_> {
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::InvalidQuantile(quantile) => {
                 write!(f, "quantile value should be between 0 and 1, got {}", format_general(*quantile))
@@ -227,11 +233,8 @@ fn describe(fixes: Fixes) -> String {
     let [lowest, highest] = [fixes.lowest, fixes.highest].map(format_general);
     let difference = two_digits(fixes.max_difference);
     let [first, last] = [fixes.first, fixes.last].map(crate::calendar::rfc3339);
-    let when = if first == last { format!("at {first}") } else { format!("from {first} to {last}") };
-    format!(
-        ", from buckets {lowest} to {highest}, with a max diff of {difference}, over {} samples {when}",
-        fixes.count
-    )
+    let buckets = format!("from buckets {lowest} to {highest}, with a max diff of {difference}");
+    format!(", {buckets}, over {} samples from {first} to {last}", fixes.count)
 }
 
 /// A number with two significant digits, as `%.2g` has it.

@@ -213,23 +213,26 @@ fn fold<'a>(
     }
 }
 
+/// Sums of columns, step by step in the order of the columns; free of branches, so that several steps are summed up at
+/// once.
 fn sum_columns<'a>(members: impl Iterator<Item = &'a Column>, output: &mut [f64]) {
-    let mut errors = vec![0.0; output.len()];
+    let count = output.len();
+    // Nothing added to -0 leaves any other value as it is.
+    let mut sums = vec![-0.0; count];
+    let mut errors = vec![0.0; count];
+    let mut seen = vec![0_u64; count];
     for column in members {
-        for ((sum, error), value) in output.iter_mut().zip(&mut errors).zip(&column.floats) {
-            if is_absent(*value) {
-                continue;
-            }
-            if is_absent(*sum) {
-                *sum = *value;
-                continue;
-            }
-            let next = Sum { sum: *sum, error: *error }.plus(*value);
-            (*sum, *error) = (next.sum, next.error);
+        let floats = &column.floats[..count];
+        for step in 0..count {
+            let present = !is_absent(floats[step]);
+            let value = if present { floats[step] } else { -0.0 };
+            let sum = Sum { sum: sums[step], error: errors[step] }.plus(value);
+            (sums[step], errors[step]) = (sum.sum, sum.error);
+            seen[step] |= u64::from(present);
         }
     }
-    for (sum, error) in output.iter_mut().zip(errors).filter(|(sum, _)| !is_absent(**sum)) {
-        *sum = Sum { sum: *sum, error }.total();
+    for (step, result) in output.iter_mut().enumerate().filter(|(step, _)| seen[*step] != 0) {
+        *result = Sum { sum: sums[step], error: errors[step] }.total();
     }
 }
 

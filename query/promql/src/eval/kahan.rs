@@ -11,14 +11,10 @@ impl Sum {
     #[inline]
     pub(super) fn plus(self, value: f64) -> Self {
         let sum = self.sum + value;
-        let error = if sum.is_infinite() {
-            0.0
-        } else if self.sum.abs() >= value.abs() {
-            self.error + ((self.sum - sum) + value)
-        } else {
-            self.error + ((value - sum) + self.sum)
-        };
-        Self { sum, error }
+        let is_larger = self.sum.abs() >= value.abs();
+        let (larger, smaller) = if is_larger { (self.sum, value) } else { (value, self.sum) };
+        let error = self.error + ((larger - sum) + smaller);
+        Self { sum, error: if sum.is_infinite() { 0.0 } else { error } }
     }
 
     pub(super) fn total(self) -> f64 {

@@ -104,11 +104,11 @@ impl Matcher<'_> {
         self.binary.matching.signature(labels)
     }
 
-    /// What stands for a missing side.
+    /// What stands for a missing series of the side of many, and of the side of one.
     fn fills(&self) -> (Option<f64>, Option<f64>) {
         let matching = &self.binary.matching;
-        // Prometheus does not swap the fill values along with the sides.
-        (matching.fill_left, matching.fill_right)
+        let (left, right) = (matching.fill_left, matching.fill_right);
+        if self.swapped { (right, left) } else { (left, right) }
     }
 
     fn match_group(&self, group: &MatchGroup) -> Result<Vec<Column>> {

@@ -37,7 +37,7 @@ use crate::annotations::{Annotations, Note};
 use crate::ast::{At, Expr, ExprKind, Position, ValueType};
 use crate::engine::{Check, EngineOptions, QueryError};
 use crate::series::SeriesSource;
-use crate::value::{MatrixSeries, SampleValue, Value, VectorSample};
+use crate::value::{MatrixSeries, Value, VectorSample};
 
 type Result<T> = std::result::Result<T, QueryError>;
 
@@ -230,10 +230,7 @@ impl<'a> Evaluator<'a> {
 
 fn vector(columns: &[Column]) -> Value {
     let samples = columns.iter().filter_map(|column| {
-        let value = match column.at(0)? {
-            Sample::Float(value) => SampleValue::Float(value),
-            Sample::Histogram(histogram) => SampleValue::Histogram(histogram.clone()),
-        };
+        let value = column.at(0)?.to_value();
         Some(VectorSample { labels: column.labels.clone(), value })
     });
     Value::Vector(samples.collect())

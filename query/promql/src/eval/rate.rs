@@ -84,27 +84,91 @@ fn rate(window: &Window<'_>, notes: &mut Notes<'_>, is_counter: bool, per_second
             result += window.resets.values[place - 1];
         }
     }
-    let zero = (result > 0.0 && first >= 0.0).then_some(first / result);
-    let (start, end) = (window.times[0], window.times[window.times.len() - 1]);
-    let factor = extrapolation(window, (start, end), window.values.len(), if is_counter { zero } else { None });
+    let sampled = (window.times[0], window.times[window.times.len() - 1]);
+    let counter = is_counter.then_some((first, result));
+    let factor = extrapolation((window.start, window.end), sampled, window.values.len(), counter);
     let factor = if per_second { factor / window.range_seconds() } else { factor };
     Ok(Some(SampleValue::Float(result * factor)))
 }
 
+/// A function that [`FloatRate::fill`] knows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FloatRate {
+    is_counter: bool,
+    per_second: bool,
+}
+
+impl FloatRate {
+    pub(super) fn of(name: &str) -> Option<Self> {
+        let (is_counter, per_second) = match name {
+            "rate" => (true, true),
+            "increase" => (true, false),
+            "delta" => (false, false),
+            _ => return None,
+        };
+        Some(Self { is_counter, per_second })
+    }
+
+    /// The rates of a series of floats at all steps; the same as [`rate`] yields window by window, without the cost of
+    /// windows. `end` tells where the window of a step ends.
+    pub(super) fn fill(
+        self,
+        samples: &Series,
+        resets: &[usize],
+        range: i64,
+        ends: impl Iterator<Item = i64>,
+        output: &mut [f64],
+    ) {
+        let (times, values) = (&samples.times[..], &samples.values[..]);
+        let (mut low, mut high, mut reset_low, mut reset_high) = (0, 0, 0, 0);
+        let scale = if self.per_second { 1000.0 / range as f64 } else { 1.0 };
+        for (result, end) in output.iter_mut().zip(ends) {
+            let start = end - range;
+            while high < times.len() && times[high] <= end {
+                high += 1;
+            }
+            while low < high && times[low] <= start {
+                low += 1;
+            }
+            if high - low < 2 {
+                continue;
+            }
+            let (first, mut increase) = (values[low], values[high - 1] - values[low]);
+            if self.is_counter {
+                while reset_high < resets.len() && resets[reset_high] < high {
+                    reset_high += 1;
+                }
+                while reset_low < reset_high && resets[reset_low] <= low {
+                    reset_low += 1;
+                }
+                for place in &resets[reset_low..reset_high] {
+                    increase += values[place - 1];
+                }
+            }
+            let counter = self.is_counter.then_some((first, increase));
+            let factor = extrapolation((start, end), (times[low], times[high - 1]), high - low, counter);
+            *result = increase * (factor * scale);
+        }
+    }
+}
+
 /// By what to multiply the difference of the first and last sample to get that of the window's bounds: the slope goes
 /// on to a bound if a sample is as near to it as samples are to one another, and else for half that distance. A counter
-/// does not start below zero: `zero` is how much of the sampled interval it took to come from there.
+/// does not start below zero: of a counter we need its first value and by how much it grew.
 #[inline]
-fn extrapolation(window: &Window<'_>, sampled: (i64, i64), count: usize, zero: Option<f64>) -> f64 {
-    let interval = (sampled.1 - sampled.0) as f64 / 1000.0;
+fn extrapolation(bounds: (i64, i64), sampled: (i64, i64), count: usize, counter: Option<(f64, f64)>) -> f64 {
+    let interval = (sampled.1 - sampled.0) as f64;
     let average = interval / (count - 1) as f64;
     let threshold = average * 1.1;
-    let reach = |distance: f64| if distance >= threshold { average / 2.0 } else { distance };
-    let mut to_start = reach((sampled.0 - window.start) as f64 / 1000.0);
-    if let Some(zero) = zero {
-        to_start = to_start.min(interval * zero);
+    let reach = |distance: f64| if distance >= threshold { average * 0.5 } else { distance };
+    let mut to_start = reach((sampled.0 - bounds.0) as f64);
+    if let Some((first, increase)) = counter
+        && first >= 0.0
+        && interval * first < to_start * increase
+    {
+        to_start = interval * (first / increase);
     }
-    let to_end = reach((window.end - sampled.1) as f64 / 1000.0);
+    let to_end = reach((bounds.1 - sampled.1) as f64);
     (interval + to_start + to_end) / interval
 }
 
@@ -117,9 +181,9 @@ fn histogram_rate(
     let points = window.histograms;
     let Some(result) = histogram_increase(window, notes, is_counter) else { return Ok(None) };
     let first = &points[0].1;
-    let zero = (result.count > 0.0 && first.count >= 0.0).then_some(first.count / result.count);
+    let counter = is_counter.then_some((first.count, result.count));
     let sampled = (points[0].0, points[points.len() - 1].0);
-    let factor = extrapolation(window, sampled, points.len(), if is_counter { zero } else { None });
+    let factor = extrapolation((window.start, window.end), sampled, points.len(), counter);
     let factor = if per_second { factor / window.range_seconds() } else { factor };
     Ok(Some(SampleValue::Histogram(Arc::new(result.mul(factor)))))
 }
@@ -173,11 +237,11 @@ fn histogram_increase(window: &Window<'_>, notes: &mut Notes<'_>, is_counter: bo
     };
     result = operate(result.sub(&previous), "subtraction", notes)?;
     if is_counter {
-        for index in 1..points.len() {
+        for (index, (_, histogram)) in points.iter().enumerate().skip(1) {
             if histogram_restarted(window, index, &previous) {
                 result = operate(result.add(&previous), "addition", notes)?;
             }
-            previous = Arc::clone(&points[index].1);
+            previous = Arc::clone(histogram);
         }
     } else if !is_gauge(first) || !is_gauge(last) {
         notes.add(&Note::NotGaugeHistogram { metric });

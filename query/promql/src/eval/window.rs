@@ -105,9 +105,10 @@ impl Evaluator<'_> {
         let position = call.args.first().map_or(range.position, |arg| arg.position);
         let task = Task { evaluator: self.task_options(), vector, steps, scalars, function, position, name };
         let work = series.len().saturating_mul(steps.count);
-        self.hold(work.min(self.options.limits.max_samples.saturating_sub(self.samples.get()) + 1))?;
+        self.hold(work)?;
         let check = self.check;
-        let results = parallel::map(series, work * 4, |series| {
+        // By reference, so that the samples are freed by the thread that has them.
+        let results = parallel::map(series.iter().collect(), work * 4, |series| {
             check().map_err(QueryError::Ended)?;
             task.run(series)
         });
@@ -160,18 +161,18 @@ struct Task<'a> {
 }
 
 impl Task<'_> {
-    fn run(&self, series: RangeSeries) -> Result<(Option<Column>, Annotations)> {
-        let RangeSeries { samples, drops_name } = series;
+    fn run(&self, series: &RangeSeries) -> Result<(Option<Column>, Annotations)> {
+        let samples = &series.samples;
         let metric = samples.labels.metric_name().to_owned();
         let mut notes = Notes { metric: &metric, position: self.position, annotations: Annotations::default() };
         let mut column = Column::empty(samples.labels.clone(), self.steps.count);
-        self.slide(&samples, &mut column, &mut notes)?;
+        self.slide(samples, &mut column, &mut notes)?;
         if column.is_empty() {
             return Ok((None, notes.annotations));
         }
         self.doubt_counter(&column, &mut notes);
         let keeps_name = matches!(self.name, "last_over_time" | "first_over_time");
-        column.drops_name = drops_name || !keeps_name;
+        column.drops_name = series.drops_name || !keeps_name;
         if !self.evaluator.delayed_name_removal && !keeps_name {
             column.labels = column.labels.without_metadata();
         }
@@ -190,6 +191,12 @@ impl Task<'_> {
         let histogram_starts = if uses_starts { &samples.histogram_start_times[..] } else { &[] };
         let counts = rate::counts_resets(self.name) && !samples.is_delta;
         let resets = if counts { rate::find_resets(samples, starts) } else { Vec::new() };
+        let is_plain = vector.extension == Extension::None && samples.histograms.is_empty() && !samples.is_delta;
+        if let Some(rate) = rate::FloatRate::of(self.name).filter(|_| is_plain) {
+            let ends = self.steps.times().map(|time| vector.end(time));
+            rate.fill(samples, &resets, vector.range, ends, &mut column.floats);
+            return Ok(());
+        }
         let (mut floats, mut histograms, mut reset) = (Bounds::default(), Bounds::default(), Bounds::default());
         for (step, time) in self.steps.times().enumerate() {
             let end = vector.end(time);

@@ -42,7 +42,7 @@ impl ParseOptions {
         duration_expressions: false,
         extended_range_selectors: false,
         fill_modifiers: false,
-        max_nesting: 256,
+        max_nesting: 1_000,
     };
 
     /// All there is.
@@ -51,7 +51,7 @@ impl ParseOptions {
         duration_expressions: true,
         extended_range_selectors: true,
         fill_modifiers: true,
-        max_nesting: 256,
+        max_nesting: 1_000,
     };
 }
 
@@ -96,6 +96,10 @@ pub fn parse_selector(query: &str) -> Result<Vec<Matcher>, ParseError> {
     check::check_selector(&selector, position).map_err(|(position, message)| parser.error(position, message))?;
     Ok(selector.matchers)
 }
+
+/// How deep parentheses, signs and operators to the right may be nested; a level costs the parser more stack than it
+/// costs anything that walks the tree, and chains of operators need none.
+const MAX_RECURSION: usize = 256;
 
 /// An expression and how many levels it has.
 type Parsed = (Expr, usize);
@@ -177,7 +181,8 @@ impl<'a> Parser<'a> {
     /// Checks the number of levels, so that nothing that walks the tree runs out of stack.
     fn check_nesting(&self, levels: usize) -> Result<(), ParseError> {
         let limit = self.options.max_nesting;
-        if self.depth.max(levels) > limit {
+        if levels > limit || self.depth > limit.min(MAX_RECURSION) {
+            let limit = if levels > limit { limit } else { limit.min(MAX_RECURSION) };
             let message = format!("expression is nested too deeply: more than {limit} levels");
             return Err(self.error(self.peek().position, message));
         }
