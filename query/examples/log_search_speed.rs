@@ -62,6 +62,7 @@ fn requests() -> Vec<(String, SearchRequest)> {
         cursor: None,
         histogram: None,
         facets: Vec::new(),
+        facet_rows_max: u64::MAX,
         deadline: Instant::now() + Duration::from_secs(3_600),
     };
     let mut requests: Vec<_> = SEARCHES.iter().map(|query| ((*query).to_owned(), request(query, 100))).collect();

@@ -215,6 +215,9 @@ fn runtime_env(config: &QueryConfig) -> Result<Arc<RuntimeEnv>, DataFusionError>
 mod tests;
 
 #[cfg(test)]
+mod damage_tests;
+
+#[cfg(test)]
 mod hostile_tests;
 
 #[cfg(test)]

@@ -35,6 +35,18 @@ pub enum Error {
         /// The limit with its unit.
         limit: String,
     },
+    /// The body of a request is larger than any that makes sense.
+    #[error("the body of the request has more than {bytes_max} bytes")]
+    BodyTooLarge {
+        /// The limit.
+        bytes_max: usize,
+    },
+    /// The body of a request is not in a form that we read.
+    #[error("the body of the request is {found:?}, only application/json is taken")]
+    UnsupportedMediaType {
+        /// Its content type.
+        found: String,
+    },
     /// The query needed more memory than it may use.
     #[error(
         "the query needs more memory than it may use ({limit_bytes} bytes); filter more, or ask for fewer columns, groups or sorted rows"
@@ -52,6 +64,12 @@ pub enum Error {
         waiting: usize,
         /// When to try again.
         retry_after: Duration,
+    },
+    /// An answer lacks rows and has no other way to say so.
+    #[error("the answer is not complete: {warnings}")]
+    Incomplete {
+        /// What is missing.
+        warnings: String,
     },
     /// The deadline of the query passed.
     #[error("the query was cancelled after {}; narrow it, or ask for more time with \"timeout\"", humantime::format_duration(*.after))]
@@ -71,11 +89,15 @@ impl Error {
     /// What the caller can do about it.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::InvalidArgument { .. } | Self::Search(_) | Self::ReadOnly { .. } => ErrorKind::InvalidArgument,
+            Self::InvalidArgument { .. }
+            | Self::Search(_)
+            | Self::ReadOnly { .. }
+            | Self::UnsupportedMediaType { .. } => ErrorKind::InvalidArgument,
             Self::NotFound(_) => ErrorKind::NotFound,
-            Self::Limit { .. } | Self::Memory { .. } => ErrorKind::LimitExceeded,
+            Self::Limit { .. } | Self::Memory { .. } | Self::BodyTooLarge { .. } => ErrorKind::LimitExceeded,
             Self::Busy { .. } => ErrorKind::ResourceExhausted,
             Self::Timeout { .. } => ErrorKind::Cancelled,
+            Self::Incomplete { .. } => ErrorKind::Corrupted,
             Self::Storage(error) => error.kind(),
             Self::Internal(_) => ErrorKind::Internal,
         }

@@ -57,8 +57,13 @@ impl SqlErrors {
             Ok(storage) => return Error::Storage(*storage),
             Err(error) => error,
         };
-        match error.downcast::<DataFusionError>() {
-            Ok(inner) => self.convert(*inner),
+        let error = match error.downcast::<DataFusionError>() {
+            Ok(inner) => return self.convert(*inner),
+            Err(error) => error,
+        };
+        // What a filter says of its values comes through the Parquet reader.
+        match error.downcast::<ArrowError>() {
+            Ok(inner) => self.convert_arrow(*inner),
             Err(error) => foreign(error.as_ref()),
         }
     }

@@ -146,6 +146,19 @@ impl Fixture {
         std::fs::write(part.columns_path(), b"PAR1 no more PAR1").expect("the file");
     }
 
+    /// Changes one byte in the middle of a column of the part that was added at `index`.
+    pub(crate) fn damage_page(&self, index: usize, column: &str) {
+        let rows = self.rows.lock().expect("no test panicked here");
+        let Placed::Part(part) = &rows[index].1 else { panic!("the rows {index} are not in a part") };
+        let metadata = part.metadata().expect("an intact footer");
+        let chunks = metadata.row_group(0).columns();
+        let chunk = chunks.iter().find(|chunk| chunk.column_path().string() == column).expect("the column");
+        let (start, length) = chunk.byte_range();
+        let mut bytes = std::fs::read(part.columns_path()).expect("the file");
+        bytes[usize::try_from(start + length / 2).expect("a place in it")] ^= 0xff;
+        std::fs::write(part.columns_path(), bytes).expect("the file");
+    }
+
     /// Adds refused records.
     pub(crate) fn rejected(mut self, rejection: Rejection) -> Self {
         self.rejections.push(rejection);

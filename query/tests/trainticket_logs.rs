@@ -24,6 +24,7 @@ fn request(query: &str, limit: usize) -> SearchRequest {
         cursor: None,
         histogram: None,
         facets: Vec::new(),
+        facet_rows_max: u64::MAX,
         deadline: Instant::now() + Duration::from_secs(600),
     }
 }

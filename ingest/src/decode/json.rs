@@ -10,10 +10,10 @@ use base64::Engine;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
-use trivium_model::SignalKind;
+use trivium_model::{SignalKind, limit};
 
 use super::DecodeError;
-use super::json_schema::{Field, Kind, LOGS, METRICS, Message, TRACES};
+use super::json_schema::{ANY_VALUE, Field, Kind, LOGS, METRICS, Message, TRACES};
 use super::sanitize::beginning;
 
 /// Transcodes a request. Integers may be numbers or strings, doubles also `"NaN"`, `"Infinity"` and `"-Infinity"`, `null`
@@ -29,20 +29,34 @@ pub fn json_to_protobuf(signal: SignalKind, json: &[u8]) -> Result<Vec<u8>, Deco
     let mut output = Vec::with_capacity(json.len() / 2);
     let mut path = Vec::new();
     let mut deserializer = serde_json::Deserializer::from_slice(json);
-    let done = MessageSeed { message, output: &mut output, path: &mut path }.deserialize(&mut deserializer);
+    let done = MessageSeed { message, output: &mut output, path: &mut path, level: 0 }.deserialize(&mut deserializer);
     done.and_then(|()| deserializer.end()).map_err(|error| {
-        let said = error.to_string();
-        let problem = said.rsplit_once(" at line ").map_or(said.as_str(), |(problem, _)| problem);
-        let problem = if path.is_empty() { problem.to_owned() } else { format!("{}: {problem}", path_text(&path)) };
+        let problem = without_place(&error);
+        let problem = if path.is_empty() { problem } else { format!("{}: {problem}", path_text(&path)) };
         DecodeError::Json { problem, line: error.line(), column: error.column() }
     })?;
     Ok(output)
 }
 
+/// What an error of serde_json says, without the line and the column.
+fn without_place(error: &serde_json::Error) -> String {
+    let said = error.to_string();
+    said.rsplit_once(" at line ").map_or(said.as_str(), |(problem, _)| problem).to_owned()
+}
+
+/// Levels of `AnyValue` that one parser reads. serde_json gives up at 128 levels of JSON, of which a level of `AnyValue` takes
+/// up to four, so a deeper one is read by a parser of its own; what is too deep to be kept is skipped, which takes no stack.
+const LEVELS_AT_ONCE: usize = 16;
+
 /// Bytes of a wrong value in an error.
 const FOUND_BYTES_MAX: usize = 64;
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// Whether it is the one message that can hold itself.
+fn is_value(message: &'static Message) -> bool {
+    std::ptr::eq(message, &raw const ANY_VALUE)
+}
 
 /// A step from a value to one inside it. Steps are taken back when a value is read, so that after an error they lead to it.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +82,8 @@ struct MessageSeed<'o> {
     message: &'static Message,
     output: &'o mut Vec<u8>,
     path: &'o mut Vec<Step>,
+    /// How many `AnyValue`s it is in, itself counted.
+    level: usize,
 }
 
 impl<'de> DeserializeSeed<'de> for MessageSeed<'_> {
@@ -86,14 +102,21 @@ impl<'de> Visitor<'de> for MessageSeed<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Self { message, output, path } = self;
+        let Self { message, output, path, level } = self;
         while let Some(key) = map.next_key_seed(KeySeed { message })? {
             let Some(field) = key else {
                 map.next_value::<IgnoredAny>()?;
                 continue;
             };
             path.push(Step::Field(field.name));
-            map.next_value_seed(FieldSeed { field, output: &mut *output, path: &mut *path, is_element: false })?;
+            let mut seed = FieldSeed { field, output: &mut *output, path: &mut *path, is_element: false, level };
+            if level > limit::VALUE_DEPTH_MAX && matches!(field.kind, Kind::Message(_)) {
+                // Enough for the decoder to see that there was something, and to count it.
+                seed.write_bytes(&[]);
+                map.next_value::<IgnoredAny>()?;
+            } else {
+                map.next_value_seed(seed)?;
+            }
             path.pop();
         }
         Ok(())
@@ -156,6 +179,8 @@ struct FieldSeed<'o> {
     output: &'o mut Vec<u8>,
     path: &'o mut Vec<Step>,
     is_element: bool,
+    /// How many `AnyValue`s it is in.
+    level: usize,
 }
 
 impl<'de> DeserializeSeed<'de> for FieldSeed<'_> {
@@ -165,6 +190,14 @@ impl<'de> DeserializeSeed<'de> for FieldSeed<'_> {
         match self.field.kind {
             // Strings as bytes: serde_json would refuse the whole request for one that is not Unicode.
             Kind::Text | Kind::HexId if !self.expects_list() => deserializer.deserialize_option(self),
+            Kind::Message(message)
+                if is_value(message)
+                    && !self.expects_list()
+                    && self.level.is_multiple_of(LEVELS_AT_ONCE)
+                    && self.level > 0 =>
+            {
+                self.afresh(<&RawValue>::deserialize(deserializer)?.get())
+            }
             Kind::Double if !self.expects_list() => self.double(<&RawValue>::deserialize(deserializer)?.get()),
             _ => deserializer.deserialize_any(self),
         }
@@ -190,6 +223,12 @@ impl FieldSeed<'_> {
             Kind::Uint64 | Kind::Fixed64 => "a 64-bit integer without a sign as a number or a string",
             Kind::Double => "a number, \"NaN\", \"Infinity\" or \"-Infinity\"",
         }
+    }
+
+    /// Reads the text of a value with a parser of its own.
+    fn afresh<E: serde::de::Error>(self, json: &str) -> Result<(), E> {
+        let mut deserializer = serde_json::Deserializer::from_str(json);
+        deserializer.deserialize_any(self).map_err(|error| E::custom(without_place(&error)))
     }
 
     fn wrong<E: serde::de::Error>(&self, found: &str) -> E {
@@ -363,7 +402,8 @@ impl<'de> Visitor<'de> for FieldSeed<'_> {
             return Err(self.wrong("an object"));
         }
         let mut nested = Vec::new();
-        MessageSeed { message, output: &mut nested, path: &mut *self.path }.visit_map(map)?;
+        let level = self.level + usize::from(is_value(message));
+        MessageSeed { message, output: &mut nested, path: &mut *self.path, level }.visit_map(map)?;
         self.write_bytes(&nested);
         Ok(())
     }
@@ -372,10 +412,10 @@ impl<'de> Visitor<'de> for FieldSeed<'_> {
         if !self.expects_list() {
             return Err(self.wrong("an array"));
         }
-        let Self { field, output, path, .. } = self;
+        let Self { field, output, path, level, .. } = self;
         for index in 0.. {
             path.push(Step::Element(index));
-            let element = FieldSeed { field, output: &mut *output, path: &mut *path, is_element: true };
+            let element = FieldSeed { field, output: &mut *output, path: &mut *path, is_element: true, level };
             let read = list.next_element_seed(element)?;
             path.pop();
             if read.is_none() {

@@ -54,7 +54,7 @@ const fn messages(name: &'static str, number: u32, message: &'static Message) ->
     many(name, number, Kind::Message(message))
 }
 
-static ANY_VALUE: Message = Message {
+pub(super) static ANY_VALUE: Message = Message {
     name: "AnyValue",
     fields: &[
         one("stringValue", 1, Kind::Text),

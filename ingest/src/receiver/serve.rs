@@ -28,6 +28,11 @@ const HTTP1_BUFFER_BYTES: usize = 64 * 1024;
 const HTTP2_STREAMS_MAX: u32 = 256;
 const HTTP2_HEADER_BYTES_MAX: u32 = 16 * 1024;
 
+/// Requests that a peer may take back before we have looked at them, and requests that we may have to refuse: beyond, the
+/// connection is closed. Taking back what was just sent ("rapid reset") costs a peer nothing and us a request each time.
+const HTTP2_RESETS_MAX: usize = 20;
+const HTTP2_REFUSALS_MAX: usize = 256;
+
 /// What one HTTP/2 request, and all of one connection, may send before we have read it.
 const HTTP2_STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
 const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
@@ -93,6 +98,8 @@ fn settings() -> Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .max_concurrent_streams(HTTP2_STREAMS_MAX)
         .max_header_list_size(HTTP2_HEADER_BYTES_MAX)
+        .max_pending_accept_reset_streams(HTTP2_RESETS_MAX)
+        .max_local_error_reset_streams(HTTP2_REFUSALS_MAX)
         .initial_stream_window_size(HTTP2_STREAM_WINDOW_BYTES)
         .initial_connection_window_size(HTTP2_CONNECTION_WINDOW_BYTES)
         .keep_alive_interval(HTTP2_PING_INTERVAL)

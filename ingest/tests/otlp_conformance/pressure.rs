@@ -151,3 +151,53 @@ async fn the_retention_bound_goes_to_the_store() {
     assert_eq!(appended.received_at.0 as u64, NOW);
     assert_eq!(appended.received_at.since(appended.oldest_admitted), kept);
 }
+
+/// An HTTP/2 frame.
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("a short frame").to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// What an HTTP/2 client says first: the preface and empty settings.
+fn greeting() -> Vec<u8> {
+    [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(), &frame(4, 0, 0, &[])].concat()
+}
+
+/// `POST http://a/v1/logs`, as HPACK has it.
+const HEADERS: &[u8] = b"\x83\x86\x04\x08/v1/logs\x41\x01a";
+
+/// Thousands of requests, each taken back at once.
+fn rapid_reset() -> Vec<u8> {
+    let requests = (0..5_000_u32).map(|number| 2 * number + 1);
+    let cancel = 8_u32.to_be_bytes();
+    requests.flat_map(|stream| [frame(1, 4, stream, HEADERS), frame(3, 0, stream, &cancel)].concat()).collect()
+}
+
+/// A request whose headers never end.
+fn endless_headers() -> Vec<u8> {
+    [frame(1, 0, 1, HEADERS), frame(9, 0, 1, &[]).repeat(50_000)].concat()
+}
+
+/// Floods over HTTP/2 cost the connection that they come on, and nobody else.
+#[tokio::test]
+async fn floods_over_http2_are_cut_off_while_others_are_served() {
+    let server = Server::start().await;
+    for address in [server.http, server.grpc] {
+        for (name, flood) in [("rapid reset", rapid_reset()), ("endless headers", endless_headers())] {
+            let (mut reader, mut writer) = TcpStream::connect(address).await.expect("a connection").into_split();
+            let sending = tokio::spawn(async move {
+                // The server may close the connection while we send.
+                drop(writer.write_all(&[greeting(), flood].concat()).await);
+                writer
+            });
+            let reply = server.post("/v1/logs", &[PROTOBUF], sample(SignalKind::Logs)).await;
+            assert_eq!(reply.status, StatusCode::OK, "{name} at {address}");
+            export(&server, SignalKind::Logs, sample(SignalKind::Logs)).await.expect("taken");
+            let mut heard = Vec::new();
+            let ended = tokio::time::timeout(Duration::from_secs(10), reader.read_to_end(&mut heard)).await;
+            assert!(ended.is_ok(), "{name} at {address}: the connection goes on");
+            drop(sending.await);
+        }
+    }
+    assert_eq!(server.metric("trivium_ingest_in_flight_bytes"), 0.0);
+}

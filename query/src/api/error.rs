@@ -20,8 +20,11 @@ impl<E: Into<Error>> From<E> for ApiError {
 
 /// The status of an error; the one place where the query side decides it.
 pub(crate) fn status(error: &Error) -> StatusCode {
-    if matches!(error, Error::ReadOnly { .. }) {
-        return StatusCode::FORBIDDEN;
+    match error {
+        Error::ReadOnly { .. } => return StatusCode::FORBIDDEN,
+        Error::BodyTooLarge { .. } => return StatusCode::PAYLOAD_TOO_LARGE,
+        Error::UnsupportedMediaType { .. } => return StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        _ => {}
     }
     match error.kind() {
         ErrorKind::InvalidArgument => StatusCode::BAD_REQUEST,

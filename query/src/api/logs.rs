@@ -32,7 +32,9 @@ use trivium_model::{SignalKind, TenantId};
 use crate::api::ApiError;
 use crate::api::time::{parse_duration, parse_range};
 use crate::error::Error;
-use crate::log_search::{Buckets, FACETS_MAX, Field, PartFacts, SearchRequest, VALUES_MAX, compile, search};
+use crate::log_search::{
+    Buckets, FACET_ROWS_MAX, FACETS_MAX, Field, PartFacts, SearchRequest, VALUES_MAX, compile, search,
+};
 use crate::state::QueryState;
 
 /// Records of a page unless asked otherwise.
@@ -111,6 +113,7 @@ fn request(parameters: &Parameters, state: &QueryState, begun: Instant) -> Resul
         cursor: text(&parameters.cursor).map(|cursor| cursor.parse()).transpose()?,
         histogram: buckets(text(&parameters.histogram).as_deref(), text(&parameters.interval).as_deref())?,
         facets: facets(text(&parameters.facets).as_deref())?,
+        facet_rows_max: FACET_ROWS_MAX,
         deadline: begun + timeout,
     })
 }

@@ -3,11 +3,13 @@
 //! In every JSON answer IDs are lower-case hexadecimal, times are nanoseconds since 1970 and 64-bit integers are strings,
 //! `NaN` and infinities are the strings `"NaN"`, `"Infinity"`, `"-Infinity"`.
 
+mod body;
 mod correlate;
 mod error;
 pub(crate) mod json;
 mod logs;
 mod sql;
+mod sql_notes;
 mod sql_render;
 pub(crate) mod time;
 mod traces;

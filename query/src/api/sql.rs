@@ -9,17 +9,20 @@ use std::time::{Duration, Instant};
 use arrow::array::RecordBatch;
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{Request, State};
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use futures::stream;
+use futures::{StreamExt, stream};
+use http_body::Frame;
+use http_body_util::StreamBody;
 use serde::Deserialize;
 use trivium_model::TenantId;
 
+use super::body::read_json;
 use super::error::{self, ApiError};
+use super::sql_notes;
 use super::sql_render::{Ending, Format, Render};
 use super::time::parse_duration;
 use crate::admission::Permit;
@@ -36,8 +39,11 @@ const ROWS_AT_ONCE: usize = 256;
 /// Bytes of an answer before the first of them is sent.
 const HOLD_BYTES: usize = 4 << 20;
 
+/// How long an error may take to reach the socket before the connection is broken off.
+const FLUSH_TIME: Duration = Duration::from_millis(100);
+
 pub(super) fn routes() -> Router<Arc<QueryState>> {
-    Router::new().route("/api/v1/sql", post(sql)).layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+    Router::new().route("/api/v1/sql", post(sql))
 }
 
 #[derive(Debug, Deserialize)]
@@ -50,20 +56,15 @@ struct SqlBody {
 
 /// A duration such as `5s`, or seconds.
 #[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "timeout must be a duration such as \"5s\", or a number of seconds")]
 enum Timeout {
     Text(String),
     Seconds(f64),
 }
 
-async fn sql(
-    State(state): State<Arc<QueryState>>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Response {
+async fn sql(State(state): State<Arc<QueryState>>, request: Request) -> Response {
     let started = Instant::now();
-    let format = Format::from_accept(headers.get(ACCEPT).and_then(|value| value.to_str().ok()));
-    match answer(&state, format, body, started).await {
+    match answer(&state, request, started).await {
         Ok(response) => response,
         Err(error) => {
             state.metrics.observe("sql", error::kind_name(&error), started.elapsed());
@@ -72,18 +73,13 @@ async fn sql(
     }
 }
 
-async fn answer(
-    state: &Arc<QueryState>,
-    format: Format,
-    body: Result<Bytes, BytesRejection>,
-    started: Instant,
-) -> Result<Response, Error> {
-    let body = body.map_err(|rejection| Error::Limit {
-        what: format!("the request cannot be read ({rejection})"),
-        limit: format!("{BODY_BYTES_MAX} bytes"),
-    })?;
+async fn answer(state: &Arc<QueryState>, request: Request, started: Instant) -> Result<Response, Error> {
+    let (parts, body) = request.into_parts();
+    let format = Format::from_accept(parts.headers.get(ACCEPT).and_then(|value| value.to_str().ok()));
+    let body = read_json(&parts.headers, body, BODY_BYTES_MAX).await?;
     let request = parse_request(state, &body)?;
     let permit = state.admission.acquire().await?;
+    let rows_max = request.rows_max.unwrap_or(state.config.rows_default);
     let answer = state.engine.run(&request).await?;
     let render = Render::new(format, &answer.schema())?;
     let flow = Flow {
@@ -93,18 +89,23 @@ async fn answer(
         started,
         pending: None,
         bytes_sent: 0,
-        done: false,
+        takes_trailers: sql_notes::takes_trailers(&parts),
+        next: Next::Rows,
         _permit: permit,
     };
-    let mut response = Response::new(flow.into_body().await?);
+    let mut response = flow.into_response().await?;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+    response.headers_mut().insert(sql_notes::MAX_ROWS, HeaderValue::from(rows_max));
     Ok(response)
 }
 
 fn parse_request(state: &QueryState, body: &[u8]) -> Result<SqlRequest, Error> {
     let hint = r#"send {"sql": "SELECT …", "timeout": "5s", "max_rows": 1000}; timeout and max_rows may be left out"#;
-    let body: SqlBody = serde_json::from_slice(body)
-        .map_err(|error| Error::invalid_with_hint(format!("cannot read the request: {error}"), hint))?;
+    let body: SqlBody = serde_json::from_slice(body).map_err(|error| {
+        let message =
+            format!("cannot read the request: {error}; the body must be a JSON object with the member \"sql\"");
+        Error::invalid_with_hint(message, hint)
+    })?;
     let timeout = match body.timeout {
         None => None,
         Some(Timeout::Text(text)) => Some(parse_duration(&text)?),
@@ -138,50 +139,78 @@ struct Flow {
     /// Rows that are not rendered yet.
     pending: Option<RecordBatch>,
     bytes_sent: usize,
-    done: bool,
+    takes_trailers: bool,
+    next: Next,
     _permit: Permit,
 }
 
+/// What a stream has to send next.
+enum Next {
+    Rows,
+    Trailers(HeaderMap),
+    /// The connection is broken off, so that nobody takes the answer for a whole one.
+    Break(Error),
+    Nothing,
+}
+
+/// A piece of an answer.
+enum Step {
+    Rows(Vec<u8>),
+    End(Ending),
+}
+
 impl Flow {
-    /// The answer as a body: whole when it is small, else a stream that starts with what was held back.
-    async fn into_body(mut self) -> Result<Body, Error> {
-        let mut held = self.render.start();
-        while !self.done {
-            held.extend(self.step().await?);
-            if held.len() >= HOLD_BYTES {
-                let rest = stream::unfold(self, |mut flow| async move { flow.next().await.map(|bytes| (bytes, flow)) });
-                let first = stream::once(async move { Ok(Bytes::from(held)) });
-                return Ok(Body::from_stream(stream::StreamExt::chain(first, rest)));
+    /// The answer: whole when it is small, else a stream that starts with what was held back.
+    async fn into_response(mut self) -> Result<Response, Error> {
+        let mut held = Vec::new();
+        while held.len() < HOLD_BYTES {
+            match self.step().await? {
+                Step::Rows(rows) => held.extend(rows),
+                Step::End(ending) => return self.whole(&held, &ending),
             }
         }
-        Ok(Body::from(held))
+        let mut first = self.render.start(None)?;
+        first.append(&mut held);
+        let rest = stream::unfold(self, |mut flow| async move { flow.frame().await.map(|frame| (frame, flow)) });
+        let first = stream::once(async move { Ok(Frame::data(Bytes::from(first))) });
+        let mut response = Response::new(Body::new(StreamBody::new(first.chain(rest))));
+        sql_notes::announce(response.headers_mut());
+        Ok(response)
     }
 
-    /// The next bytes.
-    async fn step(&mut self) -> Result<Vec<u8>, Error> {
+    fn whole(mut self, rows: &[u8], ending: &Ending) -> Result<Response, Error> {
+        let mut body = self.render.start(Some(ending))?;
+        body.extend_from_slice(rows);
+        body.extend(self.render.finish(ending)?);
+        self.state.metrics.observe("sql", "ok", ending.elapsed);
+        let mut response = Response::new(Body::from(body));
+        sql_notes::insert(response.headers_mut(), ending);
+        Ok(response)
+    }
+
+    /// The next rows, or how the answer ends.
+    async fn step(&mut self) -> Result<Step, Error> {
         let batch = match self.pending.take() {
             Some(batch) => batch,
             None => match self.answer.next().await {
                 Some(batch) => batch?,
-                None => return self.finish(false),
+                None => return Ok(Step::End(self.ending(false))),
             },
         };
         if self.bytes_sent >= self.state.config.answer_bytes_max {
-            return self.finish(batch.num_rows() > 0);
+            return Ok(Step::End(self.ending(batch.num_rows() > 0)));
         }
         let rows = batch.num_rows().min(ROWS_AT_ONCE);
         let bytes = self.render.batch(&batch.slice(0, rows))?;
         self.bytes_sent += bytes.len();
         let rest = batch.num_rows() - rows;
         self.pending = (rest > 0).then(|| batch.slice(rows, rest));
-        Ok(bytes)
+        Ok(Step::Rows(bytes))
     }
 
     /// How the answer ends; `cut` when there are more rows than it has bytes for.
-    fn finish(&mut self, cut: bool) -> Result<Vec<u8>, Error> {
-        self.done = true;
+    fn ending(&self, cut: bool) -> Ending {
         let elapsed = self.started.elapsed();
-        self.state.metrics.observe("sql", "ok", elapsed);
         let (partial, mut warnings) = self.answer.notes();
         if cut {
             warnings.push(format!(
@@ -189,28 +218,57 @@ impl Flow {
                 self.state.config.answer_bytes_max
             ));
         }
-        let truncated = cut || self.answer.truncated();
-        self.render.finish(&Ending { truncated, partial: partial || cut, warnings, elapsed })
+        let incomplete = cut || self.answer.incomplete();
+        Ending { truncated: cut || self.answer.truncated(), partial: partial || cut, incomplete, warnings, elapsed }
     }
 
-    /// The next bytes after the status has been sent. An error is told in the body where the format has a place for it;
-    /// otherwise the connection is broken off, so that nobody takes the answer for a whole one.
-    async fn next(&mut self) -> Option<Result<Bytes, Error>> {
-        if self.done {
-            return None;
-        }
-        match self.step().await {
-            Ok(bytes) => Some(Ok(Bytes::from(bytes))),
-            Err(error) => {
-                self.done = true;
-                self.state.metrics.observe("sql", error::kind_name(&error), self.started.elapsed());
-                tracing::warn!(%error, "an SQL answer broke off");
-                match self.render.fail(&error::body(&error)) {
-                    Some(bytes) => Some(Ok(Bytes::from(bytes))),
-                    None => Some(Err(error)),
-                }
+    /// The next piece of a stream.
+    async fn frame(&mut self) -> Option<Result<Frame<Bytes>, Error>> {
+        match std::mem::replace(&mut self.next, Next::Nothing) {
+            Next::Nothing => None,
+            Next::Trailers(notes) => Some(Ok(Frame::trailers(notes))),
+            Next::Break(error) => {
+                // What is still in our buffers when the connection breaks is lost.
+                tokio::time::sleep(FLUSH_TIME).await;
+                Some(Err(error))
+            }
+            Next::Rows => {
+                let piece = match self.step().await {
+                    Ok(Step::Rows(rows)) => {
+                        self.next = Next::Rows;
+                        Ok(rows)
+                    }
+                    Ok(Step::End(ending)) => self.end(&ending),
+                    Err(error) => Err(error),
+                };
+                Some(piece.or_else(|error| self.fail(error)).map(|bytes| Frame::data(Bytes::from(bytes))))
             }
         }
+    }
+
+    /// The last bytes of a stream. What they cannot say is in the trailers; a client that takes none must not take rows
+    /// that lack others for all.
+    fn end(&mut self, ending: &Ending) -> Result<Vec<u8>, Error> {
+        if ending.incomplete && !self.takes_trailers && !self.render.tells_ending() {
+            return Err(Error::Incomplete { warnings: ending.warnings.join("; ") });
+        }
+        self.state.metrics.observe("sql", "ok", ending.elapsed);
+        let mut notes = HeaderMap::new();
+        sql_notes::insert(&mut notes, ending);
+        self.next = Next::Trailers(notes);
+        self.render.finish(ending)
+    }
+
+    /// The last bytes of a stream that fails after its status has been sent. The error is told in the body where the format
+    /// has a place for it.
+    fn fail(&mut self, error: Error) -> Result<Vec<u8>, Error> {
+        self.state.metrics.observe("sql", error::kind_name(&error), self.started.elapsed());
+        tracing::warn!(%error, "an SQL answer broke off");
+        let Some(bytes) = self.render.fail(&error::body(&error)) else { return Err(error) };
+        if !self.render.tells_ending() {
+            self.next = Next::Break(error);
+        }
+        Ok(bytes)
     }
 }
 

@@ -48,6 +48,8 @@ pub(super) struct Ending {
     pub(super) truncated: bool,
     /// Rows are missing, for whatever reason.
     pub(super) partial: bool,
+    /// Rows are missing that the client did not renounce with its number of rows.
+    pub(super) incomplete: bool,
     pub(super) warnings: Vec<String>,
     pub(super) elapsed: Duration,
 }
@@ -74,19 +76,32 @@ impl Render {
             Format::NdJson => Kind::NdJson,
             Format::Arrow => {
                 let schema = plain_schema(schema);
-                let writer = Box::new(StreamWriter::try_new(Vec::new(), &schema)?);
+                let mut writer = Box::new(StreamWriter::try_new(Vec::new(), &schema)?);
+                // The schema is written by `start`.
+                writer.get_mut().clear();
                 Kind::Arrow { schema, writer }
             }
         };
         Ok(Self { kind, rows: 0 })
     }
 
-    /// What comes before the first row.
-    pub(super) fn start(&mut self) -> Vec<u8> {
-        match &mut self.kind {
-            Kind::Json { columns } => format!("{{\"columns\":{columns},\"rows\":[").into_bytes(),
-            Kind::NdJson => Vec::new(),
-            Kind::Arrow { writer, .. } => std::mem::take(writer.get_mut()),
+    /// What comes before the first row. How the answer ends, when that is known already, goes into the metadata of an Arrow
+    /// schema, which every reader shows and none needs.
+    pub(super) fn start(&self, ending: Option<&Ending>) -> Result<Vec<u8>, Error> {
+        match &self.kind {
+            Kind::Json { columns } => Ok(format!("{{\"columns\":{columns},\"rows\":[").into_bytes()),
+            Kind::NdJson => Ok(Vec::new()),
+            Kind::Arrow { schema, .. } => {
+                let metadata = ending.into_iter().flat_map(|ending| {
+                    [
+                        ("trivium.partial", ending.partial.to_string()),
+                        ("trivium.warnings", json!(ending.warnings).to_string()),
+                    ]
+                });
+                let metadata = metadata.map(|(key, value)| (key.to_owned(), value)).collect();
+                let schema = schema.as_ref().clone().with_metadata(metadata);
+                Ok(std::mem::take(StreamWriter::try_new(Vec::new(), &schema)?.get_mut()))
+            }
         }
     }
 
@@ -151,6 +166,11 @@ impl Render {
             Kind::NdJson => Some(format!("{error}\n").into_bytes()),
             Kind::Arrow { .. } => None,
         }
+    }
+
+    /// Whether the bytes themselves say how the answer ended.
+    pub(super) fn tells_ending(&self) -> bool {
+        matches!(self.kind, Kind::Json { .. })
     }
 }
 

@@ -16,7 +16,7 @@ use trivium_storage::attributes::write_string;
 use super::time::{parse_duration, parse_range};
 use super::{ApiError, write_warnings};
 use crate::error::Error;
-use crate::log_search::compile;
+use crate::log_search::compile_for_spans;
 use crate::lookup::{Deadline, Snapshots, run_blocking};
 use crate::state::QueryState;
 use crate::trace::reader::{Page, trace_json};
@@ -120,7 +120,7 @@ impl FindParameters {
             min_duration: duration_nanos("min_duration", self.min_duration)?,
             max_duration: duration_nanos("max_duration", self.max_duration)?,
             status: status_code(self.status)?,
-            query: non_empty(self.query).map(|query| compile(&query)).transpose()?,
+            query: non_empty(self.query).map(|query| compile_for_spans(&query)).transpose()?,
             range: parse_range(self.start.as_deref(), self.end.as_deref(), state.clock.now())?,
             limit,
         })

@@ -72,6 +72,11 @@ impl SqlAnswer {
         self.truncated
     }
 
+    /// Whether rows are missing although they were asked for. Known when all rows have come.
+    pub fn incomplete(&self) -> bool {
+        self.notes.read().0
+    }
+
     /// Whether rows are missing that the statement asks for, and what else is to be known. Complete when all rows have
     /// come.
     pub fn notes(&self) -> (bool, Vec<String>) {

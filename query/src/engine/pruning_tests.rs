@@ -38,14 +38,27 @@ fn logs(step: u32) -> RecordBatch {
             ("body", as_text(&bodies)),
             ("trace_id", ids(16, &traces.iter().map(String::as_str).collect::<Vec<_>>())),
             ("attributes", as_text(&sets)),
+            ("resource", as_text(&pods(&numbers))),
         ],
     )
+}
+
+/// A pod for every 250 rows.
+fn pods(numbers: &[u32]) -> Vec<String> {
+    numbers.iter().map(|i| format!(r#"{{"k8s.pod.name":"pod-{}"}}"#, i / 250)).collect()
+}
+
+fn span_id(number: u32) -> String {
+    format!("{:016x}", u64::from(number) + 0x1234_5678_0000)
 }
 
 fn spans(step: u32) -> RecordBatch {
     let numbers: Vec<u32> = (step * ROWS..(step + 1) * ROWS).collect();
     let traces: Vec<String> = numbers.iter().map(|i| trace_id(*i)).collect();
-    let span_ids: Vec<String> = numbers.iter().map(|i| format!("{:016x}", u64::from(*i) + 0x1234_5678_0000)).collect();
+    let span_ids: Vec<String> = numbers.iter().map(|i| span_id(*i)).collect();
+    // The parent may stand in another part.
+    let parents: Vec<String> = numbers.iter().map(|i| span_id((i * 7 + 3) % (ROWS * STEPS))).collect();
+    let pods = pods(&numbers);
     rows(
         SignalKind::Traces,
         vec![
@@ -55,6 +68,8 @@ fn spans(step: u32) -> RecordBatch {
             ("name", text(&vec!["GET /orders"; numbers.len()])),
             ("trace_id", ids(16, &traces.iter().map(String::as_str).collect::<Vec<_>>())),
             ("span_id", ids(8, &span_ids.iter().map(String::as_str).collect::<Vec<_>>())),
+            ("parent_span_id", ids(8, &parents.iter().map(String::as_str).collect::<Vec<_>>())),
+            ("resource", text(&pods.iter().map(String::as_str).collect::<Vec<_>>())),
         ],
     )
 }
@@ -108,6 +123,10 @@ async fn parts_and_buffers_answer_alike() {
         "SELECT date_bin(interval '10 minutes', time) AS bin, count(*), approx_percentile_cont(0.5) WITHIN GROUP (ORDER BY duration) > 0
          FROM spans GROUP BY 1 ORDER BY 1".to_owned(),
         "SELECT service_name FROM logs WHERE trace_id IS NULL".to_owned(),
+        "SELECT count(*) FROM logs WHERE resource['k8s.pod.name'] = 'pod-7'".to_owned(),
+        "SELECT count(*) FROM spans WHERE resource['k8s.pod.name'] IN ('pod-7', 'pod-30', 'absent')".to_owned(),
+        format!("SELECT span_id FROM spans WHERE parent_span_id = '{}'", span_id(4_242)),
+        format!("SELECT span_id FROM spans WHERE parent_span_id IN ('{}', '{}') ORDER BY 1", span_id(1), span_id(7_000)),
     ] {
         let mut answers = Vec::new();
         for engine in &engines {
@@ -164,6 +183,30 @@ async fn a_rare_word_and_a_time_read_little() {
     let (read, found) = rows_read(&engine, "SELECT body FROM logs WHERE time >= 'now-10s'").await;
     assert_eq!(found, 10);
     assert!(read <= ROWS as usize, "{read} rows were read");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn resources_and_parents_read_their_blocks() {
+    let engine = only_parts();
+    let all = (ROWS * STEPS) as usize;
+    let (parent, other) = (span_id(4_242), span_id(4_249));
+    // Blocks of logs have 256 rows; those of spans 2,048, which is a whole part here.
+    for (sql, expected, most) in [
+        ("SELECT body FROM logs WHERE resource['k8s.pod.name'] = 'pod-7'".to_owned(), 250, all / 4),
+        (
+            "SELECT body FROM logs WHERE resource['k8s.pod.name'] IN ('pod-7', 'pod-30', 'absent')".to_owned(),
+            500,
+            all / 3,
+        ),
+        ("SELECT name FROM spans WHERE resource['k8s.pod.name'] = 'pod-7'".to_owned(), 250, all / 4),
+        (format!("SELECT name FROM spans WHERE parent_span_id = '{parent}'"), 1, all / 2),
+        (format!("SELECT name FROM spans WHERE parent_span_id IN ('{parent}', '{other}')"), 2, all * 3 / 4),
+        ("SELECT name FROM spans WHERE parent_span_id = 'ffffffffffff1234'".to_owned(), 0, 0),
+    ] {
+        let (read, found) = rows_read(&engine, &sql).await;
+        assert_eq!(found, expected, "{sql}");
+        assert!(read <= most, "{sql}: {read} rows were read");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

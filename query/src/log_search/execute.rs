@@ -35,6 +35,9 @@ pub struct SearchRequest {
     pub histogram: Option<Buckets>,
     /// Fields whose values are counted over all matches.
     pub facets: Vec<Field>,
+    /// Rows that are read for the facets at most, the first ones in order; [`FACET_ROWS_MAX`](super::FACET_ROWS_MAX) is enough
+    /// to know what is frequent.
+    pub facet_rows_max: u64,
     /// When to stop and answer with what was found.
     pub deadline: Instant,
 }
@@ -97,6 +100,7 @@ pub fn search(
         cursor: request.cursor,
         histogram,
         facets: &request.facets,
+        facet_rows_max: request.facet_rows_max,
         facts,
         deadline: request.deadline,
         cancel,
@@ -139,6 +143,14 @@ fn answer(
     }
     if answer.partial {
         warnings.push("the search did not see all records: counts are too low, and records may be missing".into());
+    }
+    if scanned.facets_cut {
+        answer.partial = true;
+        let order = if request.descending { "newest" } else { "oldest" };
+        warnings.push(format!(
+            "the facets were counted over about the {order} {} records that were read; narrow the time or the query for exact counts",
+            request.facet_rows_max
+        ));
     }
     if page.cut_by_bytes {
         warnings.push("the records are large: the page has fewer than asked for; go on with next_cursor".into());

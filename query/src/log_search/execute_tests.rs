@@ -22,6 +22,7 @@ pub(super) fn request(query: &str) -> SearchRequest {
         cursor: None,
         histogram: None,
         facets: Vec::new(),
+        facet_rows_max: u64::MAX,
         deadline: Instant::now() + Duration::from_secs(60),
     }
 }

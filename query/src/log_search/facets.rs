@@ -21,6 +21,8 @@ use crate::error::Error;
 pub const FACETS_MAX: usize = 32;
 /// Values of one field that a request may ask for.
 pub const VALUES_MAX: usize = 1_000;
+/// Rows that are read for the facets of one request.
+pub const FACET_ROWS_MAX: u64 = 10_000_000;
 /// Distinct values of one field that are counted one by one; the rest is counted together.
 pub(crate) const DISTINCT_MAX: usize = 50_000;
 

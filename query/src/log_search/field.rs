@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::span_field::SpanField;
+
 /// What a field name in a search means.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Field {
@@ -33,6 +35,8 @@ pub enum Field {
     RecordAttribute(String),
     /// `resource.KEY`: the resource's attribute only.
     ResourceAttribute(String),
+    /// What only a span has.
+    Span(SpanField),
 }
 
 impl Field {
@@ -101,6 +105,7 @@ impl fmt::Display for Field {
             Self::Attribute(key) => formatter.write_str(key),
             Self::RecordAttribute(key) => write!(formatter, "attributes.{key}"),
             Self::ResourceAttribute(key) => write!(formatter, "resource.{key}"),
+            Self::Span(field) => write!(formatter, "{field}"),
         }
     }
 }

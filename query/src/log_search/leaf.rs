@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use arrow::array::{Array, FixedSizeBinaryArray, RecordBatch};
 use arrow::buffer::BooleanBuffer;
-use arrow::datatypes::{Int32Type, UInt32Type};
+use arrow::datatypes::{Int32Type, Int64Type, UInt32Type};
 use trivium_model::{SpanId, TraceId};
 
 use super::ast::{FieldTest, TextScope, TextTest};
@@ -16,6 +16,7 @@ use super::field::Field;
 use super::json_text::{self, JsonValue};
 use super::memo::{Memo, Outcome, select};
 use super::severity_test::SeverityTest;
+use super::span_field::SpanField;
 use super::syntax_error::SyntaxError;
 use super::text::TextMatcher;
 use super::value::{Number, ValueTest};
@@ -141,6 +142,7 @@ fn columns_of(field: &Field) -> Vec<&'static str> {
         Field::Attribute(_) => vec![ATTRIBUTES, RESOURCE],
         Field::RecordAttribute(_) => vec![ATTRIBUTES],
         Field::ResourceAttribute(_) => vec![RESOURCE],
+        Field::Span(field) => vec![field.column()],
     }
 }
 
@@ -220,6 +222,15 @@ fn field_rows(
             integer_rows(column, test, selection)
         }
         Field::Flags => integer_rows(numbers::<UInt32Type>(batch, FLAGS)?.values(), test, selection),
+        Field::Span(SpanField::Name) => {
+            dictionary_rows(batch, SpanField::Name.column(), selection, memo, |text| test.matches_text(text).into())?
+        }
+        Field::Span(SpanField::Duration) => {
+            integer_rows(numbers::<Int64Type>(batch, SpanField::Duration.column())?.values(), test, selection)
+        }
+        Field::Span(field @ (SpanField::Kind | SpanField::Status)) => {
+            integer_rows(numbers::<Int32Type>(batch, field.column())?.values(), test, selection)
+        }
         Field::TraceId => hex_rows(ids(batch, TRACE_ID)?, test, selection),
         Field::SpanId => hex_rows(ids(batch, SPAN_ID)?, test, selection),
     })

@@ -14,6 +14,7 @@ use super::memo::{Memo, Outcome};
 use super::parser;
 use super::part_facts::PartFacts;
 use super::plan;
+use super::span_field;
 use super::syntax_error::SyntaxError;
 use crate::error::Error;
 
@@ -42,6 +43,18 @@ enum Tree {
 pub fn compile(query: &str) -> Result<CompiledQuery, SyntaxError> {
     let parsed = parser::parse(query)?;
     let mut compiled = compile_node(&parsed.node, query)?;
+    compiled.warnings = parsed.warnings;
+    Ok(compiled)
+}
+
+/// Makes a search of spans ready: a field that only spans have goes before an attribute of its name.
+pub fn compile_for_spans(query: &str) -> Result<CompiledQuery, SyntaxError> {
+    let parsed = parser::parse(query)?;
+    let node = span_field::of_spans(parsed.node).map_err(|problem| {
+        let offset = query.find(&problem.field.to_string()).unwrap_or_default();
+        SyntaxError::new(query, offset, problem.message, problem.hint)
+    })?;
+    let mut compiled = compile_node(&node, query)?;
     compiled.warnings = parsed.warnings;
     Ok(compiled)
 }

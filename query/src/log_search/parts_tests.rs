@@ -161,6 +161,53 @@ fn a_deadline_ends_a_long_search() {
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
 }
 
+/// Scenario: searches that no index helps, out of time. Guarantee: they say how much was not searched, and since when.
+#[test]
+fn a_search_out_of_time_says_what_it_did_not_search() {
+    let rows = busy_rows(200_000);
+    let folder = PartFolder::new();
+    let snapshot = Snapshot {
+        parts: rows.chunks(50_000).map(|rows| folder.part(&[batch(rows)])).collect(),
+        buffered: vec![batch(&rows[..10])],
+    };
+    for (query, advice) in [("*nowher*", "whole word"), ("/nowhere/", "whole word"), ("nowhere", "more timeout")] {
+        let mut request = request(query);
+        request.deadline = Instant::now();
+        let answer = run(&snapshot, &request);
+        assert!(answer.partial && answer.rows_read == 0, "{query}: {} rows were read", answer.rows_read);
+        let told = answer.warnings.iter().find(|warning| warning.contains("200010 records were searched"));
+        let told = told.unwrap_or_else(|| panic!("{query}: {:?}", answer.warnings));
+        assert!(told.contains("the newest of 1970-01-01T") && told.contains(advice), "{told}");
+    }
+}
+
+/// Scenario: facets over more rows than are read for facets. Guarantee: they come from the newest rows and say so; records
+/// and histogram are whole; what fits exactly is exact.
+#[test]
+fn facets_read_a_bounded_number_of_rows() {
+    let rows = busy_rows(300_000);
+    let folder = PartFolder::new();
+    let snapshot = Snapshot {
+        parts: rows.chunks(100_000).map(|rows| folder.part(&[batch(rows)])).collect(),
+        buffered: Vec::new(),
+    };
+    let mut request = request("group");
+    (request.limit, request.facets, request.facet_rows_max) = (3, vec![Field::Service], 100_000);
+    let answer = run(&snapshot, &request);
+    let counted = answer.facets[0].1.total();
+    assert!((100_000..300_000).contains(&counted), "{counted} rows were counted");
+    assert!(answer.partial && !answer.matched_exact && numbers(&answer.records).len() == 3);
+    assert!(answer.warnings.iter().any(|warning| warning.contains("newest 100000 records")), "{:?}", answer.warnings);
+    request.histogram = Some(Buckets::Width(Duration::from_nanos(10_000)));
+    let answer = run(&snapshot, &request);
+    assert_eq!((answer.matched, answer.partial), (300_000, true));
+    assert_eq!(answer.histogram.expect("a histogram").total(), 300_000);
+    request.facet_rows_max = 300_000;
+    let answer = run(&snapshot, &request);
+    assert_eq!((answer.facets[0].1.total(), answer.partial, answer.matched_exact), (300_000, false, true));
+    assert!(answer.warnings.is_empty(), "{:?}", answer.warnings);
+}
+
 /// Scenario: a plain key that is an attribute of one record among many, and one of a resource. Guarantee: both are found,
 /// the first by the index.
 #[test]

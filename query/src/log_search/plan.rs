@@ -12,6 +12,7 @@ use trivium_storage::tokens::{filter_for_phrase, is_id_token};
 use super::ast::{FieldTest, Node, Pattern, Piece, RegexTest, TextTest};
 use super::field::Field;
 use super::json_text;
+use super::span_field::SpanField;
 use super::text::token_patterns;
 use super::tokenize::is_token_char;
 use super::value::{Number, ValueTest};
@@ -54,7 +55,9 @@ fn of_field(field: &Field, test: &FieldTest, resources: Option<&[String]>) -> To
         }
         (Field::TraceId, FieldTest::Equals(id)) => of_id(id, 32),
         (Field::SpanId, FieldTest::Equals(id)) => of_id(id, 16),
-        (Field::EventName | Field::SeverityText, FieldTest::Equals(text)) => filter_for_phrase(text),
+        (Field::EventName | Field::SeverityText | Field::Span(SpanField::Name), FieldTest::Equals(text)) => {
+            filter_for_phrase(text)
+        }
         (Field::RecordAttribute(_) | Field::BodyPath(_), FieldTest::Equals(text)) => of_value(text),
         (Field::EventName | Field::SeverityText | Field::RecordAttribute(_), FieldTest::Pattern(pattern)) => {
             of_value_pattern(pattern)

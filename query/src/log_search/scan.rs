@@ -2,14 +2,15 @@
 //! never read.
 
 use std::collections::{BTreeSet, BinaryHeap};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use arrow::array::RecordBatch;
+use chrono::{DateTime, SecondsFormat};
 use tokio_util::sync::CancellationToken;
 use trivium_model::{TimeRange, UnixNanos};
-use trivium_storage::{Part, RowRanges, Snapshot};
+use trivium_storage::{Part, RowRanges, Snapshot, TokenFilter};
 
 use super::chunks::{CHUNK_BYTES_MAX, chunks_of_part};
 use super::columns::times;
@@ -82,6 +83,8 @@ pub(super) struct ScanPlan<'request> {
     /// Empty, to be filled.
     pub(super) histogram: Option<Histogram>,
     pub(super) facets: &'request [Field],
+    /// Rows that are read for the facets.
+    pub(super) facet_rows_max: u64,
     pub(super) facts: &'request PartFacts,
     pub(super) deadline: Instant,
     pub(super) cancel: &'request CancellationToken,
@@ -94,7 +97,7 @@ impl ScanPlan<'_> {
     }
 
     /// The columns that are read besides those of the tests.
-    pub(super) fn collected_columns(&self) -> BTreeSet<&'static str> {
+    pub(super) fn collected_columns(&self, for_facets: bool) -> BTreeSet<&'static str> {
         let mut columns = BTreeSet::from([super::columns::TIME]);
         if self.wanted > 0 {
             columns.insert(super::columns::WAL_POSITION);
@@ -102,7 +105,9 @@ impl ScanPlan<'_> {
         if self.histogram.is_some() {
             columns.extend(Histogram::COLUMNS);
         }
-        columns.extend(facets::Facets::new(self.facets).columns());
+        if for_facets {
+            columns.extend(facets::Facets::new(self.facets).columns());
+        }
         columns
     }
 
@@ -131,8 +136,12 @@ pub(super) struct Scanned {
     pub(super) complete: bool,
     /// Whether time ran out, or some part could not be read.
     pub(super) partial: bool,
+    /// Whether time ran out.
+    pub(super) stopped: bool,
     pub(super) histogram: Option<Histogram>,
     pub(super) facets: Vec<(Field, ValueCounts)>,
+    /// Whether the facets were counted over the first rows only.
+    pub(super) facets_cut: bool,
     pub(super) warnings: Vec<String>,
     /// Attribute keys of the query that no row had.
     pub(super) unseen_keys: Vec<String>,
@@ -173,6 +182,10 @@ pub(super) struct Queue<'plan> {
     heap: Mutex<BinaryHeap<Work>>,
     /// The time below which no row is wanted, as [`SortKey`] has it.
     threshold: AtomicI64,
+    /// Rows handed out so far while facets are counted.
+    facet_rows: AtomicU64,
+    /// Whether there were more.
+    facets_cut: AtomicBool,
 }
 
 /// What the next step of a worker is.
@@ -192,7 +205,13 @@ impl<'plan> Queue<'plan> {
                 heap.push(Work { best: best(plan, first, last), source, rows: None, bytes: 0 });
             }
         }
-        Ok(Self { plan, heap: Mutex::new(heap), threshold: AtomicI64::new(i64::MIN) })
+        Ok(Self {
+            plan,
+            heap: Mutex::new(heap),
+            threshold: AtomicI64::new(i64::MIN),
+            facet_rows: AtomicU64::new(0),
+            facets_cut: AtomicBool::new(false),
+        })
     }
 
     fn heap(&self) -> MutexGuard<'_, BinaryHeap<Work>> {
@@ -200,9 +219,61 @@ impl<'plan> Queue<'plan> {
         self.heap.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn is_over(&self) -> bool {
+        self.plan.cancel.is_cancelled() || Instant::now() >= self.plan.deadline
+    }
+
+    /// Whether the facets are to be counted over so many more rows; once refused, always refused.
+    pub(super) fn counts_facets(&self, rows: u64) -> bool {
+        if self.plan.facets.is_empty() {
+            return false;
+        }
+        let granted = self.facet_rows.fetch_add(rows, Ordering::Relaxed) < self.plan.facet_rows_max;
+        if !granted {
+            self.facets_cut.store(true, Ordering::Relaxed);
+        }
+        granted
+    }
+
+    fn facets_cut(&self) -> bool {
+        self.facets_cut.load(Ordering::Relaxed)
+    }
+
+    /// Whether rows that cannot be among the first ones are wanted nevertheless.
+    fn counts_everything(&self) -> bool {
+        self.plan.histogram.is_some() || !(self.plan.facets.is_empty() || self.facets_cut())
+    }
+
+    /// What time did not suffice for.
+    fn unsearched(&self) -> String {
+        let heap = self.heap();
+        let rows: u64 = heap.iter().map(|work| self.rows_of(work)).sum();
+        let mut warning = format!("the time ran out before {rows} records were searched");
+        if let Some(work) = heap.peek() {
+            let (word, time) = if self.plan.descending { ("newest", work.best) } else { ("oldest", !work.best) };
+            let time = DateTime::from_timestamp_nanos(time).to_rfc3339_opts(SecondsFormat::Secs, true);
+            warning.push_str(&format!(", the {word} of {time}"));
+        }
+        let unindexed = *self.plan.query.token_filter() == TokenFilter::All && !self.plan.query.matches_everything();
+        warning.push_str(match unindexed {
+            true => ": the query has no whole word that the index could find; add one, narrow the time, or give more timeout",
+            false => ": narrow the time, or give more timeout",
+        });
+        warning
+    }
+
+    fn rows_of(&self, work: &Work) -> u64 {
+        match (&work.rows, self.plan.sources.get(work.source)) {
+            (Some(rows), _) => rows.len(),
+            (None, Some(Source::Part(part))) => u64::from(part.record().rows),
+            (None, Some(Source::Buffered(batch))) => batch.num_rows() as u64,
+            (None, None) => 0,
+        }
+    }
+
     /// The next piece. Neighbours of the same part are joined to about `rows_max` rows: reading them together costs less.
     pub(super) fn next(&self, rows_max: u64) -> Step {
-        if self.plan.cancel.is_cancelled() || Instant::now() >= self.plan.deadline {
+        if self.is_over() {
             return if self.heap().is_empty() { Step::Done } else { Step::Stopped };
         }
         let mut heap = self.heap();
@@ -220,7 +291,7 @@ impl<'plan> Queue<'plan> {
 
     /// Tells all workers that rows below the key are not wanted.
     pub(super) fn raise_threshold(&self, key: SortKey) {
-        if !self.plan.counts_everything() {
+        if !self.counts_everything() {
             self.threshold.fetch_max(key.time, Ordering::Relaxed);
         }
     }
@@ -256,6 +327,11 @@ impl<'plan> Queue<'plan> {
         let (unexpanded, rest): (Vec<Work>, Vec<Work>) = heap.drain().partition(is_unexpanded);
         heap.extend(rest);
         unexpanded
+    }
+
+    /// Work that was taken and not done.
+    pub(super) fn put_back(&self, work: Work) {
+        self.heap().push(work);
     }
 
     fn is_empty(&self) -> bool {
@@ -308,6 +384,10 @@ pub(super) fn scan(plan: &ScanPlan<'_>) -> Result<Scanned, Error> {
     } else {
         first.run(&queue, u64::MAX)?;
     }
-    let complete = queue.is_empty();
-    Ok(first.finish(complete))
+    let mut scanned = first.finish(queue.is_empty());
+    if scanned.stopped {
+        scanned.warnings.push(queue.unsearched());
+    }
+    scanned.facets_cut = queue.facets_cut();
+    Ok(scanned)
 }

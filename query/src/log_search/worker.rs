@@ -30,6 +30,8 @@ pub(super) struct Worker<'plan> {
     rows_read: u64,
     histogram: Option<Histogram>,
     facets: Facets,
+    /// Whether the piece in work counts for the facets.
+    counts_facets: bool,
     absorbed_facets: Vec<(Field, ValueCounts)>,
     failures: Vec<String>,
     failed: bool,
@@ -53,6 +55,7 @@ impl<'plan> Worker<'plan> {
             rows_read: 0,
             histogram: plan.histogram.clone(),
             facets: Facets::new(plan.facets),
+            counts_facets: false,
             absorbed_facets: Vec::new(),
             failures: Vec::new(),
             failed: false,
@@ -83,13 +86,25 @@ impl<'plan> Worker<'plan> {
 
     /// Looks into all parts, so that other threads find work at once.
     pub(super) fn expand_all(&mut self, queue: &Queue<'_>) -> Result<(), Error> {
-        for work in queue.take_unexpanded() {
+        let mut unexpanded = queue.take_unexpanded().into_iter();
+        for work in unexpanded.by_ref() {
+            if queue.is_over() {
+                queue.put_back(work);
+                break;
+            }
             self.work(queue, work)?;
         }
+        unexpanded.for_each(|work| queue.put_back(work));
         Ok(())
     }
 
     fn work(&mut self, queue: &Queue<'_>, work: Work) -> Result<(), Error> {
+        let rows = match (self.plan.sources.get(work.source), &work.rows) {
+            (_, Some(rows)) => rows.len(),
+            (Some(Source::Buffered(batch)), None) => batch.num_rows() as u64,
+            _ => 0,
+        };
+        self.counts_facets = rows > 0 && queue.counts_facets(rows);
         let outcome = match (self.plan.sources.get(work.source), work.rows) {
             (Some(Source::Part(part)), None) => queue.expand(part, work.source),
             (Some(Source::Part(part)), Some(rows)) => self.read_part(part, work.source, rows, queue.threshold()),
@@ -126,7 +141,7 @@ impl<'plan> Worker<'plan> {
         self.rows_read += rows.len();
         let has_small_tests = self.small_columns.len() > 1;
         if self.large_columns.is_empty() {
-            let columns = union(&self.small_columns, &self.plan.collected_columns());
+            let columns = union(&self.small_columns, &self.plan.collected_columns(self.counts_facets));
             return self.read_rows(part, source, &rows, &columns, &[0], threshold);
         }
         let narrows = has_small_tests || threshold > i64::MIN || !self.covers(part);
@@ -134,7 +149,7 @@ impl<'plan> Worker<'plan> {
         if rows.is_empty() {
             return Ok(());
         }
-        let columns = union(&self.large_columns, &self.plan.collected_columns());
+        let columns = union(&self.large_columns, &self.plan.collected_columns(self.counts_facets));
         self.read_rows(part, source, &rows, &columns, &[1], threshold)
     }
 
@@ -213,7 +228,9 @@ impl<'plan> Worker<'plan> {
         if let Some(histogram) = &mut self.histogram {
             histogram.count(batch, selection)?;
         }
-        self.facets.count(batch, selection)?;
+        if self.counts_facets {
+            self.facets.count(batch, selection)?;
+        }
         if self.plan.wanted == 0 {
             return Ok(());
         }
@@ -271,6 +288,8 @@ impl<'plan> Worker<'plan> {
             rows_read: self.rows_read,
             complete: complete && !self.stopped && !self.failed,
             partial: self.stopped || self.failed,
+            stopped: self.stopped,
+            facets_cut: false,
             histogram: self.histogram,
             facets,
             warnings: self.failures,

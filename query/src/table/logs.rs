@@ -8,4 +8,5 @@ pub(super) const INDEXED: &[(&str, Indexed)] = &[
     ("event_name", Indexed::Text),
     ("severity_text", Indexed::Text),
     ("attributes", Indexed::Attributes),
+    ("resource", Indexed::Attributes),
 ];

@@ -5,6 +5,7 @@
 //! indexes, row groups and pages by DataFusion; what remains is filtered row by row, so pruning may err on the safe side.
 
 mod catalog;
+mod damage;
 mod logs;
 mod metrics;
 mod part_reader;

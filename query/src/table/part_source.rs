@@ -30,6 +30,7 @@ use datafusion_datasource::morsel::{MorselPlan, MorselPlanner, Morselizer};
 use trivium_model::SignalKind;
 use trivium_storage::{Part, RowRanges, TokenFilter};
 
+use super::damage::{Nothing, Watch};
 use super::part_reader::PartReaderFactory;
 use super::scan::{Scan, candidates};
 use super::token_filter::{has_dynamic_filter, token_filter};
@@ -245,20 +246,21 @@ impl MorselPlanner for LookUp {
     fn plan(self: Box<Self>) -> Result<Option<MorselPlan>> {
         let Self { part, filter, notes, file, inner } = *self;
         let total = part.record().rows;
+        let watch = Watch::new(Arc::clone(&part), Arc::clone(&notes));
         Ok(Some(MorselPlan::new().with_pending_planner(async move {
             let look_up = tokio::task::spawn_blocking(move || look_up(&part, &filter, &notes));
             let found = look_up.await.map_err(|error| DataFusionError::External(Box::new(error)))?;
             let selected = file.extension::<RowRanges>();
             let rows = match (selected, found) {
                 (_, Found::Nothing) => return Ok(Box::new(Nothing) as Box<dyn MorselPlanner>),
-                (_, Found::All) => return inner.plan_file(*file),
+                (_, Found::All) => return Ok(watch.planner(inner.plan_file(*file)?)),
                 (Some(selected), Found::Rows(found)) => selected.intersect(&found),
                 (None, Found::Rows(found)) => found,
             };
             if rows.is_empty() {
                 return Ok(Box::new(Nothing) as Box<dyn MorselPlanner>);
             }
-            inner.plan_file(select_rows(*file, &rows, total))
+            Ok(watch.planner(inner.plan_file(select_rows(*file, &rows, total))?))
         })))
     }
 }
@@ -282,15 +284,5 @@ fn look_up(part: &Part, filter: &TokenFilter, notes: &Notes) -> Found {
     match filter {
         TokenFilter::All => Found::All,
         filter => candidates(part, filter, notes).map_or(Found::All, Found::Rows),
-    }
-}
-
-/// A file without a row of the answer.
-#[derive(Debug)]
-struct Nothing;
-
-impl MorselPlanner for Nothing {
-    fn plan(self: Box<Self>) -> Result<Option<MorselPlan>> {
-        Ok(None)
     }
 }

@@ -4,9 +4,11 @@ use super::signal::Indexed;
 pub(super) const INDEXED: &[(&str, Indexed)] = &[
     ("trace_id", Indexed::Id),
     ("span_id", Indexed::Id),
+    ("parent_span_id", Indexed::Id),
     ("name", Indexed::Text),
     ("status_message", Indexed::Text),
     ("attributes", Indexed::Attributes),
+    ("resource", Indexed::Attributes),
 ];
 
 /// One row per span event.

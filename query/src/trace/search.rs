@@ -113,11 +113,21 @@ impl TraceQuery {
         let optional = [
             (self.service.is_some() || self.query.is_some(), &["service_name"][..]),
             (self.operation.is_some() || self.query.is_some(), &["name"]),
-            (self.min_duration.is_some() || self.max_duration.is_some(), &["duration"]),
-            (self.status.is_some(), &["status_code"]),
+            (self.min_duration.is_some() || self.max_duration.is_some() || self.query.is_some(), &["duration"]),
+            (self.status.is_some() || self.query.is_some(), &["status_code"]),
             (
                 self.query.is_some(),
-                &["span_id", "flags", "status_message", "events", "attributes", "resource", "scope", "wal_position"],
+                &[
+                    "span_id",
+                    "kind",
+                    "flags",
+                    "status_message",
+                    "events",
+                    "attributes",
+                    "resource",
+                    "scope",
+                    "wal_position",
+                ],
             ),
         ];
         columns.extend(optional.into_iter().filter(|(is_needed, _)| *is_needed).flat_map(|(_, names)| names));
@@ -291,6 +301,10 @@ fn as_log_records(batch: &RecordBatch) -> Result<RecordBatch, Error> {
         ("resource", same("resource")?),
         ("scope", same("scope")?),
         ("wal_position", same("wal_position")?),
+        ("name", same("name")?),
+        ("kind", same("kind")?),
+        ("duration", same("duration")?),
+        ("status_code", same("status_code")?),
     ];
     let fields: Vec<Field> =
         columns.iter().map(|(name, column)| Field::new(*name, column.data_type().clone(), true)).collect();

@@ -7,7 +7,7 @@ use trivium_model::{SignalKind, TimeRange, UnixNanos};
 use super::reader::{Page, trace_json};
 use super::search::{Answer, TraceQuery, search};
 use crate::error::Error;
-use crate::log_search::compile;
+use crate::log_search::compile_for_spans;
 use crate::lookup::{Deadline, Snapshots};
 use crate::testing::{Fixture, NOW, SECOND, from_json, ids, integers, rows, text, times, trace_id};
 
@@ -33,6 +33,7 @@ fn spans() -> RecordBatch {
         ("service_name", text(&["shop", "stock", "stock", "stock"])),
         ("name", text(&["GET /", "reserve", "reserve", "release"])),
         ("status_code", integers(&[0, 0, 2, 0])),
+        ("kind", integers(&[2, 3, 3, 5])),
         ("trace_id", ids(16, &trace_ids)),
         ("span_id", ids(8, &["1000000000000001"; 4])),
         ("attributes", text(&["{\"http.route\":\"/\"}", "{}", "{}", "{\"user\":\"u-77\"}"])),
@@ -96,9 +97,53 @@ fn the_search_language_sees_names_attributes_and_events() {
         ("nothing", vec![]),
     ] {
         let query_text = query;
-        let query = TraceQuery { query: Some(compile(query).expect("a query")), ..anything() };
+        let query = TraceQuery { query: Some(compile_for_spans(query).expect("a query")), ..anything() };
         assert_eq!(found(&query), expected, "{query_text}");
     }
+}
+
+#[test]
+fn the_search_language_knows_the_fields_of_a_span() {
+    for (query_text, expected) in [
+        ("kind:server", vec![1]),
+        ("kind:CLIENT", vec![3, 2]),
+        ("kind:(server OR consumer)", vec![4, 1]),
+        ("-kind:client", vec![4, 1]),
+        ("duration:>2s", vec![4, 3]),
+        ("duration:>=2000ms duration:<4s", vec![3, 2]),
+        ("duration:[1s TO 1.5s]", vec![1]),
+        ("duration:3s", vec![3]),
+        ("status:error", vec![3]),
+        ("status:unset kind:client", vec![2]),
+        ("name:reserve", vec![3, 2]),
+        ("name:\"GET /\"", vec![1]),
+        ("name:re*", vec![4, 3, 2]),
+        ("operation:/^rel/", vec![4]),
+        ("service:stock status:error", vec![3]),
+        ("attributes.kind:server", vec![]),
+    ] {
+        let query = compile_for_spans(query_text).unwrap_or_else(|error| panic!("{query_text}: {error}"));
+        assert_eq!(found(&TraceQuery { query: Some(query), ..anything() }), expected, "{query_text}");
+    }
+}
+
+#[test]
+fn what_a_span_cannot_be_asked_is_explained() {
+    for (query, message, hint) in [
+        ("kind:sever", "there is no kind \"sever\"", "unspecified, internal, server, client"),
+        ("kind:/s.*/", "whole name only", "kind is one of"),
+        ("status:>ok", "whole name only", "unset, ok, error"),
+        ("reserve status:failed", "there is no status \"failed\"", "unset, ok, error"),
+        ("duration:>100", "\"100\" is not a duration with its unit", "duration:>100ms"),
+        ("duration:[1s TO soon]", "\"soon\" is not a duration", "duration:[10ms TO 1s]"),
+        ("duration:1*", "durations only", "duration:>100ms"),
+        ("level:error", "a span has no `severity`", "status:error"),
+        ("body.user:x", "a span has no `body.user`", "status:error"),
+    ] {
+        let error = compile_for_spans(query).expect_err(query);
+        assert!(error.message.contains(message) && error.hint.contains(hint), "{query}: {error}");
+    }
+    assert_eq!(compile_for_spans("reserve status:failed").expect_err("no such status").column, 9);
 }
 
 #[test]

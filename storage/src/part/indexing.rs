@@ -80,6 +80,8 @@ fn sources<'a>(signal: SignalKind, rows: &'a Rows<'_>) -> Result<Vec<Source<'a>>
         SignalKind::Traces => vec![
             ids("trace_id")?,
             ids("span_id")?,
+            // A parent mostly stands in the block of its children, so that it adds hardly an entry.
+            ids("parent_span_id")?,
             sets("attributes")?,
             sets("resource")?,
             dictionary("name")?,

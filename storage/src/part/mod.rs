@@ -192,6 +192,12 @@ impl Part {
         if deep { self.verify_rows() } else { Ok(()) }
     }
 
+    /// Reads the Parquet file whole and compares length and CRC32C with the record: whether what a reader stumbled over is
+    /// damage. Blocking.
+    pub fn verify_columns(&self) -> Result<(), Error> {
+        self.record.files.iter().filter(|file| file.name == COLUMNS).try_for_each(|file| self.verify_file(file))
+    }
+
     fn verify_file(&self, file: &PartFile) -> Result<(), Error> {
         let path = self.folder.join(&file.name);
         let bytes = std::fs::read(&path).map_err(Error::io("read", &path))?;

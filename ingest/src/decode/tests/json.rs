@@ -58,3 +58,56 @@ fn an_error_in_json_says_where_it_is() {
         assert!(line == 1 && column > place, "line {line}, column {column}");
     }
 }
+
+/// The JSON of a value in so many lists, or so many objects.
+fn nested(levels: usize, open: &str, close: &str, innermost: &str) -> String {
+    format!("{}{innermost}{}", open.repeat(levels), close.repeat(levels))
+}
+
+#[test]
+fn a_value_that_is_nested_too_deep_costs_itself() {
+    let lists = |levels, innermost: &str| nested(levels, r#"{"arrayValue":{"values":["#, "]}}", innermost);
+    let objects =
+        |levels, innermost: &str| nested(levels, r#"{"kvlistValue":{"values":[{"key":"k","value":"#, "}]}}", innermost);
+    let innermost = r#"{"stringValue":"deep"}"#;
+    for (value, is_cut) in [
+        (lists(20, innermost), false),
+        (objects(20, innermost), false),
+        (lists(31, innermost), false),
+        (objects(31, innermost), false),
+        (lists(32, innermost), true),
+        (objects(32, innermost), true),
+        (lists(40, innermost), true),
+        (objects(500, innermost), true),
+        (lists(50_000, innermost), true),
+    ] {
+        let json = format!(
+            r#"{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[
+            {{"timeUnixNano":"1699999999000000000","attributes":[{{"key":"deep","value":{value}}},{{"key":"a","value":{{"intValue":1}}}}]}},
+            {{"timeUnixNano":"1699999999000000000","body":{{"stringValue":"sibling"}}}}]}}]}}]}}"#
+        );
+        let start = &value[..value.len().min(40)];
+        let transcoded =
+            json_to_protobuf(SignalKind::Logs, json.as_bytes()).unwrap_or_else(|error| panic!("{start}: {error}"));
+        let decoded = decoded(SignalKind::Logs, &transcoded);
+        assert_eq!((decoded.accepted, decoded.rejected.len()), (2, 0), "{start}");
+        let set = word(rows(&decoded), "attributes", 0).expect("attributes");
+        assert!(set.starts_with(r#"{"a":1,"deep":"#), "{set}");
+        assert_eq!(
+            (set.contains("[truncated: depth]"), set.contains(r#""deep"]"#) || set.contains(r#":"deep"}"#)),
+            (is_cut, !is_cut)
+        );
+        let expected: &[(&str, u64)] = if is_cut { &[("depth", 1)] } else { &[] };
+        assert_eq!(decoded.sanitized, expected, "{start}");
+    }
+}
+
+#[test]
+fn an_error_deep_in_a_value_still_says_where_it_is() {
+    let value = nested(20, r#"{"arrayValue":{"values":["#, "]}}", r#"{"boolValue":7}"#);
+    let json = format!(r#"{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[{{"body":{value}}}]}}]}}]}}"#);
+    let error = json_to_protobuf(SignalKind::Logs, json.as_bytes()).expect_err("no boolean").to_string();
+    assert!(error.contains("values[0].boolValue: must be true or false, found 7"), "{error}");
+    let ignored = format!(r#"{{"unknown":{}}}"#, nested(100_000, "[", "]", "1"));
+    assert!(json_to_protobuf(SignalKind::Logs, ignored.as_bytes()).expect("unknown fields are skipped").is_empty());
+}

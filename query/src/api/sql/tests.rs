@@ -1,9 +1,13 @@
+use std::net::SocketAddr;
+
 use arrow::array::{Float64Array, Int64Array};
 use arrow::ipc::reader::StreamReader;
 use axum::body::to_bytes;
 use axum::http::{Request, StatusCode};
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt;
 use trivium_model::{Clock, ManualClock, SignalKind, UnixNanos};
 use trivium_storage::catalog::SqliteCatalog;
@@ -65,6 +69,14 @@ async fn server(config: QueryConfig) -> (tempfile::TempDir, Arc<QueryState>) {
         config,
     };
     (folder, Arc::new(state))
+}
+
+/// The server on a socket.
+async fn listen(state: &Arc<QueryState>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(trivium_ingest::serve(listener, routes().with_state(Arc::clone(state)), std::future::pending()));
+    address
 }
 
 async fn send(state: &Arc<QueryState>, accept: &str, body: impl Into<Body>) -> Response {
@@ -155,7 +167,10 @@ async fn every_wrong_request_has_its_status() {
         (r#"{"sql": "SELECT 1", "timeout": "10h"}"#.to_owned(), 422, "timeout is 10h"),
         (r#"{"sql": "SELECT 1", "max_rows": 99999999999}"#.to_owned(), 422, "max_rows"),
         (r#"{"sql": "SELECT 1", "max_rows": -1}"#.to_owned(), 400, "max_rows"),
-        (format!(r#"{{"sql": "{}"}}"#, "x".repeat(600_000)), 422, "524288 bytes"),
+        (r#"{"sql": "SELECT 1", "timeout": []}"#.to_owned(), 400, "duration such as"),
+        (r#"{"sql": "SELECT 1"} and more"#.to_owned(), 400, "must be a JSON object"),
+        (String::new(), 400, "must be a JSON object"),
+        (format!(r#"{{"sql": "{}"}}"#, "x".repeat(600_000)), 413, "524288 bytes"),
     ] {
         let (found, answer) = read(send(&state, "*/*", body.clone()).await).await;
         let start = body.get(..60).unwrap_or(&body);
@@ -166,6 +181,50 @@ async fn every_wrong_request_has_its_status() {
     assert!(wrong.is_empty(), "{wrong:#?}");
     let (status, answer) = read(send(&state, "*/*", vec![b'"', 0xff, 0xfe]).await).await;
     assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+}
+
+#[tokio::test]
+async fn only_json_is_taken() {
+    let (_folder, state) = server(QueryConfig::default()).await;
+    let body = json!({ "sql": "SELECT 1" }).to_string();
+    let mut wrong = Vec::new();
+    for (content_type, status) in [
+        (None, 200),
+        (Some("application/json"), 200),
+        (Some("Application/JSON; charset=utf-8"), 200),
+        (Some(""), 200),
+        (Some("application/x-www-form-urlencoded"), 415),
+        (Some("text/plain"), 415),
+        (Some("application/jsonp"), 415),
+    ] {
+        let request = Request::post("/api/v1/sql");
+        let request = match content_type {
+            Some(value) => request.header(CONTENT_TYPE, value),
+            None => request,
+        };
+        let request = request.body(Body::from(body.clone())).expect("a request");
+        let response = routes().with_state(Arc::clone(&state)).oneshot(request).await.expect("an answer");
+        let (found, answer) = read(response).await;
+        let is_told = found == StatusCode::OK || answer.to_string().contains("application/json");
+        if found.as_u16() != status || !is_told {
+            wrong.push(format!("{content_type:?}: {found} {answer}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[tokio::test]
+async fn a_client_that_sends_all_before_it_reads_hears_that_it_was_too_much() {
+    let (_folder, state) = server(QueryConfig::default()).await;
+    let address = listen(&state).await;
+    let mut stream = TcpStream::connect(address).await.expect("a connection");
+    let length = 20 << 20;
+    let head = format!("POST /api/v1/sql HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.expect("the head is taken");
+    stream.write_all(&vec![b' '; length]).await.expect("the body is taken");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("limit_exceeded"), "{answer}");
 }
 
 const SLOW: &str = "SELECT count(*) FROM spans a, spans b, spans c WHERE a.duration + b.duration + c.duration = -7";
@@ -188,3 +247,5 @@ async fn too_many_queries_at_once_are_told_to_come_back() {
     drop(permit);
     assert_eq!(ask(&state, &json!({ "sql": "SELECT 1" })).await.0, StatusCode::OK);
 }
+
+mod stream;

@@ -56,9 +56,20 @@ fn ids_and_attributes_are_looked_up() {
 }
 
 #[test]
+fn resources_and_parents_are_looked_up_alone_and_in_lists() {
+    check("resource['host.name'] = 'web-1'", "(1 & web)");
+    check("resource['host.name'] IN ('web1', 'web2', 'web3', 'web4', 'db5')", "(web1 | web2 | web3 | web4 | db5)");
+    let of_spans = |sql: &str| filter_of(SignalKind::Traces, sql);
+    assert_eq!(of_spans("resource['host.name'] = 'web1'"), "web1");
+    assert_eq!(of_spans("parent_span_id = '00f067aa0ba902b7'"), "00f067aa0ba902b7");
+}
+
+#[test]
 fn what_the_indexes_do_not_cover_is_every_row() {
     for sql in [
-        "resource['host.name'] = 'web1'",
+        "resource['host.name'] <> 'web1'",
+        "scope['name'] = 'lib'",
+        "resource['host.name'] IN ('web1', 'web2') OR severity_number = 1",
         "service_name = 'cart'",
         "body <> 'card declined'",
         "attributes['code'] = 500",
@@ -74,7 +85,7 @@ fn what_the_indexes_do_not_cover_is_every_row() {
     ] {
         check(sql, "*");
     }
-    assert_eq!(filter_of(SignalKind::Traces, "parent_span_id = '00f067aa0ba902b7'"), "*");
+    assert_eq!(filter_of(SignalKind::Metrics, "resource['host.name'] = 'web1'"), "*");
     assert_eq!(filter_of(SignalKind::Metrics, "metric_name = 'cpu'"), "*");
 }
 

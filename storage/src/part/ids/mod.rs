@@ -13,8 +13,8 @@ pub(crate) use writer::IdIndexWriter;
 /// The first bytes of the file.
 const MAGIC: [u8; 8] = *b"TRIVIDS\0";
 
-/// The version that this build writes and the only one that it reads.
-const VERSION: u32 = 1;
+/// The version that this build writes. Version 1 lacks the tokens of resources and of parents of spans.
+const VERSION: u32 = 2;
 
 /// Bytes of the header.
 const HEADER_BYTES: usize = 48;
@@ -58,6 +58,24 @@ mod tests {
         file.write_all(&bytes).expect("written");
         let index = IdIndex::open(file.path()).expect("what was written opens");
         (file, index)
+    }
+
+    #[test]
+    fn an_index_that_lacks_tokens_rules_nothing_out_and_a_newer_one_is_refused() {
+        let (file, index) = build(&[("known".into(), 1)], 3);
+        assert_eq!(index.blocks(fingerprint("absent")).expect("readable"), Some(Vec::new()));
+        let mut bytes = std::fs::read(file.path()).expect("readable");
+        let mut with_version = |version: u8| {
+            bytes[8] = version;
+            let sum = crc32c::crc32c(&bytes[..HEADER_BYTES - 4]).to_le_bytes();
+            bytes[HEADER_BYTES - 4..HEADER_BYTES].copy_from_slice(&sum);
+            std::fs::write(file.path(), &bytes).expect("written");
+            IdIndex::open(file.path())
+        };
+        let old = with_version(1).expect("version 1 is read");
+        assert_eq!(old.blocks(fingerprint("absent")).expect("readable"), None);
+        let error = with_version(9).expect_err("a newer version").to_string();
+        assert!(error.contains('9'), "{error}");
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub(crate) struct IdIndex {
     path: PathBuf,
     blocks: u32,
     block_rows: u32,
+    /// Version 1 does not hold all tokens that are looked for today: any row may match.
+    is_partial: bool,
     fingerprint_bits: u32,
     bucket_bits: u32,
     block_bits: u32,
@@ -40,7 +42,7 @@ impl IdIndex {
             let (expected, found) = ("an intact header".into(), "another sum".into());
             return Err(Error::Corrupted { path: path.into(), offset: 0, expected, found });
         }
-        if number(0) != VERSION {
+        if !(1..=VERSION).contains(&number(0)) {
             return Err(Error::UnknownFormat { path: path.into(), found: number(0), supported: VERSION });
         }
         let (blocks, entries, everywhere) = (number(1), number(2), number(3));
@@ -64,6 +66,7 @@ impl IdIndex {
             path: path.to_path_buf(),
             blocks,
             block_rows: number(7),
+            is_partial: number(0) < VERSION,
             fingerprint_bits,
             bucket_bits,
             block_bits,
@@ -76,7 +79,7 @@ impl IdIndex {
 
     /// The blocks that may hold a token, ascending; `None` for a token that may be anywhere.
     pub(crate) fn blocks(&self, fingerprint: u64) -> Result<Option<Vec<u32>>, Error> {
-        if self.everywhere.binary_search(&fingerprint).is_ok() {
+        if self.is_partial || self.everywhere.binary_search(&fingerprint).is_ok() {
             return Ok(None);
         }
         let fingerprint = fingerprint >> (FINGERPRINT_BITS_MAX - self.fingerprint_bits);
