@@ -12,7 +12,7 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
-use trivium_ingest::decode::OtlpDecoder;
+use trivium_ingest::decode::ReplayDecoder;
 use trivium_ingest::{Ingest, IngestConfig, IngestDeps};
 use trivium_model::{Clock, SystemClock};
 use trivium_query::{QueryConfig, QueryState};
@@ -82,7 +82,7 @@ async fn run(
         let admin = admin.clone();
         telemetry.start(ingest.pipeline(), move || admin.exposition().ok())
     });
-    let api = server::router(trivium_query::router(state), admin);
+    let api = server::router(trivium_query::router(state).merge(ingest.remote_write_router()), admin);
     let api_server = query.spawn(trivium_ingest::serve(listeners.http, api, stop.clone().cancelled_owned()));
     let grpc_server =
         tokio::spawn(trivium_ingest::serve(listeners.otlp_grpc, ingest.grpc_router(), stop.clone().cancelled_owned()));
@@ -174,7 +174,7 @@ async fn open_storage(
     let fs = Arc::new(RealFileSystem::new());
     let catalog = SqliteCatalog::open(folder).await?;
     let seed = RandomState::new().build_hasher().finish();
-    let deps = StorageDeps { fs, clock, catalog: Arc::new(catalog), decoder: Arc::new(OtlpDecoder), seed };
+    let deps = StorageDeps { fs, clock, catalog: Arc::new(catalog), decoder: Arc::new(ReplayDecoder), seed };
     let (storage, report) = Storage::open(folder, storage_config(config), deps).await?;
     storage.metrics().register(registry);
     log_recovery(folder, &report);

@@ -31,6 +31,8 @@ pub(crate) enum Command {
     Trace(IdArgs),
     /// Find everything that bears an ID: trace, span, order number, request ID, any value or word.
     Find(IdArgs),
+    /// Run test scripts in the language of Prometheus' own PromQL tests against a server that is started for them.
+    PromqlTest(PromqlTestArgs),
     /// Check a data folder: catalog against files, checksums, the WAL. The server may be running.
     Verify(VerifyArgs),
     /// Print the effective configuration, commented, as a file that --config reads.
@@ -157,6 +159,19 @@ pub(crate) struct ImportArgs {
     /// OTLP/HTTP address of the running server
     #[arg(long, env = "TRIVIUM_IMPORT_ENDPOINT", default_value = "http://127.0.0.1:4318")]
     pub(crate) endpoint: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PromqlTestArgs {
+    /// Scripts, or folders whose `.test` files are run
+    #[arg(required = true, value_name = "DIR")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Run them on the engine alone, without a server: faster, and exact in the fields of histograms that the API leaves out
+    #[arg(long)]
+    pub(crate) engine: bool,
+    /// Print a JSON line for each evaluation
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

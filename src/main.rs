@@ -6,6 +6,7 @@ mod config;
 mod demo;
 mod exporter;
 mod import;
+mod promql_test;
 mod self_telemetry;
 mod server;
 mod verify;
@@ -37,6 +38,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Verify(args) => block_on(verify::run(&args)),
         Command::Demo(args) => block_on(demo::run(&args)).map(|()| ExitCode::SUCCESS),
         Command::Import(args) => block_on(import::run(&args)).map(|()| ExitCode::SUCCESS),
+        Command::PromqlTest(args) => promql_test::run(&args),
         Command::Sql(args) => print(&block_on(trivium_client::sql(&args.server.url, &args.sql, args.server.json))?),
         Command::Logs(args) => block_on(app::logs(&args)).map(|()| ExitCode::SUCCESS),
         Command::Trace(args) => print(&block_on(trivium_client::trace(&args.server.url, &args.id, args.server.json))?),

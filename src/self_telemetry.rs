@@ -26,7 +26,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 use trivium_ingest::{Coding, ExportRequest, PayloadFormat, Pipeline};
-use trivium_model::{Clock, SignalKind, TenantId, UnixNanos};
+use trivium_model::{Clock, SignalKind, TenantId, UnixNanos, WireFormat};
 use trivium_proto::otlp::collector::metrics::v1::ExportMetricsServiceRequest;
 use trivium_proto::otlp::collector::trace::v1::ExportTraceServiceRequest;
 use trivium_proto::otlp::common::v1::any_value::Value;
@@ -209,6 +209,7 @@ impl<F: Fn() -> Option<String>> Exporter<F> {
         let request = ExportRequest {
             tenant: TenantId::DEFAULT,
             signal,
+            wire_format: WireFormat::Otlp,
             format: PayloadFormat::Protobuf,
             coding: Coding::Identity,
             body: payload.into(),

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use trivium_ingest::decode::{DecodeContext, decode};
-use trivium_model::{SignalKind, UnixNanos};
+use trivium_model::{SignalKind, UnixNanos, WireFormat};
 
 const ROUNDS: usize = 15;
 
@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let mut items = 0;
             memory = 0;
             for request in &requests {
-                let decoded = decode(signal, request, &context)?;
+                let decoded = decode(signal, WireFormat::Otlp, request, &context)?;
                 items += decoded.accepted;
                 memory += decoded.batch.map_or(0, |batch| batch.get_array_memory_size());
             }

@@ -75,10 +75,12 @@ pub enum Error {
         advice: &'static str,
     },
     /// The content encoding is not one of ours, or there are several.
-    #[error("content encoding {found:?} is not supported; use one of {}", Coding::OFFERED)]
+    #[error("content encoding {found:?} is not supported; use one of {offered}")]
     UnsupportedContentEncoding {
         /// What the request said.
         found: String,
+        /// What this listener takes, as in `Accept-Encoding`.
+        offered: &'static str,
     },
     /// A compressed gRPC message without the header that names its compression.
     #[error("the message has its compressed flag set, but grpc-encoding names no compression")]

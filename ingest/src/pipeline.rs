@@ -1,4 +1,4 @@
-//! The one path of every export request, whatever its signal, transport and encoding:
+//! The one path of every request, whatever its protocol, signal, transport and encoding:
 //! decompress → JSON to protobuf → decode → append and fsync → count.
 
 use std::num::NonZero;
@@ -11,11 +11,11 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::Semaphore;
-use trivium_model::{Clock, RequestKey, SignalKind, TenantId, UnixNanos, limit};
+use trivium_model::{Clock, RequestKey, SignalKind, TenantId, UnixNanos, WireFormat, limit};
 use trivium_storage::{AppendRequest, Appended, Rejection, Storage};
 
 use crate::admission::{Admission, Reservation};
-use crate::decode::{self, DecodeContext, DecodeError, Decoded, Rejected};
+use crate::decode::{self, DecodeContext, DecodeError, Decoded, LabelCache, Rejected, Written};
 use crate::error::Error;
 use crate::receiver::compression::{self, Coding};
 use crate::telemetry::Telemetry;
@@ -49,7 +49,7 @@ impl Sink for Storage {
     }
 }
 
-/// The two encodings of OTLP.
+/// The two encodings of OTLP; remote write knows the first only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PayloadFormat {
     /// Binary protobuf.
@@ -65,6 +65,8 @@ pub struct ExportRequest {
     pub tenant: TenantId,
     /// Which signal.
     pub signal: SignalKind,
+    /// What the payload is.
+    pub wire_format: WireFormat,
     /// How the payload is encoded.
     pub format: PayloadFormat,
     /// How the body is compressed.
@@ -78,6 +80,8 @@ pub struct ExportRequest {
 pub struct Outcome {
     /// Records that are durable and visible.
     pub accepted: u64,
+    /// What of a remote write request they are.
+    pub written: Written,
     /// Whether the same request had been stored before; nothing was stored again.
     pub duplicate: bool,
     /// Records that were refused, by reason and service.
@@ -93,6 +97,7 @@ pub struct Pipeline {
     admission: Arc<Admission>,
     telemetry: Arc<Telemetry>,
     decoders: Arc<Semaphore>,
+    labels: Arc<LabelCache>,
 }
 
 impl std::fmt::Debug for Pipeline {
@@ -109,7 +114,7 @@ impl Pipeline {
         telemetry: Arc<Telemetry>,
     ) -> Self {
         let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
-        Self { sink, clock, admission, telemetry, decoders: Arc::new(Semaphore::new(threads)) }
+        Self { sink, clock, admission, telemetry, decoders: Arc::new(Semaphore::new(threads)), labels: Arc::default() }
     }
 
     /// Takes a request that is already in memory. Returns after the fsync; after an error nothing was stored, unless the
@@ -140,19 +145,20 @@ impl Pipeline {
 
     async fn run(&self, request: ExportRequest, reservation: Reservation) -> Result<Outcome, Error> {
         let started = Instant::now();
-        let (tenant, signal) = (request.tenant, request.signal);
+        let (tenant, signal, format) = (request.tenant, request.signal, request.wire_format);
         let prepared = match self.prepare_off_thread(request, reservation).await {
             Err(Error::Decode(DecodeError::Columns(problem))) => return Err(self.defect(signal, &problem)),
             prepared => prepared?,
         };
         let payload_bytes = prepared.payload.len() as u64;
         let (received_at, _reservation) = (prepared.received_at, prepared.reservation);
-        let Decoded { batch, accepted, rejected, sanitized } = prepared.decoded;
+        let Decoded { batch, accepted, written, rejected, sanitized } = prepared.decoded;
         let duplicate = match batch {
             Some(batch) => {
                 let append = AppendRequest {
                     tenant,
                     signal,
+                    format,
                     key: prepared.key,
                     received_at,
                     oldest_admitted: prepared.oldest_admitted,
@@ -166,7 +172,7 @@ impl Pipeline {
         if !duplicate && !rejected.is_empty() {
             self.sink.record_rejections(rejections(tenant, signal, received_at, &rejected));
         }
-        let outcome = Outcome { accepted, duplicate, rejected, sanitized };
+        let outcome = Outcome { accepted, written, duplicate, rejected, sanitized };
         self.telemetry.acknowledged(signal, &outcome, payload_bytes, started.elapsed());
         Ok(outcome)
     }
@@ -191,12 +197,13 @@ impl Pipeline {
         let inline_bytes_max =
             if request.coding == Coding::Identity { INLINE_BYTES_MAX } else { INLINE_COMPRESSED_BYTES_MAX };
         if request.body.len() <= inline_bytes_max {
-            return prepare(request, context, reservation);
+            return prepare(request, context, reservation, &self.labels);
         }
         let permit = Arc::clone(&self.decoders).acquire_owned().await;
+        let labels = Arc::clone(&self.labels);
         let prepared = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            prepare(request, context, reservation)
+            prepare(request, context, reservation, &labels)
         });
         match prepared.await {
             Ok(prepared) => prepared,
@@ -219,20 +226,25 @@ struct Prepared {
 }
 
 /// Everything about a request that costs CPU. Grows the reservation before it allocates.
-fn prepare(request: ExportRequest, context: DecodeContext, mut reservation: Reservation) -> Result<Prepared, Error> {
-    let ExportRequest { tenant, signal, format, coding, body } = request;
+fn prepare(
+    request: ExportRequest,
+    context: DecodeContext,
+    mut reservation: Reservation,
+    labels: &LabelCache,
+) -> Result<Prepared, Error> {
+    let ExportRequest { tenant, signal, wire_format, format, coding, body } = request;
     let plain = compression::decompress(coding, body, limit::REQUEST_BYTES_MAX, &mut reservation)?;
     let payload = match format {
         PayloadFormat::Protobuf => plain,
         PayloadFormat::Json => protobuf_of(signal, &plain, &mut reservation)?,
     };
     reservation.shrink_to(payload.len());
-    let decoded = decode::decode(signal, &payload, &context)?;
+    let decoded = decode::decode_with(signal, wire_format, &payload, &context, Some(labels))?;
     debug_assert!(
         decoded.batch.as_ref().is_none_or(|batch: &RecordBatch| batch.num_rows() > 0),
         "a batch without rows"
     );
-    let key = request_key(tenant, signal, &payload);
+    let key = request_key(tenant, signal, wire_format, &payload);
     let DecodeContext { received_at, oldest_admitted } = context;
     Ok(Prepared { received_at, oldest_admitted, payload, decoded, key, reservation })
 }
@@ -247,10 +259,10 @@ fn protobuf_of(signal: SignalKind, json: &[u8], reservation: &mut Reservation) -
     Ok(payload.into())
 }
 
-/// The key by which a resent request is recognised. Tenant and signal are the seed, so that equal bytes of two of them
-/// (an empty resource is the same in all signals) stay apart.
-fn request_key(tenant: TenantId, signal: SignalKind, payload: &[u8]) -> RequestKey {
-    let seed = u64::from(tenant.0) << 8 | u64::from(signal.tag());
+/// The key by which a resent request is recognised. Tenant, signal and format are the seed, so that equal bytes of two of
+/// them (an empty resource is the same in all signals) stay apart.
+fn request_key(tenant: TenantId, signal: SignalKind, format: WireFormat, payload: &[u8]) -> RequestKey {
+    let seed = u64::from(format.tag()) << 40 | u64::from(tenant.0) << 8 | u64::from(signal.tag());
     RequestKey(xxhash_rust::xxh3::xxh3_128_with_seed(payload, seed).to_be_bytes())
 }
 
@@ -283,10 +295,13 @@ mod tests {
 
     #[test]
     fn equal_bytes_of_two_signals_or_tenants_have_different_keys() {
-        let key = |tenant, signal| request_key(TenantId(tenant), signal, b"the same bytes");
+        let key = |tenant, signal| request_key(TenantId(tenant), signal, WireFormat::Otlp, b"the same bytes");
         assert_eq!(key(0, SignalKind::Logs), key(0, SignalKind::Logs));
         assert_ne!(key(0, SignalKind::Logs), key(0, SignalKind::Traces));
         assert_ne!(key(0, SignalKind::Logs), key(1, SignalKind::Logs));
+        let [otlp, first, second] =
+            WireFormat::ALL.map(|format| request_key(TenantId(0), SignalKind::Metrics, format, b"the same bytes"));
+        assert!(otlp != first && first != second && otlp != second, "two formats have the same key");
     }
 
     #[test]

@@ -26,7 +26,7 @@ impl std::fmt::Debug for IngestDeps<'_> {
     }
 }
 
-/// The built crate: the routers of its two listeners and the pipeline behind them.
+/// The built crate: the routers of its two listeners and of remote write, and the pipeline behind them.
 #[derive(Clone, Debug)]
 pub struct Ingest {
     receiver: Arc<Receiver>,
@@ -45,6 +45,11 @@ impl Ingest {
     /// OTLP/HTTP: `/v1/logs`, `/v1/metrics`, `/v1/traces`.
     pub fn http_router(&self) -> Router {
         receiver::otlp_http::router(Arc::clone(&self.receiver))
+    }
+
+    /// Prometheus remote write: `POST /prometheus/api/v1/write`. To be merged into the router of the API's listener.
+    pub fn remote_write_router(&self) -> Router {
+        receiver::remote_write::router(Arc::clone(&self.receiver))
     }
 
     /// OTLP/gRPC: the three `Export` methods.

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
+use arrow::array::RecordBatch;
 use tokio::sync::Notify;
-use trivium_model::{PartId, SignalKind, WalPosition};
+use trivium_model::{PartId, SignalKind, WalPosition, WireFormat};
 
 use crate::buffer::Committed;
 use crate::catalog::CatalogState;
@@ -19,7 +20,7 @@ use crate::remembered::RememberedRequests;
 use crate::storage::{Inner, Storage, StorageDeps, part_folder};
 use crate::table::{Retired, Table};
 use crate::telemetry::StorageMetrics;
-use crate::wal::{Damage, Frame, Wal, WalConfig, WalRecovery};
+use crate::wal::{Damage, Frame, FrameHeader, Wal, WalConfig, WalRecovery};
 
 /// What the start found and did.
 #[derive(Debug, Default)]
@@ -177,9 +178,14 @@ impl Inner {
         Ok(())
     }
 
+    fn decode(&self, header: &FrameHeader, payload: &[u8]) -> Result<Option<RecordBatch>, String> {
+        let FrameHeader { signal, format, received_at, oldest_admitted, .. } = *header;
+        self.decoder.decode(signal, format, payload, received_at, oldest_admitted)
+    }
+
     fn replay_frame(&self, frame: Frame, report: &mut RecoveryReport) -> Result<(), Error> {
         let Frame { position, header, payload } = frame;
-        let decoded = self.decoder.decode(header.signal, &payload, header.received_at, header.oldest_admitted);
+        let decoded = self.decode(&header, &payload);
         let batch = match decoded {
             Ok(Some(batch)) => batch,
             Ok(None) => return Ok(()),
@@ -189,7 +195,7 @@ impl Inner {
                 report.undecodable_requests += 1;
                 self.metrics.quarantined.inc();
                 let folder = self.folder.join("quarantine");
-                let name = format!("request-{}-{position:020}.otlp", header.signal);
+                let name = quarantined_name(&header, position);
                 // A start that found it before has kept it already; the WAL file may still be there.
                 if let Err(error) = keep_copy(&*self.fs, &folder, &name, &payload) {
                     tracing::warn!(%error, "the request could not be copied to quarantine/; its WAL file is kept");
@@ -205,6 +211,16 @@ impl Inner {
             Committed { tenant: header.tenant, position, received_at: header.received_at, key: header.key, batch };
         self.table_mut(header.signal).open.append(committed)
     }
+}
+
+/// What a request that cannot be decoded is called; the ending says what it is.
+fn quarantined_name(header: &FrameHeader, position: WalPosition) -> String {
+    let ending = match header.format {
+        WireFormat::Otlp => "otlp",
+        WireFormat::RemoteWrite1 => "remote-write-1",
+        WireFormat::RemoteWrite2 => "remote-write-2",
+    };
+    format!("request-{}-{position:020}.{ending}", header.signal)
 }
 
 #[cfg(test)]

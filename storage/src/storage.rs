@@ -9,7 +9,7 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use tokio::sync::{Notify, oneshot};
-use trivium_model::{Clock, RequestKey, SignalKind, TenantId, UnixNanos, WalPosition};
+use trivium_model::{Clock, RequestKey, SignalKind, TenantId, UnixNanos, WalPosition, WireFormat};
 
 use crate::buffer::Committed;
 use crate::catalog::Catalog;
@@ -35,6 +35,8 @@ pub struct AppendRequest {
     pub tenant: TenantId,
     /// Which signal.
     pub signal: SignalKind,
+    /// What the payload is, so that replay finds its decoder.
+    pub format: WireFormat,
     /// By which a resent request is recognised.
     pub key: RequestKey,
     /// When the request arrived.
@@ -62,6 +64,7 @@ pub trait PayloadDecoder: Send + Sync + std::fmt::Debug {
     fn decode(
         &self,
         signal: SignalKind,
+        format: WireFormat,
         payload: &[u8],
         received_at: UnixNanos,
         oldest_admitted: UnixNanos,
@@ -173,6 +176,7 @@ impl Storage {
         let header = FrameHeader {
             tenant: request.tenant,
             signal: request.signal,
+            format: request.format,
             key,
             received_at: request.received_at,
             oldest_admitted: request.oldest_admitted,

@@ -3,6 +3,7 @@
 mod clients;
 mod commands;
 mod external;
+mod prometheus;
 mod recovery;
 mod self_telemetry;
 mod support;

@@ -51,6 +51,17 @@ impl<'a> RawSet<'a> {
         self.head.get(..self.head.len() - self.behind).unwrap_or_default()
     }
 
+    /// The runs of bytes that hold the elements, in the order of the wire.
+    pub(super) fn runs(&self) -> impl Iterator<Item = &'a [u8]> + '_ {
+        self.earlier.iter().copied().chain((!self.is_empty()).then(|| self.last_run()))
+    }
+
+    /// The run that holds all elements; `None` when there are several.
+    #[inline]
+    pub(super) fn only_run(&self) -> Option<&'a [u8]> {
+        self.earlier.is_empty().then(|| self.last_run())
+    }
+
     /// The set as canonical JSON; with `is_cut` it says that something of its record was cut off elsewhere.
     pub(super) fn json<'w>(&self, writer: &'w mut ValueWriter<'a>, is_cut: bool) -> &'w str {
         if self.is_empty() && !is_cut {
@@ -130,7 +141,12 @@ impl<'a> AttributeColumn<'a> {
         self.texts.code_of_text(set.json(writer, is_cut))
     }
 
-    fn empty_code(&mut self) -> i32 {
+    /// The code of a set that is canonical JSON already.
+    pub(super) fn code_of_json(&mut self, json: &str) -> i32 {
+        self.texts.code_of_text(json)
+    }
+
+    pub(super) fn empty_code(&mut self) -> i32 {
         if self.empty == ABSENT {
             self.empty = self.texts.code_of_text(EMPTY);
         }

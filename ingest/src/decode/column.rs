@@ -161,6 +161,21 @@ impl TextColumn {
         self.keys.push(code);
     }
 
+    /// Adds rows without a text until there are so many.
+    pub(super) fn push_absent_until(&mut self, rows: usize) {
+        self.keys.resize(rows.max(self.keys.len()), ABSENT);
+    }
+
+    /// The column of a text that most rows lack, those behind the last one with a text included.
+    pub(super) fn finish_sparse(mut self, rows: usize) -> Result<ArrayRef, DecodeError> {
+        if self.is_empty() {
+            let data_type = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+            return Ok(new_null_array(&data_type, rows));
+        }
+        self.push_absent_until(rows);
+        self.finish()
+    }
+
     /// Adds the same code for many rows.
     pub(super) fn push_run(&mut self, code: i32, rows: usize) {
         self.keys.extend(std::iter::repeat_n(code, rows));

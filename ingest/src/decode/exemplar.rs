@@ -97,6 +97,16 @@ impl<'a> Exemplars<'a> {
     }
 }
 
+/// One element of the column `exemplars`.
+#[derive(Debug)]
+pub(super) struct ExemplarValue<'e> {
+    pub(super) time: i64,
+    pub(super) value: Option<Number>,
+    pub(super) trace_id: Option<&'e [u8; 16]>,
+    pub(super) span_id: Option<&'e [u8; 8]>,
+    pub(super) attributes: &'e str,
+}
+
 /// The column `exemplars`.
 #[derive(Debug)]
 pub(super) struct ExemplarColumn(StructLists);
@@ -121,17 +131,28 @@ impl ExemplarColumn {
         if exemplars.list.is_empty() {
             return;
         }
+        let values = exemplars.list.iter().map(|exemplar| ExemplarValue {
+            time: exemplar.time,
+            value: exemplar.value,
+            trace_id: sanitized.id(exemplar.trace_id),
+            span_id: sanitized.id(exemplar.span_id),
+            attributes: exemplars.json.get(exemplar.attributes.clone()).unwrap_or_default(),
+        });
+        self.push_values(row, values);
+    }
+
+    /// Adds the exemplars of a row, of which there is one at least.
+    pub(super) fn push_values<'e>(&mut self, row: usize, exemplars: impl Iterator<Item = ExemplarValue<'e>>) {
         let list = self.0.at(row);
-        for exemplar in &exemplars.list {
+        for exemplar in exemplars {
             let builder = list.values();
             let (value, integer) = exemplar.value.map_or((None, None), Number::columns);
             field::<TimestampNanosecondBuilder>(builder, 0).append_value(exemplar.time);
             field::<Float64Builder>(builder, 1).append_option(value);
             field::<Int64Builder>(builder, 2).append_option(integer);
-            append_id::<16>(field(builder, 3), sanitized.id(exemplar.trace_id));
-            append_id::<8>(field(builder, 4), sanitized.id(exemplar.span_id));
-            let json = exemplars.json.get(exemplar.attributes.clone()).unwrap_or_default();
-            field::<StringBuilder>(builder, 5).append_value(json);
+            append_id::<16>(field(builder, 3), exemplar.trace_id);
+            append_id::<8>(field(builder, 4), exemplar.span_id);
+            field::<StringBuilder>(builder, 5).append_value(exemplar.attributes);
             builder.append(true);
         }
         list.append(true);

@@ -8,7 +8,7 @@ use super::attribute_set::RawSet;
 use super::distribution::Distribution;
 use super::exemplar::Exemplars;
 use super::origin::{OriginColumns, Rows, expect_rows, walk};
-use super::point_columns::{MetricTexts, PointCodes, PointColumns};
+use super::point_columns::{MetricTexts, PointCodes, PointColumns, RowHead};
 use super::points::{MetricType, NumberPoint, PointHead};
 use super::value::ValueWriter;
 use super::wire::{Fields, WireError};
@@ -283,7 +283,8 @@ impl<'a> Points<'a> {
         }
         let attributes = self.columns.attributes(&self.set, writer);
         let series = xxh3_64_with_seed(self.columns.attributes_of(attributes), seed);
-        self.columns.push_head(time, &head, &codes.columns, attributes, series);
+        let row = RowHead { time, start: head.start(), flags: head.flags };
+        self.columns.push_head(&row, &codes.columns, attributes, series);
         match number {
             Some(number) => self.columns.push_number(number.value),
             None => self.columns.push_distribution(metric_type, &self.distribution),

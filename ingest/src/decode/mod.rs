@@ -1,9 +1,9 @@
-//! From export requests to Arrow batches: one walk over the protobuf bytes, straight into columns.
+//! From requests to Arrow batches: one walk over the protobuf bytes, straight into columns.
 //!
 //! A pure function of the bytes and the context: the WAL keeps the request, and a restart decodes it again into the same
 //! rows. A record that cannot be taken costs itself and is counted with its reason, never its batch. Knows no transport.
 //!
-//! `wire` reads fields, `origin` walks resources and scopes and hands each record to the file of its signal. What repeats
+//! `wire` reads fields, `remote_write` reads what Prometheus sends; of OTLP `origin` walks resources and scopes and hands each record to the file of its signal. What repeats
 //! from record to record (attribute sets, names, metrics) is recognised by its bytes and decoded once a request.
 
 mod attribute_set;
@@ -19,6 +19,7 @@ mod origin;
 mod point_columns;
 mod points;
 mod rejections;
+mod remote_write;
 mod sanitize;
 mod traces;
 mod value;
@@ -30,13 +31,15 @@ mod tests;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use trivium_model::{SignalKind, UnixNanos, limit};
+use trivium_model::{SignalKind, UnixNanos, WireFormat, limit};
 use trivium_storage::PayloadDecoder;
 
 pub use json::json_to_protobuf;
+pub(crate) use remote_write::LabelCache;
 pub use wire::WireError;
 
 use rejections::{Reason, Rejections};
+use remote_write::Version;
 use value::ValueWriter;
 
 /// What decoding depends on besides the bytes.
@@ -61,6 +64,17 @@ pub struct Rejected {
     pub example: String,
 }
 
+/// What was taken of a remote write request, as its answer tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Float samples.
+    pub samples: u64,
+    /// Native histograms.
+    pub histograms: u64,
+    /// Exemplars.
+    pub exemplars: u64,
+}
+
 /// What became of a request.
 #[derive(Clone, Debug, Default)]
 pub struct Decoded {
@@ -68,6 +82,8 @@ pub struct Decoded {
     pub batch: Option<RecordBatch>,
     /// How many rows.
     pub accepted: u64,
+    /// What of a remote write request they are; zero for OTLP.
+    pub written: Written,
     /// What was refused and why.
     pub rejected: Vec<Rejected>,
     /// What was accepted after an alteration: cause and count.
@@ -78,7 +94,7 @@ pub struct Decoded {
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
     /// The bytes are no export request.
-    #[error("the body is not a valid OTLP request: {0}")]
+    #[error("the body is not a valid request: {0}")]
     Wire(#[from] WireError),
     /// The text is no OTLP/JSON.
     #[error("the body is not valid OTLP/JSON: {problem} (line {line}, column {column})")]
@@ -101,37 +117,67 @@ pub enum DecodeError {
     Columns(#[from] arrow::error::ArrowError),
 }
 
-/// Decodes an export request of a signal.
-pub fn decode(signal: SignalKind, payload: &[u8], context: &DecodeContext) -> Result<Decoded, DecodeError> {
+/// Decodes an export request of a signal. Remote write has metrics only.
+pub fn decode(
+    signal: SignalKind,
+    format: WireFormat,
+    payload: &[u8],
+    context: &DecodeContext,
+) -> Result<Decoded, DecodeError> {
+    decode_with(signal, format, payload, context, None)
+}
+
+/// The same with the label sets of earlier requests, which make it faster and nothing else.
+pub(crate) fn decode_with(
+    signal: SignalKind,
+    format: WireFormat,
+    payload: &[u8],
+    context: &DecodeContext,
+    labels: Option<&LabelCache>,
+) -> Result<Decoded, DecodeError> {
     let mut outcome = Outcome::new(payload, *context);
-    let batch = match signal {
-        SignalKind::Logs => logs::decode(payload, &mut outcome),
-        SignalKind::Metrics => metrics::decode(payload, &mut outcome),
-        SignalKind::Traces => traces::decode(payload, &mut outcome),
+    let rows = match format {
+        WireFormat::Otlp => decode_otlp(signal, payload, &mut outcome).map(|batch| (batch, Written::default())),
+        WireFormat::RemoteWrite1 => remote_write::decode(Version::V1, payload, labels, &mut outcome),
+        WireFormat::RemoteWrite2 => remote_write::decode(Version::V2, payload, labels, &mut outcome),
     };
-    let batch = batch.map_err(|error| match error {
+    let (batch, written) = rows.map_err(|error| match error {
         DecodeError::Wire(error) => DecodeError::Wire(error.within(payload)),
         other => other,
     })?;
     let accepted = batch.num_rows() as u64;
     let batch = (accepted > 0).then_some(batch);
-    Ok(Decoded { batch, accepted, rejected: outcome.rejections.finish(), sanitized: outcome.writer.sanitized.causes() })
+    let (rejected, sanitized) = (outcome.rejections.finish(), outcome.writer.sanitized.causes());
+    Ok(Decoded { batch, accepted, written, rejected, sanitized })
+}
+
+fn decode_otlp<'a>(
+    signal: SignalKind,
+    payload: &'a [u8],
+    outcome: &mut Outcome<'a>,
+) -> Result<RecordBatch, DecodeError> {
+    match signal {
+        SignalKind::Logs => logs::decode(payload, outcome),
+        SignalKind::Metrics => metrics::decode(payload, outcome),
+        SignalKind::Traces => traces::decode(payload, outcome),
+    }
 }
 
 /// The decoder that the store uses to replay its WAL.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct OtlpDecoder;
+pub struct ReplayDecoder;
 
-impl PayloadDecoder for OtlpDecoder {
+impl PayloadDecoder for ReplayDecoder {
     fn decode(
         &self,
         signal: SignalKind,
+        format: WireFormat,
         payload: &[u8],
         received_at: UnixNanos,
         oldest_admitted: UnixNanos,
     ) -> Result<Option<RecordBatch>, String> {
         let context = DecodeContext { received_at, oldest_admitted };
-        decode(signal, payload, &context).map(|decoded| decoded.batch).map_err(|error| error.to_string())
+        decode(signal, format, payload, &context).map(|decoded| decoded.batch).map_err(|error| error.to_string())
     }
 }
 
@@ -167,12 +213,17 @@ impl<'a> Outcome<'a> {
     /// A record's time, when it is neither too old nor in the future.
     #[inline]
     fn admit(&self, unix_nanos: u64) -> Result<i64, Reason> {
-        let time = i64::try_from(unix_nanos).unwrap_or(i64::MAX);
+        self.admit_nanos(i64::try_from(unix_nanos).unwrap_or(i64::MAX))
+    }
+
+    /// The same for times that may be before 1970.
+    #[inline]
+    fn admit_nanos(&self, time: i64) -> Result<i64, Reason> {
         if time > self.newest_admitted {
-            return Err(Reason::new("time is more than a day in the future", format!("time {unix_nanos}")));
+            return Err(Reason::new("time is more than a day in the future", format!("time {time}")));
         }
         if time < self.context.oldest_admitted.0 {
-            return Err(Reason::new("time is older than the retention", format!("time {unix_nanos}")));
+            return Err(Reason::new("time is older than the retention", format!("time {time}")));
         }
         Ok(time)
     }

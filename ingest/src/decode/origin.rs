@@ -4,7 +4,7 @@
 use arrow::array::ArrayRef;
 use arrow::datatypes::UInt32Type;
 use trivium_model::limit;
-use trivium_storage::attributes::{get, write_string};
+use trivium_storage::attributes::{EMPTY, get, write_string};
 
 use super::attribute_set::{AttributeColumn, RawSet};
 use super::column::{ABSENT, TextColumn, numbers};
@@ -184,13 +184,28 @@ impl<'a> OriginColumns<'a> {
         code
     }
 
+    /// Makes the empty resource and the empty scope the current ones, for senders that know neither.
+    pub(super) fn enter_nowhere(&mut self) {
+        let (resource, scope) = (self.resource.empty_code(), self.scope.code_of_text(EMPTY));
+        let service = self.service_code_of("");
+        self.current = Origin { service, resource, schema_url: ABSENT, dropped: 0, scope };
+    }
+
+    /// The code of a service; of an empty name, that of the name that the conventions give it.
+    pub(super) fn service_code_of(&mut self, name: &str) -> i32 {
+        service_code(&mut self.service, name)
+    }
+
+    /// Makes a service the current one, for senders that name it in every record.
+    #[inline]
+    pub(super) fn enter_service(&mut self, service: i32) {
+        self.current.service = service;
+    }
+
     fn read_service(&mut self, resource: i32) -> i32 {
         let json = std::str::from_utf8(self.resource.json_of(resource)).unwrap_or_default();
         let name = get(json, "service.name").filter(|value| value.json() != "null").map(|value| value.text());
-        match name.as_deref() {
-            None | Some("") => self.service.code_of_text(UNKNOWN_SERVICE),
-            Some(name) => self.service.code_of_text(name),
-        }
+        service_code(&mut self.service, name.as_deref().unwrap_or_default())
     }
 
     /// Makes the scope of a `ScopeLogs`, `ScopeMetrics` or `ScopeSpans` the current one; the records follow.
@@ -272,6 +287,10 @@ impl<'a> OriginColumns<'a> {
         ];
         Ok((service, rest))
     }
+}
+
+fn service_code(column: &mut TextColumn, name: &str) -> i32 {
+    column.code_of_text(if name.is_empty() { UNKNOWN_SERVICE } else { name })
 }
 
 fn read_resource<'a>(message: &'a [u8], set: &mut RawSet<'a>) -> Result<u32, WireError> {

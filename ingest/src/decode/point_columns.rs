@@ -13,9 +13,10 @@ use super::DecodeError;
 use super::attribute_set::{AttributeColumn, RawSet};
 use super::column::{ABSENT, AbsentColumns, OptionalNumbers, SparseColumn, TextColumn, numbers};
 use super::distribution::Distribution;
-use super::exemplar::{ExemplarColumn, Exemplars};
+use super::exemplar::{ExemplarColumn, ExemplarValue, Exemplars};
 use super::origin::OriginColumns;
-use super::points::{MetricType, Number, PointHead};
+use super::points::{MetricType, Number};
+use super::remote_write::NativeHistogram;
 use super::sanitize::Sanitized;
 use super::value::ValueWriter;
 
@@ -23,6 +24,7 @@ type Doubles = SparseColumn<Float64Builder>;
 type Counts = SparseColumn<UInt64Builder>;
 type Integers = SparseColumn<Int32Builder>;
 type CountLists = SparseColumn<ListBuilder<UInt64Builder>>;
+type IntegerLists = SparseColumn<ListBuilder<Int32Builder>>;
 type DoubleLists = SparseColumn<ListBuilder<Float64Builder>>;
 
 /// The columns of data points. Those that only some types of metrics have are sparse.
@@ -59,6 +61,22 @@ pub(super) struct PointColumns<'a> {
     quantiles: DoubleLists,
     quantile_values: DoubleLists,
     exemplars: ExemplarColumn,
+    count_float: Doubles,
+    zero_count_float: Doubles,
+    positive_spans: IntegerLists,
+    negative_spans: IntegerLists,
+    positive_counts_float: DoubleLists,
+    negative_counts_float: DoubleLists,
+    /// Has the rows up to the last one with a hint.
+    reset_hint: TextColumn,
+}
+
+/// What a row of any kind begins with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RowHead {
+    pub(super) time: i64,
+    pub(super) start: Option<i64>,
+    pub(super) flags: u32,
 }
 
 /// The codes that all points of a metric share.
@@ -71,6 +89,13 @@ pub(super) struct PointCodes {
     metadata: i32,
     temporality: i32,
     is_monotonic: Option<bool>,
+}
+
+impl PointCodes {
+    /// The same codes with another name.
+    pub(super) fn named(self, name: i32) -> Self {
+        Self { name, ..self }
+    }
 }
 
 /// What the columns say of a metric, undecoded but for the words that are ours.
@@ -98,6 +123,10 @@ fn integers() -> Integers {
 
 fn count_lists() -> CountLists {
     SparseColumn::new(|| ListBuilder::new(UInt64Builder::new()), |builder| builder.append_null())
+}
+
+fn integer_lists() -> IntegerLists {
+    SparseColumn::new(|| ListBuilder::new(Int32Builder::new()), |builder| builder.append_null())
 }
 
 fn double_lists() -> DoubleLists {
@@ -138,6 +167,13 @@ impl<'a> PointColumns<'a> {
             quantiles: double_lists(),
             quantile_values: double_lists(),
             exemplars: ExemplarColumn::new(),
+            count_float: doubles(),
+            zero_count_float: doubles(),
+            positive_spans: integer_lists(),
+            negative_spans: integer_lists(),
+            positive_counts_float: double_lists(),
+            negative_counts_float: double_lists(),
+            reset_hint: TextColumn::with_capacity(0),
         }
     }
 
@@ -188,10 +224,10 @@ impl<'a> PointColumns<'a> {
 
     /// Begins a row. What the type of the metric does not have is left out; [`OriginColumns::push_row`] ends the row.
     #[inline]
-    pub(super) fn push_head(&mut self, time: i64, head: &PointHead, codes: &PointCodes, attributes: i32, series: u64) {
+    pub(super) fn push_head(&mut self, head: &RowHead, codes: &PointCodes, attributes: i32, series: u64) {
         let row = self.origin.rows();
-        self.time.push(time);
-        if let Some(start) = head.start() {
+        self.time.push(head.time);
+        if let Some(start) = head.start {
             self.start_time.at(row).append_value(start);
         }
         self.name.push(codes.name);
@@ -249,6 +285,77 @@ impl<'a> PointColumns<'a> {
         append_counts(self.negative_counts.at(row), &point.negative.counts);
     }
 
+    /// The codes of Prometheus' samples, which lack what only metadata say, and the name.
+    pub(super) fn prometheus_codes(&mut self) -> PointCodes {
+        PointCodes {
+            name: ABSENT,
+            metric_type: self.metric_type.code_of_text("prometheus"),
+            unit: ABSENT,
+            description: ABSENT,
+            metadata: ABSENT,
+            temporality: ABSENT,
+            is_monotonic: None,
+        }
+    }
+
+    /// The same codes with metadata; `metadata` is a canonical set.
+    pub(super) fn described(
+        &mut self,
+        codes: PointCodes,
+        metadata: Option<&str>,
+        description: &[u8],
+        unit: &[u8],
+        writer: &mut ValueWriter<'a>,
+    ) -> PointCodes {
+        let sanitized = &mut writer.sanitized;
+        PointCodes {
+            metadata: metadata.map_or(ABSENT, |json| self.metadata.code_of_json(json)),
+            description: self.description.code(description, sanitized),
+            unit: self.unit.code(unit, sanitized),
+            ..codes
+        }
+    }
+
+    /// The codes of a checked name and of a set that is canonical JSON.
+    pub(super) fn series_codes(&mut self, name: &str, attributes: &str) -> (i32, i32) {
+        (self.name.code_of_text(name), self.attributes.code_of_json(attributes))
+    }
+
+    /// Series and time of each row.
+    pub(super) fn series_and_times(&self) -> impl Iterator<Item = (u64, i64)> + '_ {
+        self.series_id.iter().copied().zip(self.time.iter().copied())
+    }
+
+    pub(super) fn push_native_histogram(&mut self, histogram: &NativeHistogram) {
+        let row = self.origin.rows();
+        self.value.push(None);
+        for (column, count) in [(&mut self.count, histogram.count), (&mut self.zero_count, histogram.zero_count)] {
+            if let Some(count) = count.integer() {
+                column.at(row).append_value(count);
+            }
+        }
+        self.count_float.at(row).append_value(histogram.count.float());
+        self.zero_count_float.at(row).append_value(histogram.zero_count.float());
+        self.sum.at(row).append_value(histogram.sum);
+        self.scale.at(row).append_value(histogram.schema);
+        self.zero_threshold.at(row).append_value(histogram.zero_threshold);
+        if histogram.has_custom_buckets() {
+            append_doubles(self.explicit_bounds.at(row), &histogram.custom_values);
+        }
+        append_integers(self.positive_spans.at(row), &histogram.positive.spans);
+        append_integers(self.negative_spans.at(row), &histogram.negative.spans);
+        append_doubles(self.positive_counts_float.at(row), &histogram.positive.counts);
+        append_doubles(self.negative_counts_float.at(row), &histogram.negative.counts);
+        self.reset_hint.push_absent_until(row);
+        let hint = self.reset_hint.code_of_text(histogram.reset_hint());
+        self.reset_hint.push(hint);
+    }
+
+    /// Adds exemplars of a row that is there already; rows are given in ascending order.
+    pub(super) fn push_exemplars_at<'e>(&mut self, row: usize, exemplars: impl Iterator<Item = ExemplarValue<'e>>) {
+        self.exemplars.push_values(row, exemplars);
+    }
+
     #[inline]
     pub(super) fn push_exemplars(&mut self, exemplars: &Exemplars<'_>, sanitized: &mut Sanitized) {
         self.exemplars.push(self.origin.rows(), exemplars, sanitized);
@@ -292,6 +399,13 @@ impl<'a> PointColumns<'a> {
             sparse.finish(self.quantiles, "quantiles")?,
             sparse.finish(self.quantile_values, "quantile_values")?,
             exemplars,
+            sparse.finish(self.count_float, "count_float")?,
+            sparse.finish(self.zero_count_float, "zero_count_float")?,
+            sparse.finish(self.positive_spans, "positive_spans")?,
+            sparse.finish(self.negative_spans, "negative_spans")?,
+            sparse.finish(self.positive_counts_float, "positive_counts_float")?,
+            sparse.finish(self.negative_counts_float, "negative_counts_float")?,
+            self.reset_hint.finish_sparse(rows)?,
         ];
         columns.extend(origin);
         Ok(RecordBatch::try_new(sparse.schema, columns)?)
@@ -318,6 +432,11 @@ impl Sparse {
 
 fn append_counts(list: &mut ListBuilder<UInt64Builder>, counts: &[u64]) {
     list.values().append_slice(counts);
+    list.append(true);
+}
+
+fn append_integers(list: &mut ListBuilder<Int32Builder>, values: &[i32]) {
+    list.values().append_slice(values);
     list.append(true);
 }
 

@@ -5,7 +5,7 @@ use super::wire::{Fields, WireError};
 use super::{Outcome, Reason};
 
 /// `DataPointFlags.NO_RECORDED_VALUE`: a point without a value says that the series ended.
-const NO_RECORDED_VALUE: u32 = 1;
+pub(super) const NO_RECORDED_VALUE: u32 = 1;
 
 /// The types of metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

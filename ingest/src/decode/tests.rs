@@ -4,13 +4,15 @@ mod json;
 mod limits;
 mod oracle;
 mod otlp_json;
+mod remote_write;
+mod remote_write_oracle;
 mod requests;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Float64Type, Int32Type, Int64Type, TimestampNanosecondType, UInt64Type};
 use proptest::prelude::{any as arbitrary, prop_assert_eq, proptest};
 use prost::Message;
-use trivium_model::{SignalKind, UnixNanos};
+use trivium_model::{SignalKind, UnixNanos, WireFormat};
 use trivium_proto::otlp::collector::logs::v1::ExportLogsServiceRequest;
 use trivium_proto::otlp::collector::metrics::v1::ExportMetricsServiceRequest;
 use trivium_proto::otlp::collector::trace::v1::ExportTraceServiceRequest;
@@ -71,7 +73,7 @@ fn metrics(metrics: Vec<Metric>) -> Vec<u8> {
 }
 
 fn decoded(signal: SignalKind, payload: &[u8]) -> Decoded {
-    decode(signal, payload, &context()).expect("the request is well formed")
+    decode(signal, WireFormat::Otlp, payload, &context()).expect("the request is well formed")
 }
 
 fn rows(decoded: &Decoded) -> &RecordBatch {
@@ -242,7 +244,7 @@ fn empty_requests_and_unknown_fields_are_fine() {
             assert!(decoded.batch.is_none() && decoded.rejected.is_empty(), "{payload:?}");
         }
     }
-    assert!(decode(SignalKind::Logs, &[0x0a, 9, 1], &context()).is_err());
+    assert!(decode(SignalKind::Logs, WireFormat::Otlp, &[0x0a, 9, 1], &context()).is_err());
 }
 
 fn gauge(name: &str, points: Vec<NumberDataPoint>) -> Metric {
@@ -489,7 +491,7 @@ proptest! {
     #[test]
     fn any_bytes_are_decoded_or_refused(bytes in proptest::collection::vec(arbitrary::<u8>(), 0..200)) {
         for signal in SignalKind::ALL {
-            drop(decode(signal, &bytes, &context()));
+            drop(decode(signal, WireFormat::Otlp, &bytes, &context()));
             drop(json_to_protobuf(signal, &bytes));
         }
     }
@@ -505,7 +507,7 @@ proptest! {
             if let Some(target) = request.get_mut(position) {
                 *target = byte;
             }
-            drop(decode(signal, &request, &context()));
+            drop(decode(signal, WireFormat::Otlp, &request, &context()));
         }
     }
 

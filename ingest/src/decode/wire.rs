@@ -14,7 +14,7 @@ pub struct WireError {
 }
 
 impl WireError {
-    fn new(problem: &'static str, at: &[u8]) -> Self {
+    pub(super) fn new(problem: &'static str, at: &[u8]) -> Self {
         Self { problem, offset: at.as_ptr().addr() }
     }
 

@@ -12,6 +12,9 @@ use crate::error::Error;
 /// lazily, and no more of it is touched than output is made.
 const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 
+/// The largest factor by which a block of Snappy grows: a copy of 64 bytes takes three.
+const SNAPPY_GROWTH_MAX: usize = 22;
+
 /// Output is made and reserved in steps of this size.
 const STEP_BYTES: usize = 1024 * 1024;
 
@@ -26,10 +29,12 @@ pub enum Coding {
     Zstd,
     /// RFC 1950 as HTTP defines it; bare RFC 1951, which some clients send, is understood too.
     Deflate,
+    /// The block format of Snappy, without framing; what remote write uses.
+    Snappy,
 }
 
 impl Coding {
-    /// What is offered to clients, as in `Accept-Encoding`.
+    /// What is offered to OTLP clients, as in `Accept-Encoding`.
     pub const OFFERED: &str = "gzip, zstd, deflate";
 
     /// The name in `Content-Encoding`.
@@ -39,10 +44,11 @@ impl Coding {
             Self::Gzip => "gzip",
             Self::Zstd => "zstd",
             Self::Deflate => "deflate",
+            Self::Snappy => "snappy",
         }
     }
 
-    /// The coding that a header value names; `None` when it is unknown or names several.
+    /// The coding that a header value names, of those that OTLP knows; `None` when it is unknown or names several.
     pub(crate) fn parse(value: &str) -> Option<Self> {
         let name = value.trim();
         let known = [
@@ -71,6 +77,7 @@ pub(crate) fn decompress(
     match coding {
         Coding::Identity if body.len() > bytes_max => return Err(Error::TooLarge),
         Coding::Identity => return Ok(body),
+        Coding::Snappy => output.fill_from_snappy(&body)?,
         Coding::Gzip => output.fill(&mut MultiGzDecoder::new(body.as_ref()), coding)?,
         Coding::Zstd if body.is_empty() => return Err(failed(io::ErrorKind::UnexpectedEof.into())),
         Coding::Zstd => {
@@ -113,6 +120,22 @@ struct Output<'a> {
 }
 
 impl Output<'_> {
+    /// Decompresses a whole block. It says its length itself, and is believed as far as its bytes can bring it.
+    fn fill_from_snappy(&mut self, block: &[u8]) -> Result<(), Error> {
+        let failed = |source: snap::Error| Error::Decompress { coding: Coding::Snappy, source: source.into() };
+        let bytes = snap::raw::decompress_len(block).map_err(failed)?;
+        if bytes > self.bytes_max {
+            return Err(Error::TooLarge);
+        }
+        if bytes / SNAPPY_GROWTH_MAX > block.len() {
+            let source = io::Error::new(io::ErrorKind::InvalidData, "it is too short for the length that it declares");
+            return Err(Error::Decompress { coding: Coding::Snappy, source });
+        }
+        self.reservation.hold(self.input_bytes + bytes)?;
+        self.plain = snap::raw::Decoder::new().decompress_vec(block).map_err(failed)?;
+        Ok(())
+    }
+
     /// Reads the decoder to its end, one reserved step after the other.
     fn fill(&mut self, decoder: &mut impl Read, coding: Coding) -> Result<(), Error> {
         loop {

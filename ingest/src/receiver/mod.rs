@@ -1,12 +1,13 @@
 //! The receivers: the only files that know HTTP and gRPC.
 //!
-//! Both read a whole request with [`body`], hand it to the pipeline, and differ only in how they find the signal, the
+//! All read a whole request with [`body`], hand it to the pipeline, and differ only in how they find the signal, the
 //! encoding and the compression, and in how they say what became of it ([`response`], [`status`]).
 
 mod body;
 pub(crate) mod compression;
 pub(crate) mod otlp_grpc;
 pub(crate) mod otlp_http;
+pub(crate) mod remote_write;
 mod response;
 pub(crate) mod serve;
 mod status;
@@ -21,7 +22,7 @@ use crate::admission::Admission;
 use crate::pipeline::Pipeline;
 use crate::telemetry::Telemetry;
 
-/// What both receivers share.
+/// What the receivers share.
 #[derive(Debug)]
 pub(crate) struct Receiver {
     pub(crate) pipeline: Arc<Pipeline>,

@@ -17,7 +17,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use tonic::Code;
-use trivium_model::{SignalKind, limit};
+use trivium_model::{SignalKind, WireFormat, limit};
 
 use super::body::{self, Bounds};
 use super::{Receiver, response, signal_at, status};
@@ -95,7 +95,8 @@ impl Receiver {
         let framed = body::read(body, None, &bounds, &mut reservation).await?;
         let (coding, body) = message_of(framed, named)?;
         let format = PayloadFormat::Protobuf;
-        let request = ExportRequest { tenant: self.tenant(), signal, format, coding, body };
+        let request =
+            ExportRequest { tenant: self.tenant(), signal, wire_format: WireFormat::Otlp, format, coding, body };
         self.pipeline.export_reserved(request, reservation).await
     }
 }
@@ -137,6 +138,7 @@ fn coding_of(headers: &HeaderMap) -> Result<Coding, Error> {
     let coding = value.to_str().ok().and_then(Coding::parse);
     coding.ok_or_else(|| Error::UnsupportedContentEncoding {
         found: String::from_utf8_lossy(value.as_bytes()).into_owned(),
+        offered: Coding::OFFERED,
     })
 }
 

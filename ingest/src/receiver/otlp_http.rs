@@ -13,7 +13,7 @@ use http::header::{
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
-use trivium_model::{SignalKind, limit};
+use trivium_model::{SignalKind, WireFormat, limit};
 
 use super::body::{self, Bounds};
 use super::{Receiver, response, signal_at, status};
@@ -83,14 +83,15 @@ impl Receiver {
         let mut reservation = self.admission.begin(declared_bytes.unwrap_or(0))?;
         let bounds = Bounds { bytes_max: limit::REQUEST_BYTES_MAX, timeout: self.body_timeout, inspect: |_| Ok(()) };
         let body = body::read(body, declared_bytes, &bounds, &mut reservation).await?;
-        let request = ExportRequest { tenant: self.tenant(), signal, format, coding, body };
+        let request =
+            ExportRequest { tenant: self.tenant(), signal, wire_format: WireFormat::Otlp, format, coding, body };
         self.pipeline.export_reserved(request, reservation).await
     }
 }
 
 /// Whether the client may still be sending, and must be let finish to hear our refusal. Over HTTP/2 a refusal stops it by
 /// itself, and with `Expect: 100-continue` it waits for us; reading would tell it to go on.
-fn sends_on(parts: &Parts, body: &Body) -> bool {
+pub(super) fn sends_on(parts: &Parts, body: &Body) -> bool {
     parts.version < Version::HTTP_2 && !parts.headers.contains_key(EXPECT) && !body.is_end_stream()
 }
 
@@ -112,7 +113,7 @@ fn unsupported_type(headers: &HeaderMap) -> Error {
     Error::UnsupportedContentType { found, advice: TYPE_ADVICE }
 }
 
-fn lossy(value: &HeaderValue) -> String {
+pub(super) fn lossy(value: &HeaderValue) -> String {
     String::from_utf8_lossy(value.as_bytes()).into_owned()
 }
 
@@ -126,15 +127,16 @@ fn coding_of(headers: &HeaderMap) -> Result<Coding, Error> {
             .to_str()
             .ok()
             .and_then(Coding::parse)
-            .ok_or_else(|| Error::UnsupportedContentEncoding { found: lossy(value) }),
-        (Some(first), Some(second)) => {
-            Err(Error::UnsupportedContentEncoding { found: format!("{}, {}", lossy(first), lossy(second)) })
-        }
+            .ok_or_else(|| Error::UnsupportedContentEncoding { found: lossy(value), offered: Coding::OFFERED }),
+        (Some(first), Some(second)) => Err(Error::UnsupportedContentEncoding {
+            found: format!("{}, {}", lossy(first), lossy(second)),
+            offered: Coding::OFFERED,
+        }),
     }
 }
 
 /// The declared size, refused at once when it is over the limit. hyper has already refused lengths that are no numbers.
-fn declared_bytes(headers: &HeaderMap) -> Result<Option<usize>, Error> {
+pub(super) fn declared_bytes(headers: &HeaderMap) -> Result<Option<usize>, Error> {
     let Some(value) = headers.get(CONTENT_LENGTH) else { return Ok(None) };
     let bytes = value.to_str().ok().and_then(|text| text.trim().parse::<u64>().ok());
     let bytes = bytes.ok_or_else(|| Error::Malformed(format!("the content length {:?} is no number", lossy(value))))?;

@@ -73,12 +73,22 @@ fn partial_success(signal: SignalKind, outcome: &Outcome) -> Option<PartialSucce
     })
 }
 
+/// What was refused of a request and why, as plain text; `None` when all of it was taken.
+pub(super) fn refusal(signal: SignalKind, outcome: &Outcome) -> Option<String> {
+    let rejected: u64 = outcome.rejected.iter().map(|rejected| rejected.count).sum();
+    (rejected > 0).then(|| shorten(refused(signal, outcome, rejected), EXPLANATION_BYTES_MAX))
+}
+
+fn refused(signal: SignalKind, outcome: &Outcome, rejected: u64) -> String {
+    let all = rejected.saturating_add(outcome.accepted);
+    let reasons: Vec<String> = by_reason(outcome).iter().map(|reason| reason.describe()).collect();
+    format!("rejected {rejected} of {all} {}s: {}", signal.item(), reasons.join("; "))
+}
+
 fn explanation(signal: SignalKind, outcome: &Outcome, rejected: u64) -> String {
     let mut sentences = Vec::new();
     if rejected > 0 {
-        let all = rejected.saturating_add(outcome.accepted);
-        let reasons: Vec<String> = by_reason(outcome).iter().map(|reason| reason.describe()).collect();
-        sentences.push(format!("rejected {rejected} of {all} {}s: {}", signal.item(), reasons.join("; ")));
+        sentences.push(refused(signal, outcome, rejected));
     }
     if !outcome.sanitized.is_empty() {
         let change = |(reason, count): &(&str, u64)| format!("{} ({count})", reason.replace('_', " "));
@@ -129,14 +139,14 @@ fn shorten(text: String, bytes_max: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::Rejected;
+    use crate::decode::{Rejected, Written};
 
     fn rejected(reason: &'static str, service: &str, count: u64, example: &str) -> Rejected {
         Rejected { reason, service: service.to_owned(), count, example: example.to_owned() }
     }
 
     fn outcome(rejected: Vec<Rejected>, sanitized: Vec<(&'static str, u64)>) -> Outcome {
-        Outcome { accepted: 7, duplicate: false, rejected, sanitized }
+        Outcome { accepted: 7, written: Written::default(), duplicate: false, rejected, sanitized }
     }
 
     #[test]

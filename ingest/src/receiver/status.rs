@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use prost::Message;
 use serde_json::{Value, json};
@@ -19,7 +19,6 @@ use trivium_proto::rpc;
 use super::response::content_type;
 use crate::error::Error;
 use crate::pipeline::{PayloadFormat, cut};
-use crate::receiver::compression::Coding;
 
 /// Bytes of an error message. In gRPC it travels in a header, twice, once percent-encoded, and clients limit headers to
 /// 8 KiB.
@@ -74,6 +73,27 @@ pub(super) fn http(error: &Error, format: PayloadFormat) -> Response<Body> {
     response
 }
 
+/// An error as the answer to a remote write: plain text. Its clients drop the data on every status from 400 to 499, so that
+/// what only came too slowly is told as what may pass.
+pub(super) fn plain(error: &Error) -> Response<Body> {
+    let (status, _) = of_error(error);
+    let status = if status == StatusCode::REQUEST_TIMEOUT { StatusCode::SERVICE_UNAVAILABLE } else { status };
+    let mut response = plain_text(status, message(error));
+    add_hints(error, response.headers_mut());
+    response
+}
+
+/// An answer for people.
+pub(super) fn plain_text(status: StatusCode, mut text: String) -> Response<Body> {
+    text.push('\n');
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
 fn add_hints(error: &Error, headers: &mut HeaderMap) {
     if let Some(delay) = error.retry_after() {
         headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(delay)));
@@ -82,8 +102,8 @@ fn add_hints(error: &Error, headers: &mut HeaderMap) {
         Error::WrongMethod { .. } => {
             headers.insert(ALLOW, HeaderValue::from_static("POST"));
         }
-        Error::UnsupportedContentEncoding { .. } => {
-            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(Coding::OFFERED));
+        Error::UnsupportedContentEncoding { offered, .. } => {
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(offered));
         }
         _ => {}
     }
@@ -165,6 +185,7 @@ fn json_status(error: &Error, rpc_status: &rpc::Status) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::receiver::compression::Coding;
 
     /// The statuses on which OTLP clients send the same request again.
     fn is_retried(status: StatusCode, code: Code, error: &Error) -> (bool, bool) {
@@ -202,7 +223,7 @@ mod tests {
             Error::TooLarge,
             Error::Malformed("cut off".into()),
             Error::CompressionUnnamed,
-            Error::UnsupportedContentEncoding { found: "br".into() },
+            Error::UnsupportedContentEncoding { found: "br".into(), offered: Coding::OFFERED },
             Error::UnsupportedContentType { found: "text/plain".into(), advice: "" },
             Error::UnknownPath { path: "/".into(), advice: "" },
             Error::WrongMethod { method: "GET".into() },

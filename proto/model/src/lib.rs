@@ -7,8 +7,10 @@ mod id;
 pub mod limit;
 mod signal;
 mod time;
+mod wire_format;
 
 pub use error::ErrorKind;
 pub use id::{InvalidId, PartId, RequestKey, SpanId, TenantId, TraceId, WalPosition};
 pub use signal::SignalKind;
 pub use time::{Clock, ManualClock, SystemClock, TimeRange, UnixNanos};
+pub use wire_format::WireFormat;

@@ -46,6 +46,13 @@ impl Labels {
         Self(labels.into())
     }
 
+    /// A set of labels with unique names and values that are not empty, in any order.
+    pub fn of_unique(mut labels: Vec<Label>) -> Self {
+        labels.sort_unstable_by(|left, right| left.name.cmp(&right.name));
+        debug_assert!(labels.is_sorted_by(|left, right| left.name < right.name), "a name twice");
+        Self(labels.into())
+    }
+
     /// The value of a label; empty when it is absent, as PromQL has it.
     pub fn get(&self, name: &str) -> &str {
         self.0.iter().find(|label| &*label.name == name).map_or("", |label| &label.value)

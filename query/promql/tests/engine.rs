@@ -317,3 +317,27 @@ fn the_deepest_expressions_fit_a_small_stack() {
     };
     std::thread::Builder::new().stack_size(2 << 20).spawn(run).unwrap().join().unwrap();
 }
+
+#[test]
+fn annotations_tell_their_places_and_are_told_once() {
+    let (source, engine) = (source(), experimental(true));
+    let answer = engine.instant(&source, "rate(gauge[5m]) +\n  rate(gauge[5m]) + sum(mixed)", 2 * MINUTE).unwrap();
+    let not_counter =
+        "PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \"gauge\"";
+    assert_eq!(answer.infos, [format!("{not_counter} (2:8)")]);
+    let answer = engine.instant(&source, "sum({pod=~\"1|4\"})", 5 * MINUTE).unwrap();
+    assert_eq!(answer.warnings, ["PromQL warning: encountered a mix of histograms and floats for aggregation (1:5)"]);
+}
+
+#[test]
+fn counters_may_be_known_by_their_types() {
+    let mut source = MemorySource::default();
+    let typed = |kind: &str| Labels::new([("__name__", "requests"), ("__type__", kind), ("job", kind)]);
+    source.load(vec![floats(typed("counter"), &[1.0, 2.0]), floats(typed("gauge"), &[1.0, 2.0])]).unwrap();
+    let options = EngineOptions { type_and_unit_labels: true, ..EngineOptions::default() };
+    let answer = Engine::new(options).instant(&source, "rate(requests[5m])", MINUTE).unwrap();
+    let expected = "PromQL info: metric might not be a counter, __type__ label is not set to \"counter\" or \"histogram\", \
+                    got \"gauge\": \"requests\" (1:6)";
+    assert_eq!(answer.infos, [expected]);
+    assert_eq!(values(answer.value, 0).keys().collect::<Vec<_>>(), ["{job=\"counter\"}", "{job=\"gauge\"}"]);
+}

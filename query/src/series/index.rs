@@ -96,17 +96,19 @@ pub(super) struct SeriesIndex {
 }
 
 impl SeriesIndex {
-    /// The series of some batches whose rows are numbered through.
-    pub(super) fn of_batches(batches: &[RecordBatch]) -> Result<Self, Error> {
+    /// The series of the wanted metrics in a batch.
+    pub(super) fn of_batch(batch: &RecordBatch, wants: &dyn Fn(&Metric) -> bool) -> Result<Self, Error> {
         let mut builder = Builder::default();
-        for batch in batches {
-            builder.add(batch)?;
-        }
+        builder.add(batch, wants)?;
         Ok(builder.finish())
     }
 
     fn of_part(part: &Part) -> Result<Self, Error> {
-        Self::of_batches(&part.read(Some(&COLUMNS), None)?)
+        let mut builder = Builder::default();
+        for batch in part.read(Some(&COLUMNS), None)? {
+            builder.add(&batch, &|_| true)?;
+        }
+        Ok(builder.finish())
     }
 
     pub(super) fn text(&self, text: u32) -> &Arc<str> {
@@ -191,10 +193,28 @@ impl<'a> Columns<'a> {
     }
 }
 
+/// The code of a row, if it has one that the dictionary knows.
+fn code_of(array: &DictionaryArray<Int32Type>, row: usize) -> Option<usize> {
+    array.key(row).filter(|key| *key < array.values().len())
+}
+
 /// The text of a row, empty when it is null.
 fn text_of(array: &DictionaryArray<Int32Type>, row: usize) -> &str {
     let values: &StringArray = array.values().as_string();
-    array.key(row).filter(|key| *key < values.len()).map_or("", |key| values.value(key))
+    code_of(array, row).map_or("", |key| values.value(key))
+}
+
+/// What a batch's metric is known by: the codes of name, kind, unit and temporality, and whether it is monotonic.
+type MetricCodes = ([Option<usize>; 4], bool);
+
+/// What the codes of one batch stand for, looked up once each.
+#[derive(Default)]
+struct Codes {
+    resources: Vec<Option<u32>>,
+    scopes: Vec<Option<u32>>,
+    attributes: Vec<Option<u32>>,
+    metrics: HashMap<MetricCodes, Option<u32>>,
+    last_metric: Option<(MetricCodes, Option<u32>)>,
 }
 
 #[derive(Default)]
@@ -206,24 +226,34 @@ struct Builder {
 }
 
 impl Builder {
-    fn add(&mut self, batch: &RecordBatch) -> Result<(), Error> {
+    fn add(&mut self, batch: &RecordBatch, wants: &dyn Fn(&Metric) -> bool) -> Result<(), Error> {
         let columns = Columns::of(batch)?;
         let ids = columns.series_ids;
+        let unknown = |column: &DictionaryArray<Int32Type>| vec![None; column.values().len()];
+        let mut codes = Codes {
+            resources: unknown(columns.resource),
+            scopes: unknown(columns.scope),
+            attributes: unknown(columns.attributes),
+            ..Codes::default()
+        };
         let mut start = 0;
         while start < ids.len() {
             let length = ids[start..].iter().take_while(|id| **id == ids[start]).count();
-            self.add_run(&columns, start, length);
+            if let Some(metric) = self.metric(&columns, &mut codes, start, wants) {
+                self.add_run(&columns, &mut codes, metric, start..start + length);
+            }
             start += length;
         }
         self.row = self.row.saturating_add(u32::try_from(ids.len()).unwrap_or(u32::MAX));
         Ok(())
     }
 
-    fn add_run(&mut self, columns: &Columns<'_>, start: usize, length: usize) {
-        let times = &columns.times[start..start + length];
+    fn add_run(&mut self, columns: &Columns<'_>, codes: &mut Codes, metric: u32, range: std::ops::Range<usize>) {
+        let start = range.start;
+        let times = &columns.times[range.clone()];
         let first_time = times.iter().copied().min().unwrap_or_default();
         let last_time = times.iter().copied().max().unwrap_or_default();
-        let rows = u32::try_from(length).unwrap_or(u32::MAX);
+        let rows = u32::try_from(range.len()).unwrap_or(u32::MAX);
         let first_row = self.row + u32::try_from(start).unwrap_or(u32::MAX);
         // Batches cut runs.
         if let Some(last) = self.index.runs.last_mut()
@@ -235,12 +265,11 @@ impl Builder {
             last.last_time = last.last_time.max(last_time);
             return;
         }
-        let Some(metric) = self.metric(columns, start) else { return };
         let run = Run {
             metric,
-            resource: self.text(text_of(columns.resource, start)),
-            scope: self.text(text_of(columns.scope, start)),
-            attributes: self.text(text_of(columns.attributes, start)),
+            resource: self.coded(columns.resource, &mut codes.resources, start),
+            scope: self.coded(columns.scope, &mut codes.scopes, start),
+            attributes: self.coded(columns.attributes, &mut codes.attributes, start),
             series_id: columns.series_ids[start],
             first_row,
             rows,
@@ -250,31 +279,73 @@ impl Builder {
         self.index.runs.push(run);
     }
 
-    /// `None` for a kind that a newer version stored.
-    fn metric(&mut self, columns: &Columns<'_>, row: usize) -> Option<u32> {
-        let kind = PointKind::parse(text_of(columns.kind, row))?;
+    /// The place of a row's metric; `None` when it is not wanted, or of a kind that a newer version stored.
+    fn metric(
+        &mut self,
+        columns: &Columns<'_>,
+        codes: &mut Codes,
+        row: usize,
+        wants: &dyn Fn(&Metric) -> bool,
+    ) -> Option<u32> {
         let monotonic = columns.is_monotonic;
+        let is_monotonic = monotonic.is_valid(row) && monotonic.value(row);
+        let key = (
+            [columns.name, columns.kind, columns.unit, columns.temporality].map(|column| code_of(column, row)),
+            is_monotonic,
+        );
+        if let Some((last, place)) = codes.last_metric
+            && last == key
+        {
+            return place;
+        }
+        let place = match codes.metrics.get(&key) {
+            Some(place) => *place,
+            None => {
+                let place = self.new_metric(columns, row, is_monotonic, wants);
+                codes.metrics.insert(key, place);
+                place
+            }
+        };
+        codes.last_metric = Some((key, place));
+        place
+    }
+
+    fn new_metric(
+        &mut self,
+        columns: &Columns<'_>,
+        row: usize,
+        is_monotonic: bool,
+        wants: &dyn Fn(&Metric) -> bool,
+    ) -> Option<u32> {
         let metric = Metric {
-            name: Arc::clone(self.shared(text_of(columns.name, row))),
-            kind,
-            unit: Arc::clone(self.shared(text_of(columns.unit, row))),
-            is_monotonic: monotonic.is_valid(row) && monotonic.value(row),
+            name: text_of(columns.name, row).into(),
+            kind: PointKind::parse(text_of(columns.kind, row))?,
+            unit: text_of(columns.unit, row).into(),
+            is_monotonic,
             is_delta: text_of(columns.temporality, row) == "delta",
         };
         if let Some(known) = self.metrics.get(&metric) {
             return Some(*known);
         }
+        if !wants(&metric) {
+            return None;
+        }
         let place = u32::try_from(self.index.metrics.len()).ok()?;
-        let description = Arc::clone(self.shared(text_of(columns.description, row)));
         self.index.metrics.push(metric.clone());
-        self.index.descriptions.push(description);
+        self.index.descriptions.push(text_of(columns.description, row).into());
         self.metrics.insert(metric, place);
         Some(place)
     }
 
-    fn shared(&mut self, text: &str) -> &Arc<str> {
-        let place = self.text(text);
-        &self.index.texts[place as usize]
+    /// The place of a row's text.
+    fn coded(&mut self, column: &DictionaryArray<Int32Type>, known: &mut [Option<u32>], row: usize) -> u32 {
+        let Some(code) = code_of(column, row) else { return self.text("") };
+        if let Some(place) = known[code] {
+            return place;
+        }
+        let place = self.text(text_of(column, row));
+        known[code] = Some(place);
+        place
     }
 
     fn text(&mut self, text: &str) -> u32 {

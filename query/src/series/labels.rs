@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
-use trivium_promql::{Label, Labels};
+use trivium_promql::{Label, Labels, METRIC_NAME};
 use trivium_storage::attributes::{entries, get};
 
 use super::translate::{TranslationStrategy, label_name};
@@ -177,12 +177,13 @@ pub(super) fn identifying(resource: &str) -> (String, String) {
 }
 
 /// The labels of a series with its name and, where the view has one, a label more.
-pub(super) fn complete(base: &[Label], name: &Arc<str>, extra: Option<(&str, &str)>) -> Labels {
-    let own = [("__name__", &**name)].into_iter().chain(extra);
-    let kept =
-        base.iter().filter(|label| &*label.name != "__name__" && extra.is_none_or(|extra| extra.0 != &*label.name));
-    Labels::new(
-        kept.map(|label| (Arc::clone(&label.name), Arc::clone(&label.value)))
-            .chain(own.map(|(name, value)| (Arc::from(name), Arc::from(value)))),
-    )
+pub(super) fn complete(base: &[Label], name: &Arc<str>, extra: Option<Label>) -> Labels {
+    let mut labels = Vec::with_capacity(base.len() + 2);
+    let is_replaced = |label: &&Label| extra.as_ref().is_none_or(|extra| extra.name != label.name);
+    labels.extend(base.iter().filter(|label| &*label.name != METRIC_NAME).filter(is_replaced).cloned());
+    if !name.is_empty() {
+        labels.push(Label { name: METRIC_NAME.into(), value: Arc::clone(name) });
+    }
+    labels.extend(extra);
+    Labels::of_unique(labels)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{Float64Type, TimestampNanosecondType, UInt32Type, UInt64Type};
-use trivium_promql::{Histogram, STALE_NAN_BITS, format_float};
+use trivium_promql::{Histogram, Label, STALE_NAN_BITS, format_float};
 use trivium_storage::RowRanges;
 
 use super::NANOS_PER_MILLI;
@@ -148,9 +148,9 @@ pub(super) fn stale() -> Point {
 }
 
 /// The label that a part of a view has more than its series.
-pub(super) fn part_label(projection: Projection, part: Part) -> Option<(&'static str, String)> {
-    let value = format_float(f64::from_bits(part?));
-    Some((if projection == Projection::Quantile { "quantile" } else { "le" }, value))
+pub(super) fn part_label(projection: Projection, part: Part) -> Option<Label> {
+    let value = format_float(f64::from_bits(part?)).into();
+    Some(Label { name: if projection == Projection::Quantile { "quantile" } else { "le" }.into(), value })
 }
 
 /// The parts of a view that the last row of a run has.

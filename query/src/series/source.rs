@@ -10,7 +10,7 @@ use trivium_promql::{Labels, Matcher, Selection, Series, SeriesSource, SourceErr
 use trivium_storage::{Part, RowRanges, Snapshot, Storage};
 
 use super::collect::{Fragment, join};
-use super::index::{Run, SeriesIndex};
+use super::index::{Metric, Run, SeriesIndex};
 use super::labels::{Identity, LabelMaker, complete};
 use super::plan::{Plan, Projection, View, columns_of};
 use super::points::{self, Points, part_label, stale};
@@ -100,6 +100,11 @@ impl StoredSeries {
 
     /// The sources that overlap a window, those with older rows first; buffers are the newest.
     pub(super) fn sources(&self, window: Window) -> Result<Vec<Source<'_>>, Error> {
+        self.sources_of(window, &|_| true)
+    }
+
+    /// The same; of metrics that are not wanted a buffer may lack the series.
+    fn sources_of(&self, window: Window, wants: &dyn Fn(&Metric) -> bool) -> Result<Vec<Source<'_>>, Error> {
         let range = window.range();
         let parts = self.snapshot.parts.iter().filter(|part| part.overlaps(range));
         let mut parts: Vec<&Part> = parts.map(AsRef::as_ref).collect();
@@ -111,18 +116,19 @@ impl StoredSeries {
         }
         for batch in &self.snapshot.buffered {
             self.check()?;
-            sources.push(Source::Batch(batch, SeriesIndex::of_batches(std::slice::from_ref(batch))?));
+            sources.push(Source::Batch(batch, SeriesIndex::of_batch(batch, wants)?));
         }
         Ok(sources)
     }
 
     fn select_series(&self, matchers: &[Matcher], window: Window) -> Result<Vec<Series>, Error> {
         let plan = Plan::new(matchers, self.state.config.translation);
-        let sources = self.sources(window)?;
+        let wants_targets = plan.wants(TARGET_INFO);
+        let sources = self.sources_of(window, &|metric| wants_targets || !plan.views(metric).is_empty())?;
         let samples = AtomicUsize::new(0);
         let read = |source: &Source<'_>| Reading { selector: self, plan: &plan, window, samples: &samples }.run(source);
         let mut fragments = in_parallel(&sources, &read)?;
-        if plan.wants(TARGET_INFO) {
+        if wants_targets {
             fragments.push(self.target_info(&plan, &sources, window));
         }
         Ok(join(fragments))
@@ -253,8 +259,7 @@ pub(super) fn labels_of(
         attributes: index.text(run.attributes),
     };
     let base = maker.base(&identity, view.style);
-    let extra = part_label(view.projection, part);
-    complete(&base, &view.name, extra.as_ref().map(|(name, value)| (*name, value.as_str())))
+    complete(&base, &view.name, part_label(view.projection, part))
 }
 
 impl Reading<'_> {

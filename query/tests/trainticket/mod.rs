@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, RecordBatch, TimestampNanosecondArray, UInt64Array};
 use arrow::datatypes::TimestampNanosecondType;
 use trivium_ingest::decode::{DecodeContext, decode};
-use trivium_model::{PartId, SignalKind, TenantId, UnixNanos};
+use trivium_model::{PartId, SignalKind, TenantId, UnixNanos, WireFormat};
 use trivium_storage::schema::table_schema;
 use trivium_storage::{NewPart, PageCache, Part, encode_part};
 
@@ -50,7 +50,8 @@ pub(crate) fn batches(messages: &[Vec<u8>], days: i64) -> Vec<RecordBatch> {
     let context = DecodeContext { received_at: UnixNanos(1_700_000_000_000_000_000), oldest_admitted: UnixNanos::MIN };
     let first = u64::try_from(days).expect("not negative") * 1_000_000;
     let batch = |(position, message): (u64, &Vec<u8>)| {
-        let decoded = decode(SignalKind::Logs, message, &context).expect("valid OTLP").batch.expect("rows");
+        let decoded =
+            decode(SignalKind::Logs, WireFormat::Otlp, message, &context).expect("valid OTLP").batch.expect("rows");
         let rows = decoded.num_rows();
         let moved = decoded
             .column(0)

@@ -1,6 +1,7 @@
 //! A part: the immutable, checksummed unit of published data. See `FORMAT.md` beside this file.
 
 mod columnar;
+mod evolution;
 mod gather;
 mod ids;
 mod indexing;
@@ -333,14 +334,18 @@ impl Part {
     }
 
     /// The named columns of the given rows, in row order, in batches of up to 8,192 rows. Blocking. Reads only the pages
-    /// that hold the rows. `None` stands for all columns and all rows.
+    /// that hold the rows. `None` stands for all columns and all rows. A column that is younger than the part is null.
     pub fn read(&self, columns: Option<&[&str]>, rows: Option<&RowRanges>) -> Result<Vec<RecordBatch>, Error> {
         if rows.is_some_and(RowRanges::is_empty) {
             return Ok(Vec::new());
         }
-        self.guarded(COLUMNS, || match rows {
-            Some(rows) => self.columns()?.read_cached(columns, rows, self.record.id, &self.pages),
-            None => self.columns()?.read(columns, None),
+        self.guarded(COLUMNS, || {
+            let reader = self.columns()?;
+            let batches = match rows {
+                Some(rows) => reader.read_cached(columns, rows, self.record.id, &self.pages)?,
+                None => reader.read(columns, None)?,
+            };
+            evolution::complete(&table_schema(self.record.signal), reader.schema(), columns, batches)
         })
     }
 

@@ -81,6 +81,8 @@ fn row(signal: SignalKind, chance: &Chance, number: u64) -> Value {
             "value_int": chance.maybe((-3).into()), "count": chance.maybe(u64::MAX.into()), "sum": chance.maybe(0.5.into()),
             "bucket_counts": chance.maybe(json!([1, null, 3])), "explicit_bounds": chance.maybe(json!([])),
             "scale": chance.maybe((-2).into()), "zero_threshold": chance.maybe(1e-300.into()),
+            "count_float": chance.maybe(0.5.into()), "positive_spans": chance.maybe(json!([-3, 2])), "negative_spans": chance.maybe(json!([])),
+            "positive_counts_float": chance.maybe(json!([0.25, 1e300])), "reset_hint": chance.maybe("gauge".into()),
             "exemplars": chance.maybe(json!([{"time": time, "value": 1.5, "trace_id": chance.id(16, 90), "span_id": chance_id(number),
                 "attributes": "{\"user\":\"u77777\"}"}])),
         }),
@@ -248,6 +250,50 @@ fn rows_come_back_whole_and_in_the_order_of_the_part() {
 }
 
 /// One batch of logs, whose slices share their dictionaries.
+/// A part as a build wrote it that did not know the columns from `count_float` to `reset_hint`.
+fn old_part(batches: &[RecordBatch], folder: &Path) -> Part {
+    let encoded = encode(SignalKind::Metrics, batches);
+    let read = write(&encoded, folder).read(None, None).expect("readable");
+    let whole = gather::gather(&table_schema(SignalKind::Metrics), &read).expect("joined").table;
+    let is_old = |name: &str| !name.ends_with("_float") && !name.ends_with("_spans") && name != "reset_hint";
+    let schema = whole.schema();
+    let old: Vec<usize> = (0..whole.num_columns()).filter(|index| is_old(schema.field(*index).name())).collect();
+    assert_eq!(old.len() + 7, whole.num_columns());
+    let path = folder.join(COLUMNS);
+    let file = std::fs::File::create(&path).expect("a file");
+    let table = whole.project(&old).expect("the columns");
+    let mut writer = parquet::arrow::ArrowWriter::try_new(file, table.schema(), None).expect("a writer");
+    writer.write(&table).expect("written");
+    writer.close().expect("written");
+    let mut record = encoded.record;
+    let bytes = std::fs::read(&path).expect("the file");
+    record.files[0] = PartFile { name: COLUMNS.to_owned(), bytes: bytes.len() as u64, crc32c: crc32c::crc32c(&bytes) };
+    Part::open(record, folder.to_path_buf(), &Arc::new(PageCache::new(1 << 20)))
+}
+
+#[test]
+fn a_part_that_is_older_than_a_column_is_read_and_merged() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let old = old_part(&batches(SignalKind::Metrics, 300, 1), folder.path());
+    old.verify(true).expect("intact");
+    let rows = old.read(None, None).expect("readable");
+    assert_eq!(rows[0].schema(), table_schema(SignalKind::Metrics));
+    assert!(rows.iter().all(|batch| batch["reset_hint"].null_count() == batch.num_rows()));
+    let some = RowRanges::from_sorted([3..7, 200..201]);
+    let few = old.read(Some(&["time", "count_float"]), Some(&some)).expect("readable");
+    assert_eq!((few[0].num_rows(), few[0].num_columns(), few[0]["count_float"].null_count()), (5, 2, 5));
+    let new = batches(SignalKind::Metrics, 300, 2);
+    let before = row_texts(&[rows.clone(), new.clone()].concat());
+    let (_folder, merged) = part(SignalKind::Metrics, &[rows, new].concat());
+    let after = row_texts(&merged.read(None, None).expect("readable"));
+    assert_eq!(after.len(), 600);
+    let sorted = |mut texts: Vec<String>| {
+        texts.sort_unstable();
+        texts
+    };
+    assert_eq!(sorted(after), sorted(before));
+}
+
 fn joined(batches: &[RecordBatch]) -> RecordBatch {
     let rows = gather::gather(&table_schema(SignalKind::Logs), batches).expect("joined");
     let bodies: ArrayRef = Arc::new(arrow::array::StringArray::from(rows.texts));

@@ -15,7 +15,14 @@ use crate::wal::FrameHeader;
 struct Undecodable;
 
 impl PayloadDecoder for Undecodable {
-    fn decode(&self, _: SignalKind, _: &[u8], _: UnixNanos, _: UnixNanos) -> Result<Option<RecordBatch>, String> {
+    fn decode(
+        &self,
+        _: SignalKind,
+        _: WireFormat,
+        _: &[u8],
+        _: UnixNanos,
+        _: UnixNanos,
+    ) -> Result<Option<RecordBatch>, String> {
         Err("the test cannot decode anything".into())
     }
 }
@@ -40,6 +47,7 @@ fn write_wal(folder: &Path, payloads: &[&'static [u8]]) {
         let header = FrameHeader {
             tenant: TenantId::DEFAULT,
             signal: SignalKind::Logs,
+            format: WireFormat::Otlp,
             key: RequestKey([payload[0]; 16]),
             received_at: UnixNanos(1),
             oldest_admitted: UnixNanos::MIN,

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use trivium_model::{RequestKey, SignalKind, TenantId, UnixNanos, WalPosition, limit};
+use trivium_model::{RequestKey, SignalKind, TenantId, UnixNanos, WalPosition, WireFormat, limit};
 
 /// Bytes of a file's header.
 pub(super) const FILE_HEADER_BYTES: usize = 48;
@@ -13,8 +13,10 @@ const FILE_MAGIC: [u8; 8] = *b"TRIVWAL\0";
 const CLEAN_MAGIC: [u8; 8] = *b"TRIVCLN\0";
 /// Bytes of the mark that says that the WAL was closed in order.
 const CLEAN_BYTES: usize = 24;
-/// The version that this build writes and the only one that it reads.
-pub(super) const VERSION: u32 = 2;
+/// The version that this build writes.
+pub(super) const VERSION: u32 = 3;
+/// The oldest version that this build reads.
+const OLDEST_VERSION: u32 = 2;
 /// The signal of a frame that only holds a position's place.
 const VOID: u8 = 0;
 
@@ -25,6 +27,8 @@ pub struct FrameHeader {
     pub tenant: TenantId,
     /// Which signal.
     pub signal: SignalKind,
+    /// What the payload is.
+    pub format: WireFormat,
     /// By which a resent request is recognised.
     pub key: RequestKey,
     /// When the request arrived.
@@ -36,6 +40,7 @@ pub struct FrameHeader {
 /// The header of a WAL file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FileHeader {
+    pub(super) version: u32,
     pub(super) first: WalPosition,
     /// The last position in the log before this file. Smaller than the one before `first` when the catalog knew of higher
     /// positions than the log: those in between were never given out.
@@ -96,7 +101,7 @@ impl FileHeader {
     pub(super) fn encode(self) -> [u8; FILE_HEADER_BYTES] {
         let mut bytes = [0; FILE_HEADER_BYTES];
         bytes[..8].copy_from_slice(&FILE_MAGIC);
-        bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        bytes[8..12].copy_from_slice(&self.version.to_le_bytes());
         let sum = crc32c::crc32c(&bytes[..12]);
         bytes[12..16].copy_from_slice(&sum.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.first.0.to_le_bytes());
@@ -110,13 +115,14 @@ impl FileHeader {
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, Invalid> {
         let version = decode_version(bytes).ok_or(Invalid::Damaged)?;
-        if version != VERSION {
+        if !is_known(version) {
             return Err(Invalid::Version(version));
         }
         let decode = || {
             let header = bytes.get(..FILE_HEADER_BYTES)?;
             let is_valid = u32_at(header, 44)? == crc32c::crc32c(&header[..44]);
             is_valid.then_some(Self {
+                version,
                 first: WalPosition(u64_at(header, 16)?),
                 after: WalPosition(u64_at(header, 24)?),
                 salt: u64_at(header, 32)?,
@@ -135,6 +141,11 @@ impl FileHeader {
     pub(super) fn file_name(self) -> String {
         format!("{:020}-{:016x}.wal", self.first.0, self.salt)
     }
+}
+
+/// Version 2 had zero where version 3 says the format, which is the tag of OTLP, the only format that it knew.
+fn is_known(version: u32) -> bool {
+    (OLDEST_VERSION..=VERSION).contains(&version)
 }
 
 /// The part of a header that is the same in all versions, with a sum of its own.
@@ -164,7 +175,7 @@ pub(super) fn encode_clean(last: WalPosition) -> [u8; CLEAN_BYTES] {
 pub(super) fn decode_clean(bytes: &[u8]) -> Option<WalPosition> {
     let is_valid = bytes.len() == CLEAN_BYTES
         && bytes[..8] == CLEAN_MAGIC
-        && u32_at(bytes, 8)? == VERSION
+        && is_known(u32_at(bytes, 8)?)
         && u32_at(bytes, 20)? == crc32c::crc32c(&bytes[..20]);
     u64_at(bytes, 12).filter(|_| is_valid).map(WalPosition)
 }
@@ -183,6 +194,7 @@ pub(super) fn encode_frame_header(header: &FrameHeader, place: Place, payload: &
     bytes[4..8].copy_from_slice(&length.to_le_bytes());
     bytes[16..20].copy_from_slice(&header.tenant.0.to_le_bytes());
     bytes[20] = header.signal.tag();
+    bytes[21] = header.format.tag();
     bytes[24..32].copy_from_slice(&header.received_at.0.to_le_bytes());
     bytes[32..40].copy_from_slice(&header.oldest_admitted.0.to_le_bytes());
     bytes[40..56].copy_from_slice(&header.key.0);
@@ -218,6 +230,7 @@ pub(super) fn decode_frame_header(bytes: &[u8], salt: u64) -> Option<FrameStart>
         tag => Some(FrameHeader {
             tenant: TenantId(u32_at(bytes, 16)?),
             signal: SignalKind::from_tag(tag)?,
+            format: WireFormat::from_tag(bytes[21])?,
             key: RequestKey(array(bytes, 40)?),
             received_at: UnixNanos(i64_at(bytes, 24)?),
             oldest_admitted: UnixNanos(i64_at(bytes, 32)?),

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use trivium_model::WalPosition;
 
 use super::WalConfig;
-use super::format::{FRAME_HEADER_BYTES, FileHeader, FrameHeader, Place, encode_clean, encode_frame_header};
+use super::format::{FRAME_HEADER_BYTES, FileHeader, FrameHeader, Place, VERSION, encode_clean, encode_frame_header};
 use super::recovery::CLEAN;
 use super::writer::lock;
 use crate::error::Error;
@@ -181,7 +181,10 @@ impl Log {
         let files = lock(&self.files);
         let before = files.last();
         let begun = before.filter(|file| !file.has_frames() && !file.is_kept).and_then(|file| file.header);
-        begun.filter(|header| header.first == first).unwrap_or_else(|| FileHeader {
+        let begun = begun.filter(|header| header.first == first);
+        // An earlier build may have begun it; the frames will be ours.
+        begun.map(|header| FileHeader { version: VERSION, ..header }).unwrap_or_else(|| FileHeader {
+            version: VERSION,
             first,
             after: self.durable,
             salt: new_salt(),

@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 
 use bytes::Bytes;
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
-use trivium_model::{ErrorKind, RequestKey, SignalKind, TenantId, UnixNanos, WalPosition, limit};
+use trivium_model::{ErrorKind, RequestKey, SignalKind, TenantId, UnixNanos, WalPosition, WireFormat, limit};
 
 use super::format::{FILE_HEADER_BYTES, FileHeader, Place, decode_frame_header, encode_frame_header};
 use super::{Frame, FrameHeader, Wal, WalConfig, WalRecovery};
@@ -26,6 +26,7 @@ fn header(number: u8) -> FrameHeader {
     FrameHeader {
         tenant: TenantId::DEFAULT,
         signal: SignalKind::ALL[usize::from(number) % 3],
+        format: WireFormat::ALL[usize::from(number / 3) % 3],
         key: RequestKey([number; 16]),
         received_at: UnixNanos(i64::from(number)),
         oldest_admitted: UnixNanos::MIN,
@@ -161,8 +162,8 @@ fn without_mark(fs: &CrashFileSystem) -> CrashFileSystem {
 
 proptest! {
     #[test]
-    fn a_frame_is_read_as_it_was_written(tenant in any::<u32>(), signal in 0_usize..3, times in any::<(i64, i64)>(), key in any::<[u8; 16]>(), place in any::<(u64, u64, u32)>(), payload in proptest::collection::vec(any::<u8>(), 0..300)) {
-        let header = FrameHeader { tenant: TenantId(tenant), signal: SignalKind::ALL[signal], key: RequestKey(key), received_at: UnixNanos(times.0), oldest_admitted: UnixNanos(times.1) };
+    fn a_frame_is_read_as_it_was_written(tenant in any::<u32>(), signal in 0_usize..3, format in 0_usize..3, times in any::<(i64, i64)>(), key in any::<[u8; 16]>(), place in any::<(u64, u64, u32)>(), payload in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let header = FrameHeader { tenant: TenantId(tenant), signal: SignalKind::ALL[signal], format: WireFormat::ALL[format], key: RequestKey(key), received_at: UnixNanos(times.0), oldest_admitted: UnixNanos(times.1) };
         let place = Place { salt: place.0, position: WalPosition(place.1), in_group: place.2 };
         let mut bytes = encode_frame_header(&header, place, &payload).to_vec();
         bytes.extend_from_slice(&payload);

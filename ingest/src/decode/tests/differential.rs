@@ -4,7 +4,7 @@ use std::path::Path;
 
 use proptest::prelude::proptest;
 use prost::Message;
-use trivium_model::{SignalKind, UnixNanos};
+use trivium_model::{SignalKind, UnixNanos, WireFormat};
 
 use super::cells::assert_rows;
 use super::{NOW, context, oracle, otlp_json, requests};
@@ -12,7 +12,7 @@ use crate::decode::{DecodeContext, decode, json_to_protobuf};
 
 /// Decodes a request and compares what comes of it; returns how many rows there are.
 fn check(signal: SignalKind, payload: &[u8], context: &DecodeContext) -> u64 {
-    let decoded = decode(signal, payload, context).expect("the request is well formed");
+    let decoded = decode(signal, WireFormat::Otlp, payload, context).expect("the request is well formed");
     let (rows, refused) = oracle::rows(signal, payload, context);
     assert_rows(decoded.batch.as_ref(), &rows);
     assert_eq!(decoded.accepted, rows.len() as u64);
@@ -54,7 +54,10 @@ fn check_both<R: Message + Default>(signal: SignalKind, request: &R, json: fn(&R
     check(signal, &requests::reordered(signal, &payload, 0), &context());
     let json = json.to_string();
     let transcoded = json_to_protobuf(signal, json.as_bytes()).expect("valid OTLP/JSON");
-    let (left, right) = (decode(signal, &payload, &context()), decode(signal, &transcoded, &context()));
+    let (left, right) = (
+        decode(signal, WireFormat::Otlp, &payload, &context()),
+        decode(signal, WireFormat::Otlp, &transcoded, &context()),
+    );
     let (left, right) = (left.expect("well formed"), right.expect("well formed"));
     let (rows, _) = oracle::rows(signal, &payload, &context());
     assert_rows(right.batch.as_ref(), &rows);

@@ -2,7 +2,7 @@
 
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
-use trivium_model::limit;
+use trivium_model::{WireFormat, limit};
 
 use super::*;
 use crate::decode::DecodeError;
@@ -44,12 +44,12 @@ fn too_many_records_are_refused_at_once_whatever_they_are() {
         let taken = decoded(signal, &request(&[], &most));
         let count = taken.accepted + taken.rejected.iter().map(|rejected| rejected.count).sum::<u64>();
         assert_eq!(count, limit::REQUEST_ROWS_MAX as u64, "{signal}");
-        let error = decode(signal, &request(&[], &more), &context()).expect_err("too many");
+        let error = decode(signal, WireFormat::Otlp, &request(&[], &more), &context()).expect_err("too many");
         assert!(matches!(error, DecodeError::TooManyRecords { found } if found == limit::REQUEST_ROWS_MAX + 1));
         let expected = "the request has 1048577 records, at most 1048576 are taken; send smaller batches";
         assert_eq!(error.to_string(), expected);
         let broken = [request(&[], &more), vec![0xff]].concat();
-        assert!(matches!(decode(signal, &broken, &context()), Err(DecodeError::Wire(_))), "{signal}");
+        assert!(matches!(decode(signal, WireFormat::Otlp, &broken, &context()), Err(DecodeError::Wire(_))), "{signal}");
     }
 }
 

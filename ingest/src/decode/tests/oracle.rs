@@ -24,6 +24,17 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 use super::cells::{Cell, Row};
 use crate::decode::DecodeContext;
 
+/// The columns that only Prometheus' native histograms have.
+const NATIVE_HISTOGRAM: [&str; 7] = [
+    "count_float",
+    "zero_count_float",
+    "positive_spans",
+    "negative_spans",
+    "positive_counts_float",
+    "negative_counts_float",
+    "reset_hint",
+];
+
 /// The rows of a request, and how many records are refused.
 pub(super) fn rows(signal: SignalKind, payload: &[u8], context: &DecodeContext) -> (Vec<Row>, u64) {
     let mut found = Vec::new();
@@ -366,6 +377,7 @@ fn metric_rows(metric: &Metric, origin: &Origin, context: &DecodeContext, found:
             row.push((name, cell));
         }
         row.push(("exemplars", list_or_null(exemplars.iter().filter_map(exemplar).collect())));
+        row.extend(NATIVE_HISTOGRAM.map(|name| (name, Cell::Null)));
         Some(origin.end(row))
     };
     macro_rules! points {

@@ -1,6 +1,6 @@
 //! Aggregations that yield one series for each group.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use std::sync::Arc;
 
 use super::kahan::{Mean, Sum, Variance};
@@ -111,6 +111,7 @@ impl Evaluator<'_> {
         let mut output: Vec<Column> = Vec::new();
         let mut places: HashMap<Labels, usize> = HashMap::new();
         for column in &columns {
+            self.check()?;
             let group = aggregate.group_labels(&column.labels);
             // A label of the group's own that has the value's name counts if it is named by `without`.
             let hides = aggregate.without && aggregate.grouping.iter().any(|name| name == label);

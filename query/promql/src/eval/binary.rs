@@ -1,6 +1,6 @@
 //! Binary expressions: with scalars, and sets of vectors.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use super::matrix::{ABSENT, Column, Sample, Values, is_absent};
 use super::operators::{apply, arithmetic, comparison};

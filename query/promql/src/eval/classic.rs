@@ -1,6 +1,6 @@
 //! `histogram_quantile` and its like, over classic histograms (series of buckets) and native ones.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use std::sync::Arc;
 
 use super::matrix::{Column, Values, is_absent};
@@ -154,9 +154,11 @@ impl Evaluator<'_> {
             }
             results.push(column);
         }
-        for (place, buckets) in histograms.classic.iter().enumerate() {
-            let natives: Vec<usize> =
-                (0..columns.len()).filter(|native| histograms.rivals[*native] == Some(place)).collect();
+        let mut natives: Vec<Vec<usize>> = vec![Vec::new(); histograms.classic.len()];
+        for (native, rival) in histograms.rivals.iter().enumerate() {
+            rival.iter().for_each(|place| natives[*place].push(native));
+        }
+        for (buckets, natives) in histograms.classic.iter().zip(natives) {
             let mut column = Column::empty(buckets.labels.clone(), steps.count);
             self.drop_name(&mut column);
             for step in 0..steps.count {
@@ -215,7 +217,7 @@ impl Evaluator<'_> {
     }
 }
 
-/// The bound of a bucket as Go reads a float.
+/// The bound of a bucket.
 fn parse_bound(text: &str) -> Option<f64> {
-    if text.is_empty() { None } else { text.replace('_', "").parse().ok() }
+    text.parse().ok()
 }

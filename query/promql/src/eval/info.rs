@@ -1,6 +1,8 @@
 //! `info`: adds labels of info series, such as `target_info`, to the series of the same job and instance.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+
+use hashbrown::HashMap;
 
 use super::matrix::{ABSENT, Column, Values, is_absent};
 use super::{Evaluator, QueryError, Result, Steps};
@@ -34,13 +36,19 @@ impl Evaluator<'_> {
         let ignored: Vec<bool> = base.iter().map(is_info).collect();
         let names = if names.is_empty() { vec![&default_name] } else { names };
         let infos = self.info_series(&base, &ignored, &names, &data, &call.args[0], steps)?;
+        let mut by_target: HashMap<Labels, Vec<&InfoSeries>> = HashMap::new();
+        for info in &infos {
+            by_target.entry(target_of(&info.labels)).or_default().push(info);
+        }
         let mut output: Vec<Column> = Vec::new();
         for (column, ignored) in base.into_iter().zip(ignored) {
             if ignored {
                 output.push(column);
-            } else {
-                output.extend(enrich(&column, &infos, &data, steps)?);
+                continue;
             }
+            self.check()?;
+            let candidates = by_target.get(&target_of(&column.labels)).map_or(&[][..], Vec::as_slice);
+            output.extend(enrich(&column, candidates, &data, steps)?);
         }
         self.finish(output)
     }
@@ -87,6 +95,11 @@ impl Evaluator<'_> {
     }
 }
 
+/// The labels that say of what a series is.
+fn target_of(labels: &Labels) -> Labels {
+    labels.filtered(|name| IDENTIFYING.contains(&name))
+}
+
 fn first_selector(expr: &crate::ast::Expr) -> Option<&VectorSelector> {
     match &expr.kind {
         ExprKind::Vector(selector) => Some(selector),
@@ -102,14 +115,12 @@ fn first_selector(expr: &crate::ast::Expr) -> Option<&VectorSelector> {
 }
 
 /// A base series with the labels of its info series; where these change, it becomes several.
-fn enrich(base: &Column, infos: &[InfoSeries], data: &[&Matcher], steps: Steps) -> Result<Vec<Column>> {
-    let is_same = |info: &&InfoSeries| IDENTIFYING.iter().all(|name| info.labels.get(name) == base.labels.get(name));
-    let candidates: Vec<&InfoSeries> = infos.iter().filter(is_same).collect();
+fn enrich(base: &Column, candidates: &[&InfoSeries], data: &[&Matcher], steps: Steps) -> Result<Vec<Column>> {
     let needs_info = data.iter().any(|matcher| !matcher.matches(""));
     let mut places: HashMap<Labels, usize> = HashMap::new();
     let mut output: Vec<Column> = Vec::new();
     for step in (0..steps.count).filter(|step| base.has(*step)) {
-        let newest = newest_by_name(&candidates, step)?;
+        let newest = newest_by_name(candidates, step)?;
         let added = added_labels(base, &newest, data)?;
         if added.is_empty() && needs_info {
             continue;

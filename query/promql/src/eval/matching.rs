@@ -1,6 +1,6 @@
 //! Operators between vectors: series match by their labels.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use super::matrix::{ABSENT, Column, Sample, Values, is_absent, merge_same_labels};
 use super::operators::{apply, arithmetic, comparison};
@@ -115,9 +115,12 @@ impl Matcher<'_> {
         let (fill_many, fill_one) = self.fills();
         let count = self.steps.count;
         let mut output = Vec::new();
+        let choice = self.choose_one(group);
         for many in group.many.iter().map(|index| &self.many[*index]) {
-            for one in group.one.iter().map(|index| &self.one[*index]) {
-                output.push(self.combine(many, one));
+            match group.one[..] {
+                [] => {}
+                [one] => output.push(self.combine(many, &self.one[one])),
+                _ => self.combine_chosen(many, &choice, &mut output),
             }
             if let Some(fill) = fill_one {
                 let unmatched =
@@ -153,26 +156,71 @@ impl Matcher<'_> {
         if group.many.len() < 2 {
             return Ok(());
         }
-        let is_one_to_one = self.binary.matching.cardinality == Cardinality::OneToOne;
-        for step in 0..self.steps.count {
-            if !fills && !group.one.iter().any(|index| self.one[*index].has(step)) {
-                continue;
+        if self.binary.matching.cardinality == Cardinality::OneToOne {
+            let many: Vec<usize> = group.many.clone();
+            let has_one = |step: usize| fills || group.one.iter().any(|index| self.one[*index].has(step));
+            if self.meet(&many, has_one) {
+                return Err(ambiguous("many-to-one matching must be explicit (group_left/group_right)"));
             }
-            let one = group.one.iter().map(|index| &self.one[*index]).find(|column| column.has(step));
-            let present = group.many.iter().map(|index| &self.many[*index]).filter(|column| column.has(step));
-            if is_one_to_one {
-                if present.count() > 1 {
-                    return Err(ambiguous("many-to-one matching must be explicit (group_left/group_right)"));
-                }
-                continue;
+            return Ok(());
+        }
+        for one in group.one.iter().map(|index| &self.one[*index]) {
+            let mut same: HashMap<Labels, Vec<usize>> = HashMap::new();
+            for index in &group.many {
+                same.entry(self.result_labels(&self.many[*index].labels, &one.labels)).or_default().push(*index);
             }
-            let Some(one) = one else { continue };
-            let mut seen = std::collections::HashSet::new();
-            if !present.map(|many| self.result_labels(&many.labels, &one.labels)).all(|labels| seen.insert(labels)) {
+            if same.values().any(|many| self.meet(many, |step| one.has(step))) {
                 return Err(ambiguous("grouping labels must ensure unique matches"));
             }
         }
         Ok(())
+    }
+
+    /// Whether two of these series are there at one step.
+    fn meet(&self, many: &[usize], is_relevant: impl Fn(usize) -> bool) -> bool {
+        many.len() > 1
+            && (0..self.steps.count).any(|step| {
+                is_relevant(step) && many.iter().filter(|index| self.many[**index].has(step)).nth(1).is_some()
+            })
+    }
+
+    /// Which series of the side of one is there at each step, if there are several over time.
+    fn choose_one(&self, group: &MatchGroup) -> Vec<Option<usize>> {
+        if group.one.len() < 2 {
+            return Vec::new();
+        }
+        let at = |step: usize| group.one.iter().copied().find(|index| self.one[*index].has(step));
+        (0..self.steps.count).map(at).collect()
+    }
+
+    /// The operator at all steps, with another series of the side of one from time to time.
+    fn combine_chosen(&self, many: &Column, choice: &[Option<usize>], output: &mut Vec<Column>) {
+        let first = output.len();
+        let mut place: Option<(usize, usize)> = None;
+        for (step, chosen) in choice.iter().enumerate() {
+            let Some((index, sample)) = chosen.zip(many.at(step)) else { continue };
+            let one = &self.one[index];
+            let Some(other) = one.at(step) else { continue };
+            let (left, right) = if self.swapped { (other, sample) } else { (sample, other) };
+            let Some(value) = self.combine_samples(left, right) else { continue };
+            let column = match place.filter(|(chosen, _)| *chosen == index) {
+                Some((_, column)) => column,
+                None => {
+                    let labels = self.result_labels(&many.labels, &one.labels);
+                    let known = output[first..].iter().position(|column| column.labels == labels);
+                    known.map_or_else(
+                        || {
+                            let drops_name = self.binary.returns_bool;
+                            output.push(Column { drops_name, ..Column::empty(labels, self.steps.count) });
+                            output.len() - 1
+                        },
+                        |known| first + known,
+                    )
+                }
+            };
+            place = Some((index, column));
+            output[column].set(step, value);
+        }
     }
 
     /// The labels of the result.

@@ -1,7 +1,7 @@
 //! Columns of values: what an expression yields for one series at every step.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 use std::sync::Arc;
 
 use crate::engine::QueryError;

@@ -92,9 +92,8 @@ impl<'a> Evaluator<'a> {
 
     /// With delayed removal, names go at the very end.
     fn without_dropped_names(&self, mut columns: Vec<Column>) -> Result<Vec<Column>> {
-        if !columns.iter().any(|column| column.drops_name) {
-            // Set operators may have brought the same labels from both sides.
-            return if self.options.delayed_name_removal { merge_same_labels(columns) } else { Ok(columns) };
+        if !self.options.delayed_name_removal {
+            return Ok(columns);
         }
         for column in columns.iter_mut().filter(|column| column.drops_name) {
             column.labels = column.labels.without_metadata();

@@ -7,7 +7,7 @@ use http_body_util::BodyExt;
 use prometheus_client::registry::Registry;
 use serde_json::Value;
 use tower::ServiceExt;
-use trivium_model::{Clock, ManualClock, RequestKey, UnixNanos};
+use trivium_model::{Clock, ManualClock, RequestKey, UnixNanos, WireFormat};
 use trivium_storage::catalog::SqliteCatalog;
 use trivium_storage::fs::RealFileSystem;
 use trivium_storage::schema::decoded_schema;
@@ -22,7 +22,14 @@ use crate::log_search::fixture::{LogRow, batch, rows_of_json_lines};
 struct NoReplay;
 
 impl PayloadDecoder for NoReplay {
-    fn decode(&self, _: SignalKind, _: &[u8], _: UnixNanos, _: UnixNanos) -> Result<Option<RecordBatch>, String> {
+    fn decode(
+        &self,
+        _: SignalKind,
+        _: WireFormat,
+        _: &[u8],
+        _: UnixNanos,
+        _: UnixNanos,
+    ) -> Result<Option<RecordBatch>, String> {
         Ok(None)
     }
 }
@@ -39,6 +46,7 @@ async fn append(storage: &Storage, rows: &[LogRow], key: u8) {
     let request = AppendRequest {
         tenant: TenantId::DEFAULT,
         signal: SignalKind::Logs,
+        format: WireFormat::Otlp,
         key: RequestKey([key; 16]),
         received_at: UnixNanos(10_000),
         oldest_admitted: UnixNanos::MIN,

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt;
-use trivium_model::{Clock, ManualClock, SignalKind, UnixNanos};
+use trivium_model::{Clock, ManualClock, SignalKind, UnixNanos, WireFormat};
 use trivium_storage::catalog::SqliteCatalog;
 use trivium_storage::fs::RealFileSystem;
 use trivium_storage::{PayloadDecoder, Storage, StorageConfig, StorageDeps};
@@ -23,7 +23,14 @@ use crate::testing::{Fixture, NOW, ids, integers, rows, text, times, trace_id};
 struct NoReplay;
 
 impl PayloadDecoder for NoReplay {
-    fn decode(&self, _: SignalKind, _: &[u8], _: UnixNanos, _: UnixNanos) -> Result<Option<RecordBatch>, String> {
+    fn decode(
+        &self,
+        _: SignalKind,
+        _: WireFormat,
+        _: &[u8],
+        _: UnixNanos,
+        _: UnixNanos,
+    ) -> Result<Option<RecordBatch>, String> {
         Ok(None)
     }
 }

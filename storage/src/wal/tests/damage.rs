@@ -1,7 +1,7 @@
 //! Bytes that are not what was written.
 
 use super::*;
-use crate::wal::format::FRAME_HEADER_BYTES;
+use crate::wal::format::{FRAME_HEADER_BYTES, encode_clean};
 use crate::wal::scan;
 
 /// Bytes of frame 3, the last one of `written(3)`.
@@ -160,13 +160,40 @@ fn a_newer_format_is_refused_and_left_alone() {
     let fs = written(1);
     let path = files(&fs).pop().expect("a file");
     fs.damage(&path, |bytes| {
-        bytes[8] = 3;
+        bytes[8] = 4;
         let sum = crc32c::crc32c(&bytes[..12]);
         bytes[12..16].copy_from_slice(&sum.to_le_bytes());
     });
     let before = fs.read(&path).expect("readable");
-    assert!(matches!(open(&fs), Err(Error::UnknownFormat { found: 3, .. })));
+    assert!(matches!(open(&fs), Err(Error::UnknownFormat { found: 4, .. })));
     assert_eq!(fs.read(&path).expect("readable"), before);
+}
+
+/// The files that version 2 left: no format in the frames, which are all OTLP.
+#[test]
+fn the_files_of_the_version_before_are_read_as_otlp() {
+    let fs = CrashFileSystem::new();
+    let (mut log, salt) = (Vec::new(), 7);
+    let file = FileHeader { version: 2, first: WalPosition(1), after: WalPosition(0), salt, previous_sum: 0 };
+    log.extend_from_slice(&file.encode());
+    let frame = FrameHeader { format: WireFormat::Otlp, ..header(5) };
+    let place = Place { salt, position: WalPosition(1), in_group: 0 };
+    log.extend_from_slice(&encode_frame_header(&frame, place, b"payload"));
+    log.extend_from_slice(b"payload");
+    fs.create_dir_all(folder()).expect("made");
+    fs.write_file_synced(&folder().join(file.file_name()), &log).expect("written");
+    let mut clean = encode_clean(WalPosition(1));
+    clean[8] = 2;
+    let sum = crc32c::crc32c(&clean[..20]);
+    clean[20..].copy_from_slice(&sum.to_le_bytes());
+    fs.write_file_synced(&folder().join("clean"), &clean).expect("written");
+    for _ in 0..2 {
+        let (wal, report) = open(&fs).expect("it opens");
+        assert_eq!(report.damage, []);
+        let read = wal.replay(WalPosition::ZERO).next_frame().expect("readable").expect("a frame");
+        assert_eq!((read.header, &read.payload[..]), (frame, &b"payload"[..]));
+        wal.close();
+    }
 }
 
 /// A client that knows the format puts frames into its payload; damage in front of them must not make them requests.
