@@ -13,15 +13,11 @@ fn always(json: &'static str) -> MethodRouter<Arc<QueryState>> {
     get(move || async move { data(json) })
 }
 
-
 pub(super) fn routes() -> Router<Arc<QueryState>> {
     Router::new()
         .route("/prometheus/api/v1/rules", always(r#"{"groups":[]}"#))
         .route("/prometheus/api/v1/alerts", always(r#"{"alerts":[]}"#))
-        .route(
-            "/prometheus/api/v1/alertmanagers",
-            always(r#"{"activeAlertmanagers":[],"droppedAlertmanagers":[]}"#),
-        )
+        .route("/prometheus/api/v1/alertmanagers", always(r#"{"activeAlertmanagers":[],"droppedAlertmanagers":[]}"#))
         .route(
             "/prometheus/api/v1/targets",
             always(r#"{"activeTargets":[],"droppedTargets":[],"droppedTargetCounts":{}}"#),

@@ -81,13 +81,17 @@ impl ApiError {
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
         let kind = match &error {
-            Error::InvalidArgument { .. } | Error::Search(_) | Error::ReadOnly { .. } => ErrorType::BadData,
+            Error::InvalidArgument { .. }
+            | Error::Search(_)
+            | Error::ReadOnly { .. }
+            | Error::BodyTooLarge { .. }
+            | Error::UnsupportedMediaType { .. } => ErrorType::BadData,
             Error::NotFound(_) => ErrorType::NotFound,
             Error::Limit { .. } | Error::Memory { .. } => ErrorType::Execution,
             Error::Busy { .. } => ErrorType::Unavailable,
             Error::Timeout { .. } => ErrorType::Timeout,
             Error::Cancelled => ErrorType::Canceled,
-            Error::Storage(_) | Error::Internal(_) => ErrorType::Internal,
+            Error::Storage(_) | Error::Internal(_) | Error::Incomplete { .. } => ErrorType::Internal,
         };
         let retry_after = if let Error::Busy { retry_after, .. } = &error { Some(*retry_after) } else { None };
         Self { kind, message: error.to_string(), retry_after }

@@ -22,7 +22,8 @@ pub(super) async fn exemplars(State(state): State<Arc<QueryState>>, form: Form) 
         return Err(ApiError::bad_data("end timestamp must not be before start timestamp"));
     }
     let query = query_text(&form)?;
-    let expr = parse(&query, &parse_options(&state.config.promql)).map_err(|error| ApiError::bad_data(error.to_string()))?;
+    let expr =
+        parse(&query, &parse_options(&state.config.promql)).map_err(|error| ApiError::bad_data(error.to_string()))?;
     let selectors = selectors(&expr);
     let done = run(state, "promql_exemplars", None, move |job| Ok(job.series().exemplars(&selectors, range)?)).await?;
     Ok(list(done.value, write_series, &Notes::default()))

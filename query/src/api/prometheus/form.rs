@@ -21,7 +21,7 @@ impl Form {
 
     /// The first value of a parameter; empty when it is not given.
     pub(super) fn get(&self, name: &str) -> &str {
-        self.all(name).next().unwrap_or_default()
+        self.0.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
     }
 
     /// All values of a parameter.

@@ -21,7 +21,9 @@ pub(super) fn escape_html(json: &str) -> String {
     let mut escaped = String::with_capacity(json.len() + 16);
     for character in json.chars() {
         match character {
-            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => append(&mut escaped, format_args!("\\u{:04x}", character as u32)),
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
+                append(&mut escaped, format_args!("\\u{:04x}", character as u32))
+            }
             other => escaped.push(other),
         }
     }

@@ -46,9 +46,8 @@ pub(super) async fn values(
         return Err(ApiError::bad_data("invalid label name: \"\""));
     }
     let (limit, range, selectors) = (form.limit()?, form.range()?, form.selectors()?);
-    let work = run(state, "promql_label_values", None, move |job| {
-        Ok(job.series().label_values(&name, &selectors, range)?)
-    });
+    let work =
+        run(state, "promql_label_values", None, move |job| Ok(job.series().label_values(&name, &selectors, range)?));
     Ok(at_most(work.await?.value, limit))
 }
 

@@ -82,9 +82,8 @@ impl Form {
     pub(super) fn time(&self, name: &str, default: i64) -> Result<i64, ApiError> {
         match self.get(name) {
             "" => Ok(default),
-            text => parse_time(text).map_err(|problem| {
-                ApiError::parameter(name, format!("invalid time value for '{name}': {problem}"))
-            }),
+            text => parse_time(text)
+                .map_err(|problem| ApiError::parameter(name, format!("invalid time value for '{name}': {problem}"))),
         }
     }
 

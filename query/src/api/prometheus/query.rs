@@ -111,7 +111,8 @@ async fn evaluate(
         let nanos = parse_duration(form.get("lookback_delta"))
             .map_err(|problem| ApiError::bad_data(format!("error parsing lookback delta duration: {problem}")))?;
         // As in Prometheus, a lookback that is not positive stands for the configured one.
-        options.lookback_delta = Some(nanos / NANOS_PER_MILLI).filter(|millis| *millis > 0).unwrap_or(options.lookback_delta);
+        options.lookback_delta =
+            Some(nanos / NANOS_PER_MILLI).filter(|millis| *millis > 0).unwrap_or(options.lookback_delta);
     }
     let query = query_text(&form)?;
     let wants_statistics = !form.get("stats").is_empty();
@@ -136,9 +137,8 @@ fn evaluated(
         QueryError::Ended(_) => job.ended(),
         other => ApiError::from(other),
     })?;
-    let statistics = wants_statistics.then(|| {
-        Statistics { queued: job.queued, evaluated: started.elapsed(), samples: source.samples() }.to_json()
-    });
+    let statistics = wants_statistics
+        .then(|| Statistics { queued: job.queued, evaluated: started.elapsed(), samples: source.samples() }.to_json());
     Ok(Evaluated { answer, statistics })
 }
 
