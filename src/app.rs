@@ -216,6 +216,8 @@ fn build_query(config: &Config, storage: &Storage, clock: &Arc<dyn Clock>, regis
         memory_bytes_max: usize::try_from(config.query_memory_mib << 20).unwrap_or(usize::MAX),
         timeout: config.query_timeout(),
         concurrency: config.query_concurrency,
+        promql: config.promql(),
+        series: config.series(),
         ..QueryConfig::default()
     };
     trivium_query::build(settings, storage.clone(), Arc::clone(clock), registry)

@@ -89,6 +89,27 @@ pub(crate) struct ServeArgs {
     /// Queries that run at once [default: 16]
     #[arg(long, env = "TRIVIUM_QUERY_CONCURRENCY")]
     query_concurrency: Option<usize>,
+    /// Samples that one PromQL query may hold in memory [default: 50000000]
+    #[arg(long, env = "TRIVIUM_PROMQL_SAMPLES_MAX")]
+    promql_samples_max: Option<usize>,
+    /// How old a sample may be to stand for an instant in PromQL [default: 5m]
+    #[arg(long, env = "TRIVIUM_PROMQL_LOOKBACK")]
+    promql_lookback: Option<String>,
+    /// Functions and syntax of PromQL that Prometheus keeps behind feature flags
+    #[arg(long, env = "TRIVIUM_PROMQL_EXPERIMENTAL", num_args = 0..=1, default_missing_value = "true")]
+    promql_experimental: Option<bool>,
+    /// Keep metric names until a whole PromQL query is evaluated
+    #[arg(long, env = "TRIVIUM_PROMQL_DELAYED_NAME_REMOVAL", num_args = 0..=1, default_missing_value = "true")]
+    promql_delayed_name_removal: Option<bool>,
+    /// Take a new start time of a series as evidence of a counter reset
+    #[arg(long, env = "TRIVIUM_PROMQL_START_TIMESTAMPS", num_args = 0..=1, default_missing_value = "true")]
+    promql_start_timestamps: Option<bool>,
+    /// How PromQL sees OpenTelemetry's names [default: UnderscoreEscapingWithSuffixes]
+    #[arg(long, env = "TRIVIUM_OTLP_TRANSLATION_STRATEGY")]
+    otlp_translation_strategy: Option<String>,
+    /// Resource attributes that PromQL sees as labels of every series, separated by commas
+    #[arg(long, env = "TRIVIUM_PROMOTE_RESOURCE_ATTRIBUTES", value_delimiter = ',')]
+    promote_resource_attributes: Option<Vec<String>>,
     /// Also send the demo telemetry to the server once it is ready
     #[arg(long, env = "TRIVIUM_DEMO")]
     pub(crate) demo: bool,
@@ -117,7 +138,14 @@ impl ServeArgs {
             page_cache_mib,
             query_memory_mib,
             query_timeout,
-            query_concurrency
+            query_concurrency,
+            promql_samples_max,
+            promql_lookback,
+            promql_experimental,
+            promql_delayed_name_removal,
+            promql_start_timestamps,
+            otlp_translation_strategy,
+            promote_resource_attributes
         );
         config.validate()?;
         Ok(config)

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
+use trivium_query::PromqlConfig;
+use trivium_query::series::{SeriesConfig, TranslationStrategy};
 
 /// How log lines of the server look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -72,6 +74,13 @@ pub(crate) struct Config {
     pub(crate) query_memory_mib: u64,
     pub(crate) query_timeout: String,
     pub(crate) query_concurrency: usize,
+    pub(crate) promql_samples_max: usize,
+    pub(crate) promql_lookback: String,
+    pub(crate) promql_experimental: bool,
+    pub(crate) promql_delayed_name_removal: bool,
+    pub(crate) promql_start_timestamps: bool,
+    pub(crate) otlp_translation_strategy: String,
+    pub(crate) promote_resource_attributes: Vec<String>,
 }
 
 impl Default for Config {
@@ -93,12 +102,19 @@ impl Default for Config {
             query_memory_mib: 512,
             query_timeout: "30s".into(),
             query_concurrency: 16,
+            promql_samples_max: 50_000_000,
+            promql_lookback: "5m".into(),
+            promql_experimental: false,
+            promql_delayed_name_removal: false,
+            promql_start_timestamps: false,
+            otlp_translation_strategy: "UnderscoreEscapingWithSuffixes".into(),
+            promote_resource_attributes: Vec::new(),
         }
     }
 }
 
 /// One setting as the reference shows it: key, what it does.
-const REFERENCE: [(&str, &str); 15] = [
+const REFERENCE: [(&str, &str); 22] = [
     ("data_dir", "Where everything is kept. One process at a time; the folder is locked."),
     ("otlp_grpc", "Address of OTLP over gRPC; port 0 picks a free one."),
     ("otlp_http", "Address of OTLP over HTTP: /v1/logs, /v1/metrics, /v1/traces."),
@@ -131,6 +147,29 @@ const REFERENCE: [(&str, &str); 15] = [
     ("query_memory_mib", "MiB of memory that all SQL queries together may use."),
     ("query_timeout", "Time after which a query is cancelled unless it asks for another, at most 5m."),
     ("query_concurrency", "Queries that run at once; more wait shortly, then are refused as retryable."),
+    (
+        "promql_samples_max",
+        "Samples that one PromQL query may hold in memory, at least 16 bytes each; above it is refused.",
+    ),
+    ("promql_lookback", "How old a sample may be to stand for an instant in PromQL; a request may ask for another."),
+    (
+        "promql_experimental",
+        "Whether PromQL has the functions and the syntax that Prometheus keeps behind feature flags.",
+    ),
+    (
+        "promql_delayed_name_removal",
+        "Whether PromQL keeps metric names until a whole query is evaluated, so that they can be used within it.",
+    ),
+    ("promql_start_timestamps", "Whether PromQL takes a new start time of a series as evidence of a counter reset."),
+    (
+        "otlp_translation_strategy",
+        "How PromQL sees OpenTelemetry's names: UnderscoreEscapingWithSuffixes, UnderscoreEscapingWithoutSuffixes,\n\
+         # NoUTF8EscapingWithSuffixes or NoTranslation. Nothing that is stored depends on it.",
+    ),
+    (
+        "promote_resource_attributes",
+        "Resource attributes that PromQL sees as labels of every series, such as [\"k8s.namespace.name\"].",
+    ),
 ];
 
 impl Config {
@@ -147,7 +186,11 @@ impl Config {
     /// Everything that is wrong, at once.
     pub(crate) fn validate(&self) -> anyhow::Result<()> {
         let mut problems = Vec::new();
-        for (key, value) in [("seal_after", &self.seal_after), ("query_timeout", &self.query_timeout)] {
+        for (key, value) in [
+            ("seal_after", &self.seal_after),
+            ("query_timeout", &self.query_timeout),
+            ("promql_lookback", &self.promql_lookback),
+        ] {
             if let Err(error) = humantime::parse_duration(value) {
                 problems.push(format!("{key} = {value:?} is not a duration such as 30s or 5m: {error}"));
             }
@@ -157,10 +200,14 @@ impl Config {
             ("in_flight_mib", self.in_flight_mib, 64),
             ("query_memory_mib", self.query_memory_mib, 16),
             ("query_concurrency", self.query_concurrency as u64, 1),
+            ("promql_samples_max", self.promql_samples_max as u64, 1),
         ] {
             if value < least {
                 problems.push(format!("{key} = {value} is below the least useful value {least}"));
             }
+        }
+        if let Err(error) = self.otlp_translation_strategy.parse::<TranslationStrategy>() {
+            problems.push(format!("otlp_translation_strategy: {error}"));
         }
         if problems.is_empty() {
             return Ok(());
@@ -174,6 +221,26 @@ impl Config {
 
     pub(crate) fn query_timeout(&self) -> Duration {
         humantime::parse_duration(&self.query_timeout).unwrap_or(Duration::from_secs(30))
+    }
+
+    pub(crate) fn promql(&self) -> PromqlConfig {
+        let default = PromqlConfig::default();
+        PromqlConfig {
+            samples_max: self.promql_samples_max,
+            lookback: humantime::parse_duration(&self.promql_lookback).unwrap_or(default.lookback),
+            experimental: self.promql_experimental,
+            delayed_name_removal: self.promql_delayed_name_removal,
+            start_timestamps: self.promql_start_timestamps,
+            ..default
+        }
+    }
+
+    pub(crate) fn series(&self) -> SeriesConfig {
+        SeriesConfig {
+            translation: self.otlp_translation_strategy.parse().unwrap_or_default(),
+            promote_resource_attributes: self.promote_resource_attributes.clone(),
+            ..SeriesConfig::default()
+        }
     }
 
     /// The configuration as a file that `--config` reads back, every setting with what it does.

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use crate::series::SeriesConfig;
+
 /// How much a query may use.
 #[derive(Clone, Debug)]
 pub struct QueryConfig {
@@ -24,6 +26,43 @@ pub struct QueryConfig {
     pub rows_max: usize,
     /// Bytes of an SQL answer, after which it is cut and says so.
     pub answer_bytes_max: usize,
+    /// What PromQL queries may do.
+    pub promql: PromqlConfig,
+    /// How metrics are seen by PromQL.
+    pub series: SeriesConfig,
+}
+
+/// What PromQL queries may do and use.
+#[derive(Clone, Debug)]
+pub struct PromqlConfig {
+    /// Samples that one query may hold in memory; at least 16 bytes each.
+    pub samples_max: usize,
+    /// Steps of a range query.
+    pub points_max: usize,
+    /// Series that one selector may yield.
+    pub series_max: usize,
+    /// How old a sample may be to stand for an instant.
+    pub lookback: Duration,
+    /// Whether the functions and the syntax are known that Prometheus has behind flags.
+    pub experimental: bool,
+    /// Whether metric names are kept until the whole query is evaluated.
+    pub delayed_name_removal: bool,
+    /// Whether start times of series are evidence of counter resets.
+    pub start_timestamps: bool,
+}
+
+impl Default for PromqlConfig {
+    fn default() -> Self {
+        Self {
+            samples_max: 50_000_000,
+            points_max: 11_000,
+            series_max: 2_000_000,
+            lookback: Duration::from_secs(300),
+            experimental: false,
+            delayed_name_removal: false,
+            start_timestamps: false,
+        }
+    }
 }
 
 impl Default for QueryConfig {
@@ -39,6 +78,8 @@ impl Default for QueryConfig {
             rows_default: 10_000,
             rows_max: 1_000_000,
             answer_bytes_max: 256 << 20,
+            promql: PromqlConfig::default(),
+            series: SeriesConfig::default(),
         }
     }
 }

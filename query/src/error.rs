@@ -77,6 +77,9 @@ pub enum Error {
         /// The time it had.
         after: Duration,
     },
+    /// Nobody waits for the answer any more.
+    #[error("the query was cancelled because its client is gone")]
+    Cancelled,
     /// The store failed.
     #[error(transparent)]
     Storage(#[from] trivium_storage::Error),
@@ -96,7 +99,7 @@ impl Error {
             Self::NotFound(_) => ErrorKind::NotFound,
             Self::Limit { .. } | Self::Memory { .. } | Self::BodyTooLarge { .. } => ErrorKind::LimitExceeded,
             Self::Busy { .. } => ErrorKind::ResourceExhausted,
-            Self::Timeout { .. } => ErrorKind::Cancelled,
+            Self::Timeout { .. } | Self::Cancelled => ErrorKind::Cancelled,
             Self::Incomplete { .. } => ErrorKind::Corrupted,
             Self::Storage(error) => error.kind(),
             Self::Internal(_) => ErrorKind::Internal,

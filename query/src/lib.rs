@@ -27,7 +27,7 @@ mod trace;
 
 pub use admission::{Admission, Permit};
 pub use api::router;
-pub use config::QueryConfig;
+pub use config::{PromqlConfig, QueryConfig};
 pub use engine::{Engine, SqlAnswer, SqlRequest};
 pub use error::Error;
 pub use state::{QueryState, build};

@@ -1,12 +1,13 @@
 use std::sync::Arc;
 
 use prometheus_client::registry::Registry;
-use trivium_model::Clock;
+use trivium_model::{Clock, UnixNanos};
 use trivium_storage::Storage;
 
 use crate::admission::Admission;
 use crate::config::QueryConfig;
 use crate::engine::Engine;
+use crate::series::SeriesState;
 use crate::telemetry::QueryMetrics;
 
 /// What every handler shares.
@@ -18,6 +19,10 @@ pub struct QueryState {
     pub clock: Arc<dyn Clock>,
     /// The limits.
     pub config: QueryConfig,
+    /// When this process began to answer.
+    pub started: UnixNanos,
+    /// What queries for series share.
+    pub series: Arc<SeriesState>,
     /// Runs SQL.
     pub engine: Engine,
     /// Hands out the permits without which no query runs.
@@ -32,5 +37,7 @@ pub fn build(config: QueryConfig, storage: Storage, clock: Arc<dyn Clock>, regis
         .expect("a session without disk and network needs nothing that can be missing");
     let admission = Admission::new(&config);
     let metrics = QueryMetrics::register(registry);
-    Arc::new(QueryState { storage, clock, config, engine, admission, metrics })
+    let series = SeriesState::new(config.series.clone());
+    let started = clock.now();
+    Arc::new(QueryState { storage, clock, config, started, series, engine, admission, metrics })
 }

@@ -8,6 +8,7 @@ mod correlate;
 mod error;
 pub(crate) mod json;
 mod logs;
+mod prometheus;
 mod sql;
 mod sql_notes;
 mod sql_render;
@@ -23,13 +24,14 @@ pub use error::ApiError;
 
 use crate::state::QueryState;
 
-/// Everything that this crate serves, below `/api/v1`.
+/// Everything that this crate serves: our own API below `/api/v1`, Prometheus' below `/prometheus/api/v1`.
 pub fn router(state: Arc<QueryState>) -> Router {
     Router::new()
         .merge(sql::routes())
         .merge(logs::routes())
         .merge(traces::routes())
         .merge(correlate::routes())
+        .merge(prometheus::routes())
         .with_state(state)
 }
 

@@ -29,8 +29,8 @@ mod translate;
 
 use std::sync::Arc;
 
-pub(crate) use exemplars::{Exemplar, SeriesExemplars};
-pub(crate) use lookup::{Listed, MetricMetadata};
+pub(crate) use exemplars::SeriesExemplars;
+pub(crate) use lookup::{Cardinality, MetricMetadata};
 pub(crate) use source::StoredSeries;
 pub use translate::TranslationStrategy;
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::RecordBatch;
 use hashbrown::HashMap;
+use tokio_util::sync::CancellationToken;
 use trivium_model::{SignalKind, TenantId, TimeRange, UnixNanos};
 use trivium_promql::{Labels, Matcher, Selection, Series, SeriesSource, SourceError};
 use trivium_storage::{Part, RowRanges, Snapshot, Storage};
@@ -27,6 +28,7 @@ pub(crate) struct StoredSeries {
     pub(super) state: Arc<SeriesState>,
     snapshot: Snapshot,
     deadline: Deadline,
+    cancelled: CancellationToken,
     /// Whether start times of samples are read.
     reads_start_times: bool,
     samples_max: usize,
@@ -81,7 +83,13 @@ impl StoredSeries {
 
     pub(super) fn over(state: &Arc<SeriesState>, snapshot: Snapshot, deadline: Deadline) -> Self {
         let samples_max = usize::MAX;
-        Self { state: Arc::clone(state), snapshot, deadline, reads_start_times: false, samples_max }
+        let cancelled = CancellationToken::new();
+        Self { state: Arc::clone(state), snapshot, deadline, cancelled, reads_start_times: false, samples_max }
+    }
+
+    /// Ends what it does when the token is cancelled.
+    pub(crate) fn with_cancellation(self, cancelled: CancellationToken) -> Self {
+        Self { cancelled, ..self }
     }
 
     /// Refuses selectors that would bring more samples into memory.
@@ -95,6 +103,9 @@ impl StoredSeries {
     }
 
     pub(super) fn check(&self) -> Result<(), Error> {
+        if self.cancelled.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
         self.deadline.check()
     }
 
@@ -417,7 +428,7 @@ impl SeriesSource for StoredSeries {
     fn select(&self, selection: &Selection<'_>) -> Result<Vec<Series>, SourceError> {
         let window = Window { after: selection.after, until: selection.until };
         self.select_series(selection.matchers, window).map_err(|error| match error {
-            Error::Timeout { .. } => SourceError::Ended(error.to_string()),
+            Error::Timeout { .. } | Error::Cancelled => SourceError::Ended(error.to_string()),
             Error::Limit { .. } => SourceError::Limit(error.to_string()),
             other => SourceError::Storage(other.to_string()),
         })

@@ -18,6 +18,16 @@ pub enum TranslationStrategy {
 }
 
 impl TranslationStrategy {
+    /// Its name in configurations.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::UnderscoreEscapingWithSuffixes => "UnderscoreEscapingWithSuffixes",
+            Self::UnderscoreEscapingWithoutSuffixes => "UnderscoreEscapingWithoutSuffixes",
+            Self::NoUtf8EscapingWithSuffixes => "NoUTF8EscapingWithSuffixes",
+            Self::NoTranslation => "NoTranslation",
+        }
+    }
+
     fn escapes(self) -> bool {
         matches!(self, Self::UnderscoreEscapingWithSuffixes | Self::UnderscoreEscapingWithoutSuffixes)
     }

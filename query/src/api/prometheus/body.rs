@@ -1,0 +1,111 @@
+//! Answers that succeed: whole when they are small, else written while they are sent.
+
+use std::convert::Infallible;
+
+use axum::body::Body;
+use axum::http::HeaderValue;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::Response;
+use futures::stream;
+
+use super::json::{write_notes, write_text};
+
+/// Bytes that are written at once.
+const CHUNK_BYTES: usize = 64 << 10;
+
+const HEAD: &str = "{\"status\":\"success\",\"data\":";
+
+/// What results cut by a limit are told by.
+pub(super) const TRUNCATED: &str = "results truncated due to limit";
+
+/// Members of the answer after its data.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Notes {
+    pub(super) warnings: Vec<String>,
+    pub(super) infos: Vec<String>,
+}
+
+impl Notes {
+    /// The warning that a limit cut the answer, if it did.
+    pub(super) fn truncated(is_cut: bool) -> Self {
+        Self { warnings: is_cut.then(|| TRUNCATED.to_owned()).into_iter().collect(), infos: Vec::new() }
+    }
+
+    fn write(&self, output: &mut String) {
+        write_notes(output, "warnings", &self.warnings);
+        write_notes(output, "infos", &self.infos);
+        output.push('}');
+    }
+}
+
+/// An answer whose data are this JSON.
+pub(super) fn data(json: &str) -> Response {
+    data_with(json, &Notes::default())
+}
+
+pub(super) fn data_with(json: &str, notes: &Notes) -> Response {
+    let mut body = String::with_capacity(HEAD.len() + json.len() + 2);
+    body.push_str(HEAD);
+    body.push_str(json);
+    notes.write(&mut body);
+    response(Body::from(body))
+}
+
+/// An answer whose data are a list of items.
+pub(super) fn list<T>(
+    items: impl IntoIterator<Item = T, IntoIter: Send + 'static>,
+    write: impl FnMut(&mut String, &T) + Send + 'static,
+    notes: &Notes,
+) -> Response {
+    list_within(("[", "]"), items, write, notes)
+}
+
+/// A list of strings.
+pub(super) fn texts(items: impl IntoIterator<Item = String, IntoIter: Send + 'static>, notes: &Notes) -> Response {
+    list(items, |output, text: &String| write_text(output, text), notes)
+}
+
+/// An answer whose data hold a list of items: what stands before and after it is given with its brackets.
+pub(super) fn list_within<T>(
+    (before, after): (&str, &str),
+    items: impl IntoIterator<Item = T, IntoIter: Send + 'static>,
+    mut write: impl FnMut(&mut String, &T) + Send + 'static,
+    notes: &Notes,
+) -> Response {
+    let mut first = format!("{HEAD}{before}");
+    let mut tail = Some(after.to_owned()).map(|mut tail| {
+        notes.write(&mut tail);
+        tail
+    });
+    let mut items = items.into_iter();
+    let mut is_first = true;
+    let mut fill = move |mut chunk: String| {
+        while chunk.len() < CHUNK_BYTES {
+            let Some(item) = items.next() else {
+                chunk.push_str(&tail.take()?);
+                return Some((chunk, true));
+            };
+            if !std::mem::take(&mut is_first) {
+                chunk.push(',');
+            }
+            write(&mut chunk, &item);
+        }
+        Some((chunk, false))
+    };
+    let mut is_whole = false;
+    if let Some((chunk, is_last)) = fill(std::mem::take(&mut first)) {
+        (first, is_whole) = (chunk, is_last);
+    }
+    if is_whole {
+        return response(Body::from(first));
+    }
+    let rest = std::iter::from_fn(move || fill(String::new()).map(|(chunk, _)| chunk));
+    let chunks = std::iter::once(first).chain(rest).map(Ok::<_, Infallible>);
+    response(Body::from_stream(stream::iter(chunks)))
+}
+
+fn response(body: Body) -> Response {
+    let mut response = Response::new(body);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

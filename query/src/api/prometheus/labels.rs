@@ -1,0 +1,57 @@
+//! `series`, `labels` and `label/{name}/values`.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+
+use super::body::{Notes, list, texts};
+use super::error::ApiError;
+use super::execute::run;
+use super::form::Form;
+use super::json::write_labels;
+use super::unescape::unescape;
+use crate::state::QueryState;
+
+pub(super) async fn series(State(state): State<Arc<QueryState>>, form: Form) -> Result<Response, ApiError> {
+    let selectors = form.selectors()?;
+    if selectors.is_empty() {
+        return Err(ApiError::bad_data("no match[] parameter provided"));
+    }
+    let (limit, range) = (form.limit()?, form.range()?);
+    let max = limit.min(state.config.promql.series_max);
+    let done = run(state, "promql_series", None, move |job| Ok(job.series().series(&selectors, range, max)?)).await?;
+    let (listed, permit) = (done.value, done.permit);
+    let write = move |output: &mut String, labels: &_| {
+        let _held = &permit;
+        write_labels(output, labels);
+    };
+    Ok(list(listed.found, write, &Notes::truncated(listed.is_cut)))
+}
+
+pub(super) async fn names(State(state): State<Arc<QueryState>>, form: Form) -> Result<Response, ApiError> {
+    let (limit, range, selectors) = (form.limit()?, form.range()?, form.selectors()?);
+    let done = run(state, "promql_labels", None, move |job| Ok(job.series().label_names(&selectors, range)?));
+    Ok(at_most(done.await?.value, limit))
+}
+
+pub(super) async fn values(
+    State(state): State<Arc<QueryState>>,
+    Path(name): Path<String>,
+    form: Form,
+) -> Result<Response, ApiError> {
+    let name = unescape(&name);
+    if name.is_empty() {
+        return Err(ApiError::bad_data("invalid label name: \"\""));
+    }
+    let (limit, range, selectors) = (form.limit()?, form.range()?, form.selectors()?);
+    let work =
+        run(state, "promql_label_values", None, move |job| Ok(job.series().label_values(&name, &selectors, range)?));
+    Ok(at_most(work.await?.value, limit))
+}
+
+fn at_most(found: BTreeSet<String>, limit: usize) -> Response {
+    let notes = Notes::truncated(found.len() > limit);
+    texts(found.into_iter().take(limit), &notes)
+}
