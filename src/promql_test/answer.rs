@@ -8,7 +8,9 @@ use trivium_promql::script::{Answer, RenderedHistogram, SampleValue, TargetSampl
 /// An answer, or the error that the server reports.
 pub(super) fn parse(json: &Json) -> Result<Answer, String> {
     if json["status"] != "success" {
-        return Err(json["error"].as_str().map_or_else(|| format!("no answer of Prometheus: {json}"), str::to_owned));
+        let Some(error) = json["error"].as_str() else { return Err(format!("no answer of Prometheus: {json}")) };
+        // The API says which parameter is wrong; scripts know one query only.
+        return Err(error.strip_prefix("invalid parameter \"query\": ").unwrap_or(error).to_owned());
     }
     let texts = |name: &str| -> Vec<String> {
         let texts = json[name].as_array().into_iter().flatten();

@@ -10,6 +10,10 @@ use super::points::{Point, stale};
 /// The labels by which the series of one histogram or summary differ.
 const PART_LABELS: [&str; 2] = ["le", "quantile"];
 
+/// Up to so many series are given in the order of their labels, by which Prometheus chooses among equals (`topk`); a million
+/// would take seconds to sort.
+const SORTED_MAX: usize = 50_000;
+
 /// Samples of one series from one source, in the order in which they were read.
 #[derive(Debug)]
 pub(super) struct Fragment {
@@ -71,6 +75,9 @@ pub(super) fn join(sources: impl IntoIterator<Item = Vec<Fragment>>) -> Vec<Seri
                 fragment.push(*time, 0, stale());
             }
         }
+    }
+    if joined.len() <= SORTED_MAX {
+        joined.sort_unstable_by(|left, right| left.labels.cmp(&right.labels));
     }
     joined.into_iter().map(finish).filter(|series| !series.times.is_empty() || !series.histograms.is_empty()).collect()
 }
