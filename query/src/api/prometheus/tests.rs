@@ -7,7 +7,7 @@ use arrow::array::RecordBatch;
 use axum::body::{Body, to_bytes};
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{Request, StatusCode};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -161,7 +161,7 @@ async fn results_are_the_bytes_of_prometheus() {
         (
             r#"{"queue.length"}"#,
             format!(
-                r#"{{"resultType":"vector","result":[{{"metric":{{"__name__":"queue.length",{shop}}},"value":[1700000000,"2.5"]}}]}}"#
+                r#"{{"resultType":"vector","result":[{{"metric":{{"__name__":"queue.length",{shop},"service.instance.id":"a","service.name":"shop"}},"value":[1700000000,"2.5"]}}]}}"#
             ),
         ),
         (
@@ -411,6 +411,14 @@ async fn work_ends_when_its_client_is_gone() {
     assert_eq!(error.into_response().status().as_u16(), 503);
 }
 
+#[test]
+fn many_annotations_are_cut() {
+    let many: Vec<String> = (0..13).map(|number| format!("note {number}")).collect();
+    let notes = body::Notes::of_query(many.clone(), many[..10].to_vec());
+    assert_eq!((notes.warnings.len(), notes.infos.len()), (11, 10));
+    assert_eq!(notes.warnings.last().map(String::as_str), Some("3 more warning annotations omitted"));
+}
+
 #[tokio::test]
 async fn large_answers_are_sent_in_pieces_and_whole() {
     let items = (0..50_000).map(|number| format!("value {number}"));
@@ -451,7 +459,7 @@ async fn exemplars_metadata_and_syntax_are_told() {
     let exemplars = [("query", query), ("start", "1699999000"), ("end", "1700000000")];
     assert_eq!(
         data_of(&state, "query_exemplars", &exemplars).await,
-        r#"[{"seriesLabels":{"__name__":"latency_seconds_bucket","instance":"a","job":"shop","le":"1.0"},"exemplars":[{"labels":{"span_id":"00f067aa0ba902b7","trace_id":"4bf92f3577b34da6a3ce929d0e0e4736","user":"u1"},"value":"0.75","timestamp":1699999999}]}]"#
+        r#"[{"seriesLabels":{"__name__":"latency_seconds_bucket","instance":"a","job":"shop","le":"1"},"exemplars":[{"labels":{"span_id":"00f067aa0ba902b7","trace_id":"4bf92f3577b34da6a3ce929d0e0e4736","user":"u1"},"value":"0.75","timestamp":1699999999}]}]"#
     );
     assert_eq!(data_of(&state, "query_exemplars", &[("query", "1")]).await, "[]");
     assert_eq!(
