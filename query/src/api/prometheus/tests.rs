@@ -399,7 +399,7 @@ async fn work_ends_when_its_client_is_gone() {
             if job.check().is_err() {
                 break (job.ended(), job.series().series(&selectors, (0, i64::MAX), 1).is_err());
             }
-            std::thread::sleep(Duration::from_millis(1));
+            std::thread::yield_now();
         };
         ended.send(seen).map_err(|_| ApiError::bad_data("the test is gone"))
     });
@@ -480,8 +480,11 @@ async fn exemplars_metadata_and_syntax_are_told() {
     assert_eq!(parsed, expected);
 }
 
+/// Method, path, parameters, and places that the answer must have.
+type GrafanaRequest<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], &'a [&'a str]);
+
 /// What Grafana's data source sends, and the places in the answers that it reads.
-const GRAFANA: &[(&str, &str, &[(&str, &str)], &[&str])] = &[
+const GRAFANA: &[GrafanaRequest<'_>] = &[
     ("POST", "query", &[("query", "1+1"), ("time", "4")], &["/data/resultType", "/data/result/1"]),
     ("GET", "status/buildinfo", &[], &["/data/version", "/data/revision", "/data/goVersion"]),
     (
