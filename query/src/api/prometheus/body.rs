@@ -13,6 +13,9 @@ use super::json::{write_notes, write_text};
 /// Bytes that are written at once.
 const CHUNK_BYTES: usize = 64 << 10;
 
+/// Warnings of a query, and infos of it.
+const ANNOTATIONS_MAX: usize = 10;
+
 const HEAD: &str = "{\"status\":\"success\",\"data\":";
 
 /// What results cut by a limit are told by.
@@ -31,11 +34,25 @@ impl Notes {
         Self { warnings: is_cut.then(|| TRUNCATED.to_owned()).into_iter().collect(), infos: Vec::new() }
     }
 
+    /// What there is to tell of a query: at most ten texts of each kind, as in Prometheus.
+    pub(super) fn of_query(warnings: Vec<String>, infos: Vec<String>) -> Self {
+        Self { warnings: first_ten(warnings, "warning"), infos: first_ten(infos, "info") }
+    }
+
     fn write(&self, output: &mut String) {
         write_notes(output, "warnings", &self.warnings);
         write_notes(output, "infos", &self.infos);
         output.push('}');
     }
+}
+
+fn first_ten(mut texts: Vec<String>, kind: &str) -> Vec<String> {
+    let more = texts.len().saturating_sub(ANNOTATIONS_MAX);
+    if more > 0 {
+        texts.truncate(ANNOTATIONS_MAX);
+        texts.push(format!("{more} more {kind} annotations omitted"));
+    }
+    texts
 }
 
 /// An answer whose data are this JSON.
@@ -72,11 +89,9 @@ pub(super) fn list_within<T>(
     mut write: impl FnMut(&mut String, &T) + Send + 'static,
     notes: &Notes,
 ) -> Response {
-    let mut first = format!("{HEAD}{before}");
-    let mut tail = Some(after.to_owned()).map(|mut tail| {
-        notes.write(&mut tail);
-        tail
-    });
+    let mut end = after.to_owned();
+    notes.write(&mut end);
+    let mut tail = Some(end);
     let mut items = items.into_iter();
     let mut is_first = true;
     let mut fill = move |mut chunk: String| {
@@ -92,10 +107,7 @@ pub(super) fn list_within<T>(
         }
         Some((chunk, false))
     };
-    let mut is_whole = false;
-    if let Some((chunk, is_last)) = fill(std::mem::take(&mut first)) {
-        (first, is_whole) = (chunk, is_last);
-    }
+    let Some((first, is_whole)) = fill(format!("{HEAD}{before}")) else { return response(Body::empty()) };
     if is_whole {
         return response(Body::from(first));
     }

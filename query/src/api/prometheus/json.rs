@@ -67,7 +67,7 @@ pub(super) fn write_timestamp(output: &mut String, millis: i64) {
     }
     let millis = millis.unsigned_abs();
     append(output, format_args!("{}", millis / 1000));
-    if millis % 1000 != 0 {
+    if !millis.is_multiple_of(1000) {
         append(output, format_args!(".{:03}", millis % 1000));
     }
 }

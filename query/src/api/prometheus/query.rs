@@ -145,7 +145,7 @@ fn evaluated(
 /// The answer as Prometheus writes it. Its permit is held until the last byte is on its way.
 fn render(answer: Answer, time: i64, limit: usize, statistics: Option<String>, permit: Permit) -> Response {
     let statistics = statistics.map(|json| format!(",\"stats\":{json}")).unwrap_or_default();
-    let mut notes = Notes { warnings: answer.warnings, infos: answer.infos };
+    let mut notes = Notes::of_query(answer.warnings, answer.infos);
     let after = format!("]{statistics}}}");
     match answer.value {
         Value::Scalar(value) => {

@@ -7,7 +7,7 @@ use arrow::array::RecordBatch;
 use axum::body::{Body, to_bytes};
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{Request, StatusCode};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -161,7 +161,7 @@ async fn results_are_the_bytes_of_prometheus() {
         (
             r#"{"queue.length"}"#,
             format!(
-                r#"{{"resultType":"vector","result":[{{"metric":{{"__name__":"queue.length",{shop}}},"value":[1700000000,"2.5"]}}]}}"#
+                r#"{{"resultType":"vector","result":[{{"metric":{{"__name__":"queue.length",{shop},"service.instance.id":"a","service.name":"shop"}},"value":[1700000000,"2.5"]}}]}}"#
             ),
         ),
         (
@@ -399,7 +399,7 @@ async fn work_ends_when_its_client_is_gone() {
             if job.check().is_err() {
                 break (job.ended(), job.series().series(&selectors, (0, i64::MAX), 1).is_err());
             }
-            std::thread::sleep(Duration::from_millis(1));
+            std::thread::yield_now();
         };
         ended.send(seen).map_err(|_| ApiError::bad_data("the test is gone"))
     });
@@ -409,6 +409,14 @@ async fn work_ends_when_its_client_is_gone() {
     let (error, sees_it) = has_ended.await.expect("the work ends");
     assert_eq!((error.kind, sees_it), (error::ErrorType::Canceled, true));
     assert_eq!(error.into_response().status().as_u16(), 503);
+}
+
+#[test]
+fn many_annotations_are_cut() {
+    let many: Vec<String> = (0..13).map(|number| format!("note {number}")).collect();
+    let notes = body::Notes::of_query(many.clone(), many[..10].to_vec());
+    assert_eq!((notes.warnings.len(), notes.infos.len()), (11, 10));
+    assert_eq!(notes.warnings.last().map(String::as_str), Some("3 more warning annotations omitted"));
 }
 
 #[tokio::test]
@@ -451,7 +459,7 @@ async fn exemplars_metadata_and_syntax_are_told() {
     let exemplars = [("query", query), ("start", "1699999000"), ("end", "1700000000")];
     assert_eq!(
         data_of(&state, "query_exemplars", &exemplars).await,
-        r#"[{"seriesLabels":{"__name__":"latency_seconds_bucket","instance":"a","job":"shop","le":"1.0"},"exemplars":[{"labels":{"span_id":"00f067aa0ba902b7","trace_id":"4bf92f3577b34da6a3ce929d0e0e4736","user":"u1"},"value":"0.75","timestamp":1699999999}]}]"#
+        r#"[{"seriesLabels":{"__name__":"latency_seconds_bucket","instance":"a","job":"shop","le":"1"},"exemplars":[{"labels":{"span_id":"00f067aa0ba902b7","trace_id":"4bf92f3577b34da6a3ce929d0e0e4736","user":"u1"},"value":"0.75","timestamp":1699999999}]}]"#
     );
     assert_eq!(data_of(&state, "query_exemplars", &[("query", "1")]).await, "[]");
     assert_eq!(
@@ -472,8 +480,11 @@ async fn exemplars_metadata_and_syntax_are_told() {
     assert_eq!(parsed, expected);
 }
 
+/// Method, path, parameters, and places that the answer must have.
+type GrafanaRequest<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], &'a [&'a str]);
+
 /// What Grafana's data source sends, and the places in the answers that it reads.
-const GRAFANA: &[(&str, &str, &[(&str, &str)], &[&str])] = &[
+const GRAFANA: &[GrafanaRequest<'_>] = &[
     ("POST", "query", &[("query", "1+1"), ("time", "4")], &["/data/resultType", "/data/result/1"]),
     ("GET", "status/buildinfo", &[], &["/data/version", "/data/revision", "/data/goVersion"]),
     (

@@ -68,6 +68,8 @@ async fn server(config: QueryConfig) -> (tempfile::TempDir, Arc<QueryState>) {
     };
     let storage = Storage::open(folder.path(), StorageConfig::default(), deps).await.expect("an empty store").0;
     let state = QueryState {
+        series: crate::series::SeriesState::new(config.series.clone()),
+        started: clock.now(),
         engine: spans().engine_with(&config),
         admission: crate::admission::Admission::new(&config),
         metrics: crate::telemetry::QueryMetrics::register(&mut Registry::default()),
