@@ -16,6 +16,8 @@ use super::write;
 /// A server with nothing in it, and how to ask it.
 pub(super) struct ServerTarget {
     running: Running,
+    /// How many servers were started.
+    started: u32,
     client: Client,
     /// Whether samples were loaded since it was started.
     is_used: bool,
@@ -37,9 +39,9 @@ impl Drop for Running {
 }
 
 impl Running {
-    fn start() -> anyhow::Result<Self> {
-        let folder =
-            std::env::temp_dir().join(format!("trivium-promql-test-{}-{:x}", std::process::id(), rand_suffix()));
+    /// Starts the server of this number, by which its folder differs from those before it.
+    fn start(number: u32) -> anyhow::Result<Self> {
+        let folder = std::env::temp_dir().join(format!("trivium-promql-test-{}-{number}", std::process::id()));
         let binary = std::env::current_exe().context("cannot tell where this binary is")?;
         let any_port = "127.0.0.1:0";
         let mut child = Command::new(binary)
@@ -61,20 +63,16 @@ impl Running {
     }
 }
 
-/// What makes the folder's name differ from those before it.
-fn rand_suffix() -> u128 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_nanos())
-}
-
 impl ServerTarget {
     pub(super) fn start() -> anyhow::Result<Self> {
-        Ok(Self { running: Running::start()?, client: Client::new(), is_used: false })
+        Ok(Self { running: Running::start(0)?, started: 1, client: Client::new(), is_used: false })
     }
 
     /// A server with nothing in it.
     pub(super) fn renew(&mut self) -> anyhow::Result<()> {
         if self.is_used {
-            self.running = Running::start()?;
+            self.running = Running::start(self.started)?;
+            self.started += 1;
             self.is_used = false;
         }
         Ok(())
