@@ -14,7 +14,7 @@ use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 use trivium_ingest::decode::ReplayDecoder;
 use trivium_ingest::{Ingest, IngestConfig, IngestDeps};
-use trivium_model::{Clock, SystemClock};
+use trivium_model::{Clock, SignalKind, SystemClock};
 use trivium_query::{QueryConfig, QueryState};
 use trivium_storage::catalog::SqliteCatalog;
 use trivium_storage::fs::{FolderLock, RealFileSystem, lock_folder};
@@ -188,7 +188,9 @@ fn storage_config(config: &Config) -> StorageConfig {
         seal_after_seconds: config.seal_after().as_secs(),
         ..StorageConfig::default()
     };
-    storage.set_retention(config.retention.0);
+    for signal in SignalKind::ALL {
+        storage.set_retention(signal, config.retention_of(signal));
+    }
     storage
 }
 
@@ -206,8 +208,11 @@ fn log_recovery(folder: &Path, report: &RecoveryReport) {
 }
 
 fn build_ingest(config: &Config, storage: &Storage, clock: &Arc<dyn Clock>, registry: &mut Registry) -> Ingest {
-    let settings =
-        IngestConfig::new(config.retention.0, usize::try_from(config.in_flight_mib << 20).unwrap_or(usize::MAX));
+    let [logs, metrics, traces] =
+        [SignalKind::Logs, SignalKind::Metrics, SignalKind::Traces].map(|signal| config.retention_of(signal));
+    let in_flight = usize::try_from(config.in_flight_mib << 20).unwrap_or(usize::MAX);
+    let retention = trivium_ingest::Retention { logs, metrics, traces };
+    let settings = IngestConfig { retention, ..IngestConfig::new(None, in_flight) };
     trivium_ingest::build(settings, IngestDeps { sink: Arc::new(storage.clone()), clock: Arc::clone(clock), registry })
 }
 

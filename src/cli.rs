@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Config, LogFormat, Retention};
+use crate::config::{Config, LogFormat, Retention, SignalRetention};
 
 /// Logs, metrics and traces in one binary: OTLP in, durable at acknowledgement, searchable, joined by any ID.
 #[derive(Debug, Parser)]
@@ -59,6 +59,15 @@ pub(crate) struct ServeArgs {
     /// How long telemetry is kept: 30d, 12h …, or none to take and keep records of any age [default: 30d]
     #[arg(long, env = "TRIVIUM_RETENTION")]
     retention: Option<Retention>,
+    /// How long log records are kept [default: same as --retention]
+    #[arg(long, env = "TRIVIUM_LOGS_RETENTION")]
+    logs_retention: Option<SignalRetention>,
+    /// How long data points are kept [default: same as --retention]
+    #[arg(long, env = "TRIVIUM_METRICS_RETENTION")]
+    metrics_retention: Option<SignalRetention>,
+    /// How long spans are kept [default: same as --retention]
+    #[arg(long, env = "TRIVIUM_TRACES_RETENTION")]
+    traces_retention: Option<SignalRetention>,
     /// How Trivium's own log lines look [default: text]
     #[arg(long, env = "TRIVIUM_LOG_FORMAT")]
     log_format: Option<LogFormat>,
@@ -129,6 +138,9 @@ impl ServeArgs {
             otlp_http,
             http,
             retention,
+            logs_retention,
+            metrics_retention,
+            traces_retention,
             log_format,
             log_level,
             self_telemetry,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
+use trivium_model::SignalKind;
 use trivium_query::PromqlConfig;
 use trivium_query::series::{SeriesConfig, TranslationStrategy};
 
@@ -55,6 +56,33 @@ impl From<Retention> for String {
     }
 }
 
+/// How long one signal is kept: as `retention` says, or otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub(crate) struct SignalRetention(Option<Retention>);
+
+impl std::str::FromStr for SignalRetention {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "same" { Ok(Self(None)) } else { text.parse().map(|retention| Self(Some(retention))) }
+    }
+}
+
+impl TryFrom<String> for SignalRetention {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<SignalRetention> for String {
+    fn from(retention: SignalRetention) -> Self {
+        retention.0.map_or_else(|| "same".into(), Self::from)
+    }
+}
+
 /// The effective configuration of `trivium serve`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -64,6 +92,9 @@ pub(crate) struct Config {
     pub(crate) otlp_http: SocketAddr,
     pub(crate) http: SocketAddr,
     pub(crate) retention: Retention,
+    pub(crate) logs_retention: SignalRetention,
+    pub(crate) metrics_retention: SignalRetention,
+    pub(crate) traces_retention: SignalRetention,
     pub(crate) log_format: LogFormat,
     pub(crate) log_level: String,
     pub(crate) self_telemetry: bool,
@@ -92,6 +123,9 @@ impl Default for Config {
             otlp_http: local(4318),
             http: local(4319),
             retention: Retention(Some(Duration::from_secs(30 * 24 * 3600))),
+            logs_retention: SignalRetention::default(),
+            metrics_retention: SignalRetention::default(),
+            traces_retention: SignalRetention::default(),
             log_format: LogFormat::Text,
             log_level: "info".into(),
             self_telemetry: false,
@@ -114,7 +148,7 @@ impl Default for Config {
 }
 
 /// One setting as the reference shows it: key, what it does.
-const REFERENCE: [(&str, &str); 22] = [
+const REFERENCE: [(&str, &str); 25] = [
     ("data_dir", "Where everything is kept. One process at a time; the folder is locked."),
     ("otlp_grpc", "Address of OTLP over gRPC; port 0 picks a free one."),
     ("otlp_http", "Address of OTLP over HTTP: /v1/logs, /v1/metrics, /v1/traces."),
@@ -124,6 +158,9 @@ const REFERENCE: [(&str, &str); 22] = [
         "How long telemetry is kept, by its own time: 30d, 12h … or none for ever. Records that are older when they\n\
          # arrive are refused and counted; with none, records of any age are taken.",
     ),
+    ("logs_retention", "How long log records are kept: a duration, none, or same as retention."),
+    ("metrics_retention", "How long data points are kept, likewise."),
+    ("traces_retention", "How long spans are kept, likewise."),
     ("log_format", "How Trivium's own log lines look: text or json."),
     (
         "log_level",
@@ -215,6 +252,16 @@ impl Config {
         bail!("the configuration has {} problem(s):\n  {}", problems.len(), problems.join("\n  "))
     }
 
+    /// How long a signal is kept; `None` for ever.
+    pub(crate) fn retention_of(&self, signal: SignalKind) -> Option<Duration> {
+        let own = match signal {
+            SignalKind::Logs => self.logs_retention,
+            SignalKind::Metrics => self.metrics_retention,
+            SignalKind::Traces => self.traces_retention,
+        };
+        own.0.unwrap_or(self.retention).0
+    }
+
     pub(crate) fn seal_after(&self) -> Duration {
         humantime::parse_duration(&self.seal_after).unwrap_or(Duration::from_secs(300))
     }
@@ -267,6 +314,20 @@ mod tests {
         let config = Config { retention: Retention(None), buffer_mib: 7, ..Config::default() };
         let text = config.render().expect("the default configuration renders");
         assert_eq!(toml::from_str::<Config>(&text).expect("the printed configuration is valid"), config);
+    }
+
+    #[test]
+    fn a_signal_may_be_kept_longer_or_shorter_than_the_others() {
+        let text = "retention = \"30d\"\nmetrics_retention = \"none\"\ntraces_retention = \"2d\"\n";
+        let config: Config = toml::from_str(text).expect("a valid file");
+        let days = |days| Some(Duration::from_secs(days * 24 * 3600));
+        let kept = SignalKind::ALL.map(|signal| config.retention_of(signal));
+        let [logs, metrics, traces] = [SignalKind::Logs, SignalKind::Metrics, SignalKind::Traces];
+        assert_eq!(config.retention_of(logs), days(30), "{kept:?}");
+        assert_eq!(config.retention_of(metrics), None, "{kept:?}");
+        assert_eq!(config.retention_of(traces), days(2), "{kept:?}");
+        let rendered = config.render().expect("it renders");
+        assert!(rendered.contains("logs_retention = \"same\"") && rendered.contains("metrics_retention = \"none\""));
     }
 
     #[test]

@@ -56,12 +56,14 @@ impl StorageConfig {
         seconds.map(Duration::from_secs)
     }
 
-    /// The same retention for every signal.
-    pub fn set_retention(&mut self, retention: Option<Duration>) {
-        let seconds = retention.map(|retention| retention.as_secs());
-        self.logs_retention_seconds = seconds;
-        self.metrics_retention_seconds = seconds;
-        self.traces_retention_seconds = seconds;
+    /// Keeps the rows of a signal for so long; `None` is for ever.
+    pub fn set_retention(&mut self, signal: SignalKind, retention: Option<Duration>) {
+        let kept = match signal {
+            SignalKind::Logs => &mut self.logs_retention_seconds,
+            SignalKind::Metrics => &mut self.metrics_retention_seconds,
+            SignalKind::Traces => &mut self.traces_retention_seconds,
+        };
+        *kept = retention.map(|retention| retention.as_secs());
     }
 
     pub(crate) fn seal_after(&self) -> Duration {
