@@ -35,10 +35,6 @@ impl LabelBuilder {
         self.0.retain(|(name, _)| keep(name));
     }
 
-    pub(crate) fn clear(&mut self) {
-        self.0.clear();
-    }
-
     /// Adds a label whose name must be new; says whether it was.
     pub(crate) fn insert_new(&mut self, name: &str, value: String) -> bool {
         let is_new = !self.contains(name);

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub(crate) use reader::parse;
+pub(crate) use reader::{duration, parse};
 use reader::{Map, Node};
 
 use crate::parse::Format;
