@@ -52,7 +52,6 @@ impl SeriesCache {
         job: &Job,
         target: &Labels,
     ) -> Result<Resolved, String> {
-        self.round += 1;
         let mut resolved = Resolved::default();
         for (at, sample) in exposition.samples.iter().enumerate() {
             let kind = exposition.families.get(sample.family).map_or(Kind::Unknown, |family| family.kind);
@@ -94,13 +93,17 @@ impl SeriesCache {
         self.take(|_| true)
     }
 
-    /// Begins a scrape that failed before there was anything to resolve.
-    pub(crate) fn begin_empty(&mut self) {
+    /// Begins a scrape.
+    pub(crate) fn begin(&mut self) {
         self.round += 1;
     }
 
     fn take(&mut self, mut is_gone: impl FnMut(&Live) -> bool) -> Vec<Arc<Labels>> {
-        self.live.extract_if(|_, live| is_gone(live)).filter(|(_, live)| live.is_tracked).map(|(labels, _)| labels).collect()
+        self.live
+            .extract_if(|_, live| is_gone(live))
+            .filter(|(_, live)| live.is_tracked)
+            .map(|(labels, _)| labels)
+            .collect()
     }
 
     fn labels(
@@ -133,14 +136,21 @@ fn final_labels(series: &str, kind: Kind, job: &Job, target: &Labels) -> Result<
     let limits = &job.limits;
     let is_over = |limit: usize, size: usize| limit > 0 && size > limit;
     if is_over(limits.labels, labels.len()) {
-        return Err(format!("{:?} has more labels than label_limit = {}", parse::series::shorten(series), limits.labels));
+        return Err(format!(
+            "{:?} has more labels than label_limit = {}",
+            parse::series::shorten(series),
+            limits.labels
+        ));
     }
     for (name, value) in labels.iter() {
         if is_over(limits.label_name_bytes, name.len()) {
             return Err(format!("a label name is longer than label_name_length_limit = {}", limits.label_name_bytes));
         }
         if is_over(limits.label_value_bytes, value.len()) {
-            return Err(format!("label {name:?} is longer than label_value_length_limit = {}", limits.label_value_bytes));
+            return Err(format!(
+                "label {name:?} is longer than label_value_length_limit = {}",
+                limits.label_value_bytes
+            ));
         }
     }
     Ok(Some(labels))

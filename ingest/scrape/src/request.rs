@@ -88,7 +88,8 @@ impl<'a> RequestWriter<'a> {
     fn labels(&mut self, labels: &Labels) -> Vec<u32> {
         let is_series = labels.get("__name__").is_some();
         let external = self.external_labels.iter().filter(|(name, _)| is_series && labels.get(name).is_none());
-        let mut pairs: Vec<(&str, &str)> = labels.iter().chain(external.map(|(name, value)| (&**name, &**value))).collect();
+        let mut pairs: Vec<(&str, &str)> =
+            labels.iter().chain(external.map(|(name, value)| (&**name, &**value))).collect();
         pairs.sort_unstable();
         pairs.into_iter().flat_map(|(name, value)| [self.symbol(name), self.symbol(value)]).collect()
     }

@@ -54,8 +54,7 @@ impl Target {
 }
 
 fn url(job: &Job, labels: &LabelBuilder) -> Result<String, String> {
-    let (scheme, address, path) =
-        (labels.get("__scheme__"), labels.get("__address__"), labels.get("__metrics_path__"));
+    let (scheme, address, path) = (labels.get("__scheme__"), labels.get("__address__"), labels.get("__metrics_path__"));
     check_scheme(scheme)?;
     if address.contains('/') {
         return Err(format!("{address:?} is not an address such as localhost:9100"));
@@ -65,7 +64,8 @@ fn url(job: &Job, labels: &LabelBuilder) -> Result<String, String> {
     let mut url = Url::parse(&text).map_err(|error| format!("{text:?} is not a URL: {error}"))?;
     let overrides: Vec<(&str, &str)> =
         labels.iter().filter_map(|(name, value)| Some((name.strip_prefix("__param_")?, value))).collect();
-    let further = job.params.iter().flat_map(|(name, values)| values.iter().skip(1).map(move |value| (&**name, &**value)));
+    let further =
+        job.params.iter().flat_map(|(name, values)| values.iter().skip(1).map(move |value| (&**name, &**value)));
     let pairs: Vec<(&str, &str)> = overrides.into_iter().chain(further).collect();
     if !pairs.is_empty() {
         url.query_pairs_mut().extend_pairs(pairs);

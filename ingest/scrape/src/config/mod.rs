@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub(crate) use reader::{duration, parse};
 use reader::{Map, Node};
+pub(crate) use reader::{duration, parse};
 
 use crate::parse::Format;
 use crate::relabel::{Action, Rule, anchored};
@@ -129,7 +129,14 @@ impl ScrapeConfig {
             jobs.push(job);
         }
         file.finish(&[
-            "alerting", "rule_files", "remote_write", "remote_read", "storage", "tracing", "scrape_config_files", "otlp",
+            "alerting",
+            "rule_files",
+            "remote_write",
+            "remote_read",
+            "storage",
+            "tracing",
+            "scrape_config_files",
+            "otlp",
             "runtime",
         ])?;
         Ok(Self { external_labels, jobs })
@@ -151,10 +158,22 @@ impl Defaults<'_> {
 
 /// What Prometheus has in a scrape configuration and we do not.
 const UNSUPPORTED: [&str; 16] = [
-    "scrape_protocols", "always_scrape_classic_histograms", "convert_classic_histograms_to_nhcb", "tls_config", "oauth2",
-    "proxy_url", "no_proxy", "proxy_from_environment", "proxy_connect_header", "enable_http2", "enable_compression",
-    "native_histogram_bucket_limit", "native_histogram_min_bucket_factor", "keep_dropped_targets",
-    "track_timestamps_staleness", "http_headers",
+    "scrape_protocols",
+    "always_scrape_classic_histograms",
+    "convert_classic_histograms_to_nhcb",
+    "tls_config",
+    "oauth2",
+    "proxy_url",
+    "no_proxy",
+    "proxy_from_environment",
+    "proxy_connect_header",
+    "enable_http2",
+    "enable_compression",
+    "native_histogram_bucket_limit",
+    "native_histogram_min_bucket_factor",
+    "keep_dropped_targets",
+    "track_timestamps_staleness",
+    "http_headers",
 ];
 
 fn job(mut map: Map, defaults: &Defaults<'_>) -> Result<Job, ConfigError> {
@@ -252,16 +271,19 @@ fn files(node: Node, defaults: &Defaults<'_>) -> Result<Vec<FileDiscovery>, Conf
             let patterns = map.get("files", Node::strings)?.unwrap_or_default();
             for pattern in &patterns {
                 let extension = Path::new(pattern).extension().and_then(|extension| extension.to_str()).unwrap_or("");
-                let in_folder = Path::new(pattern).parent().is_some_and(|folder| folder.to_string_lossy().contains('*'));
+                let in_folder =
+                    Path::new(pattern).parent().is_some_and(|folder| folder.to_string_lossy().contains('*'));
                 if !matches!(extension.to_ascii_lowercase().as_str(), "json" | "yml" | "yaml") || in_folder {
                     let problem = format!("{pattern:?} is not a .json, .yml or .yaml file, * in its last part only");
                     return Err(map.error("files", &problem));
                 }
             }
-            let refresh_interval =
-                map.get("refresh_interval", Node::duration)?.unwrap_or(Duration::from_secs(300));
+            let refresh_interval = map.get("refresh_interval", Node::duration)?.unwrap_or(Duration::from_secs(300));
             map.finish(&[])?;
-            Ok(FileDiscovery { patterns: patterns.iter().map(|path| defaults.resolve(path)).collect(), refresh_interval })
+            Ok(FileDiscovery {
+                patterns: patterns.iter().map(|path| defaults.resolve(path)).collect(),
+                refresh_interval,
+            })
         })
         .collect()
 }
@@ -305,9 +327,11 @@ fn rules(node: Node) -> Result<Vec<Rule>, ConfigError> {
 fn rule(mut map: Map) -> Result<Rule, ConfigError> {
     let name = map.get("action", Node::string)?.unwrap_or_else(|| "replace".into()).to_ascii_lowercase();
     let known = Action::ALL.iter().find(|(known, _)| *known == name);
-    let (_, action) = *known.ok_or_else(|| map.error("action", &format!("{name:?} is not an action of relabelling")))?;
+    let (_, action) =
+        *known.ok_or_else(|| map.error("action", &format!("{name:?} is not an action of relabelling")))?;
     let pattern = map.get("regex", Node::string)?.unwrap_or_else(|| "(.*)".into());
-    let regex = anchored(&pattern).map_err(|error| map.error("regex", &format!("{pattern:?} is not a regex: {error}")))?;
+    let regex =
+        anchored(&pattern).map_err(|error| map.error("regex", &format!("{pattern:?} is not a regex: {error}")))?;
     let rule = Rule {
         action,
         source_labels: map.get("source_labels", Node::strings)?.unwrap_or_default(),
@@ -317,10 +341,8 @@ fn rule(mut map: Map) -> Result<Rule, ConfigError> {
         replacement: map.get("replacement", Node::string)?.unwrap_or_else(|| "$1".into()),
         modulus: map.get("modulus", Node::count)?.unwrap_or(0) as u64,
     };
-    let needs_target = !matches!(
-        action,
-        Action::Keep | Action::Drop | Action::LabelMap | Action::LabelDrop | Action::LabelKeep
-    );
+    let needs_target =
+        !matches!(action, Action::Keep | Action::Drop | Action::LabelMap | Action::LabelDrop | Action::LabelKeep);
     if needs_target && rule.target_label.is_empty() {
         return Err(map.error("target_label", &format!("missing; {name} needs it")));
     }

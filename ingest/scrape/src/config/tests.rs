@@ -53,9 +53,9 @@ fn a_refusal_names_the_key_and_what_is_expected() {
 
 #[test]
 fn durations() {
-    assert_eq!(reader::duration("1h30m"), Some(Duration::from_secs(5400)));
-    assert_eq!(reader::duration("500ms"), Some(Duration::from_millis(500)));
+    assert_eq!(duration("1h30m"), Some(Duration::from_secs(5400)));
+    assert_eq!(duration("500ms"), Some(Duration::from_millis(500)));
     for bad in ["", "5", "m", "1m1h", "-1s", "99999999999999999999s"] {
-        assert_eq!(reader::duration(bad), None, "{bad}");
+        assert_eq!(duration(bad), None, "{bad}");
     }
 }

@@ -162,9 +162,8 @@ mod client_model {
 pub(crate) fn parse(mut body: &[u8], native: bool) -> Result<Exposition<'static>, ParseError> {
     let mut exposition = Exposition::default();
     while !body.is_empty() {
-        let family = wire::MetricFamily::decode_length_delimited(&mut body).map_err(|error| {
-            ParseError::Whole(format!("metric family {}: {error}", exposition.families.len() + 1))
-        })?;
+        let family = wire::MetricFamily::decode_length_delimited(&mut body)
+            .map_err(|error| ParseError::Whole(format!("metric family {}: {error}", exposition.families.len() + 1)))?;
         read_family(family, native, &mut exposition);
     }
     Ok(exposition)
@@ -179,7 +178,8 @@ fn read_family(family: wire::MetricFamily, native: bool, exposition: &mut Exposi
         5 => Kind::GaugeHistogram,
         _ => Kind::Unknown,
     };
-    let mut series = Series { name: family.name.clone(), index: exposition.families.len(), samples: &mut exposition.samples };
+    let mut series =
+        Series { name: family.name.clone(), index: exposition.families.len(), samples: &mut exposition.samples };
     exposition.families.push(Family {
         name: Cow::Owned(family.name),
         kind,
@@ -220,7 +220,14 @@ impl Series<'_> {
         self.push_value(metric, suffix, extra, Value::Float(value), start);
     }
 
-    fn push_value(&mut self, metric: &wire::Metric, suffix: &str, extra: Option<(&str, String)>, value: Value, start: i64) {
+    fn push_value(
+        &mut self,
+        metric: &wire::Metric,
+        suffix: &str,
+        extra: Option<(&str, String)>,
+        value: Value,
+        start: i64,
+    ) {
         let mut text = String::from("{");
         quote(&mut text, &format!("{}{suffix}", self.name));
         write_labels(&mut text, &metric.label, true);

@@ -7,7 +7,8 @@ pub(crate) fn end(line: &str) -> Result<usize, String> {
     let bytes = line.as_bytes();
     let name_end = bytes.iter().position(|byte| matches!(byte, b'{' | b' ' | b'\t')).unwrap_or(bytes.len());
     // A space may stand between the name and its labels.
-    let brace = bytes[name_end..].iter().position(|byte| !matches!(byte, b' ' | b'\t')).map_or(bytes.len(), |at| name_end + at);
+    let brace =
+        bytes[name_end..].iter().position(|byte| !matches!(byte, b' ' | b'\t')).map_or(bytes.len(), |at| name_end + at);
     if bytes.get(brace) == Some(&b'{') { Ok(brace + braces_end(&bytes[brace..])?) } else { Ok(name_end) }
 }
 
@@ -96,7 +97,8 @@ impl Cursor<'_> {
             let name = self.quoted()?;
             return if name.is_empty() { Err("an empty label name".into()) } else { Ok((name, true)) };
         }
-        let end = self.0.find(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '_')).unwrap_or(self.0.len());
+        let end =
+            self.0.find(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '_')).unwrap_or(self.0.len());
         let (name, rest) = self.0.split_at(end);
         if !is_name(name, false) {
             return Err(format!("{:?} is not a label name", shorten(self.0)));

@@ -28,6 +28,7 @@ fn to(target: &str, replacement: &str, rule: Rule) -> Rule {
 type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], Vec<Rule>, Option<&'a [(&'a str, &'a str)]>);
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn the_table_of_cases() {
     use Action::{
         Drop, DropEqual, HashMod, Keep, KeepEqual, LabelDrop, LabelKeep, LabelMap, Lowercase, Replace, Uppercase,
