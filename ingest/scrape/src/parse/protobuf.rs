@@ -3,7 +3,9 @@
 
 use std::borrow::Cow;
 
-use prost::Message;
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
+use prost::{DecodeError, Message};
+use trivium_model::limit;
 use trivium_proto::prometheus::{BucketSpan, Count, Histogram as NativeHistogram, ZeroCount};
 
 use super::{Exemplar, Exposition, Family, Kind, ParseError, Sample, Value, bound};
@@ -158,8 +160,49 @@ mod client_model {
     }
 }
 
+/// Metrics, labels, buckets and the like of one exposition.
+const MESSAGES_MAX: usize = limit::REQUEST_ROWS_MAX;
+
+/// Which fields of a family, a metric and a histogram or summary are messages that may be many.
+const NESTED: [&[u32]; 3] = [&[4], &[1, 4, 7], &[3, 9, 12, 16]];
+
+/// How many messages a family holds. An empty one is two bytes on the wire and hundreds in memory, so they are counted first.
+fn messages(mut message: &[u8], level: usize) -> Result<usize, DecodeError> {
+    let mut count = 1;
+    let Some(nested) = NESTED.get(level) else { return Ok(count) };
+    while !message.is_empty() {
+        let (tag, wire_type) = decode_key(&mut message)?;
+        if wire_type != WireType::LengthDelimited || !nested.contains(&tag) {
+            skip_field(wire_type, tag, &mut message, DecodeContext::default())?;
+            continue;
+        }
+        let length = usize::try_from(decode_varint(&mut message)?).unwrap_or(usize::MAX);
+        let (inner, rest) = message.split_at(length.min(message.len()));
+        count += messages(inner, level + 1)?;
+        message = rest;
+    }
+    Ok(count)
+}
+
+/// Refuses an exposition that would take far more memory than its bytes.
+fn check_size(mut body: &[u8]) -> Result<(), ParseError> {
+    let invalid = |error: DecodeError| ParseError::Whole(error.to_string());
+    let mut count = 0;
+    while !body.is_empty() {
+        let length = usize::try_from(decode_varint(&mut body).map_err(invalid)?).unwrap_or(usize::MAX);
+        let (family, rest) = body.split_at(length.min(body.len()));
+        count += messages(family, 0).map_err(invalid)?;
+        if count > MESSAGES_MAX {
+            return Err(ParseError::Whole(format!("more than {MESSAGES_MAX} metrics, labels and buckets")));
+        }
+        body = rest;
+    }
+    Ok(())
+}
+
 /// Reads a whole exposition.
 pub(crate) fn parse(mut body: &[u8], native: bool) -> Result<Exposition<'static>, ParseError> {
+    check_size(body)?;
     let mut exposition = Exposition::default();
     while !body.is_empty() {
         let family = wire::MetricFamily::decode_length_delimited(&mut body)

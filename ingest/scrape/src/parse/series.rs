@@ -1,5 +1,7 @@
 //! The text of a series: `name{label="value"}` or `{"any name", "any label"="value"}`.
 
+use trivium_model::limit;
+
 use crate::labels::LabelBuilder;
 
 /// Where the series at the beginning of a line ends.
@@ -60,7 +62,7 @@ pub(crate) fn exemplar_labels(text: &str) -> Result<LabelBuilder, String> {
 }
 
 fn pairs(cursor: &mut Cursor<'_>, labels: &mut LabelBuilder) -> Result<(), String> {
-    loop {
+    for _ in 0..=limit::ATTRIBUTES_MAX {
         if cursor.take('}') {
             return Ok(());
         }
@@ -79,6 +81,7 @@ fn pairs(cursor: &mut Cursor<'_>, labels: &mut LabelBuilder) -> Result<(), Strin
             return Err("a comma is missing between labels".into());
         }
     }
+    Err(format!("more than {} labels", limit::ATTRIBUTES_MAX))
 }
 
 struct Cursor<'a>(&'a str);

@@ -128,6 +128,21 @@ fn protobuf_has_classic_and_native_histograms() {
     assert!(parse(&body[..body.len() - 1], Format::Protobuf, true).is_err());
 }
 
+#[test]
+fn an_exposition_that_would_fill_the_memory_is_refused() {
+    let many_labels: String = (0..2000).map(|label| format!("l{label}=\"x\",")).collect();
+    let error = labels(&format!("a{{{many_labels}}}"), Kind::Unknown).expect_err("too many labels");
+    assert!(error.contains("more than 1024 labels"), "{error}");
+    let metrics = [0x22, 0].repeat(1_100_000);
+    let mut body = Vec::new();
+    prost::encoding::encode_varint(metrics.len() as u64, &mut body);
+    body.extend(metrics);
+    let error = parse(&body, Format::Protobuf, true).expect_err("too many metrics").to_string();
+    assert!(error.contains("more than 1048576 metrics"), "{error}");
+    let error = parse("a 1\n".repeat(1_100_000).as_bytes(), Format::Text, false).expect_err("too many").to_string();
+    assert!(error.contains("more than 1048576 samples"), "{error}");
+}
+
 proptest! {
     #[test]
     fn no_bytes_panic(body in proptest::collection::vec(any::<u8>(), 0..200), form in 0..3) {

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+use trivium_model::limit;
+
 use super::series::{self, shorten};
 use super::{Exemplar, Exposition, Family, Kind, ParseError, Sample, Value};
 use crate::labels::Labels;
@@ -95,6 +97,9 @@ impl<'a> Reader<'a> {
         let timestamp = words.next().map(|text| self.timestamp(text)).transpose()?;
         if let Some(word) = words.next() {
             return Err(format!("{:?} follows the timestamp", shorten(word)));
+        }
+        if self.exposition.samples.len() + self.created.len() >= limit::REQUEST_ROWS_MAX {
+            return Err(format!("more than {} samples", limit::REQUEST_ROWS_MAX));
         }
         let (family, suffix) = self.family_of(series);
         if self.is_open_metrics && suffix == "_created" {
