@@ -16,12 +16,14 @@ use trivium_ingest::decode::ReplayDecoder;
 use trivium_ingest::{Ingest, IngestConfig, IngestDeps};
 use trivium_model::{Clock, SignalKind, SystemClock};
 use trivium_query::{QueryConfig, QueryState};
+use trivium_scrape::ScrapeMetrics;
 use trivium_storage::catalog::SqliteCatalog;
 use trivium_storage::fs::{FolderLock, RealFileSystem, lock_folder};
 use trivium_storage::{RecoveryReport, Storage, StorageConfig, StorageDeps};
 
 use crate::cli::{LogsArgs, ServeArgs};
 use crate::config::{Config, LogFormat};
+use crate::scrape::Scraping;
 use crate::self_telemetry::{SelfTelemetry, SpanLayer};
 use crate::server;
 
@@ -73,11 +75,24 @@ async fn run(
     if let Some(telemetry) = &telemetry {
         telemetry.register(&mut registry);
     }
+    let scrape_metrics = ScrapeMetrics::default();
+    scrape_metrics.register(&mut registry);
+    let scraping = match config.scrape_config_file.as_os_str().is_empty() {
+        true => None,
+        false => {
+            let file = &config.scrape_config_file;
+            Some(Arc::new(Scraping::start(file, ingest.pipeline(), Arc::clone(&clock), scrape_metrics)?))
+        }
+    };
     let stop = CancellationToken::new();
     let bound = server::Bound::of(&listeners.otlp_grpc, &listeners.otlp_http, &listeners.http)?;
 
-    let admin =
-        server::Admin { storage: storage.clone(), registry: Arc::new(Mutex::new(registry)), stop: stop.clone() };
+    let admin = server::Admin {
+        storage: storage.clone(),
+        registry: Arc::new(Mutex::new(registry)),
+        scraping: scraping.clone(),
+        stop: stop.clone(),
+    };
     let telemetry = telemetry.map(|telemetry| {
         let admin = admin.clone();
         telemetry.start(ingest.pipeline(), move || admin.exposition().ok())
@@ -100,6 +115,9 @@ async fn run(
     tracing::info!(reason, "stopping");
     if let Some(telemetry) = telemetry {
         telemetry.finish().await;
+    }
+    if let Some(scraping) = scraping {
+        scraping.stop().await;
     }
     ingest.drain();
     stop.cancel();

@@ -68,6 +68,9 @@ pub(crate) struct ServeArgs {
     /// How long spans are kept [default: same as --retention]
     #[arg(long, env = "TRIVIUM_TRACES_RETENTION")]
     traces_retention: Option<SignalRetention>,
+    /// File in Prometheus' format whose scrape_configs say what is scraped [default: none]
+    #[arg(long = "scrape-config", env = "TRIVIUM_SCRAPE_CONFIG_FILE")]
+    scrape_config_file: Option<PathBuf>,
     /// How Trivium's own log lines look [default: text]
     #[arg(long, env = "TRIVIUM_LOG_FORMAT")]
     log_format: Option<LogFormat>,
@@ -141,6 +144,7 @@ impl ServeArgs {
             logs_retention,
             metrics_retention,
             traces_retention,
+            scrape_config_file,
             log_format,
             log_level,
             self_telemetry,

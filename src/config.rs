@@ -95,6 +95,7 @@ pub(crate) struct Config {
     pub(crate) logs_retention: SignalRetention,
     pub(crate) metrics_retention: SignalRetention,
     pub(crate) traces_retention: SignalRetention,
+    pub(crate) scrape_config_file: PathBuf,
     pub(crate) log_format: LogFormat,
     pub(crate) log_level: String,
     pub(crate) self_telemetry: bool,
@@ -126,6 +127,7 @@ impl Default for Config {
             logs_retention: SignalRetention::default(),
             metrics_retention: SignalRetention::default(),
             traces_retention: SignalRetention::default(),
+            scrape_config_file: PathBuf::new(),
             log_format: LogFormat::Text,
             log_level: "info".into(),
             self_telemetry: false,
@@ -148,7 +150,7 @@ impl Default for Config {
 }
 
 /// One setting as the reference shows it: key, what it does.
-const REFERENCE: [(&str, &str); 25] = [
+const REFERENCE: [(&str, &str); 26] = [
     ("data_dir", "Where everything is kept. One process at a time; the folder is locked."),
     ("otlp_grpc", "Address of OTLP over gRPC; port 0 picks a free one."),
     ("otlp_http", "Address of OTLP over HTTP: /v1/logs, /v1/metrics, /v1/traces."),
@@ -161,6 +163,11 @@ const REFERENCE: [(&str, &str); 25] = [
     ("logs_retention", "How long log records are kept: a duration, none, or same as retention."),
     ("metrics_retention", "How long data points are kept, likewise."),
     ("traces_retention", "How long spans are kept, likewise."),
+    (
+        "scrape_config_file",
+        "File in Prometheus' format whose scrape_configs say what is scraped; empty scrapes nothing. POST /-/reload reads\n\
+         # it again.",
+    ),
     ("log_format", "How Trivium's own log lines look: text or json."),
     (
         "log_level",

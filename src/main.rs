@@ -7,6 +7,7 @@ mod demo;
 mod exporter;
 mod import;
 mod promql_test;
+mod scrape;
 mod self_telemetry;
 mod server;
 mod verify;

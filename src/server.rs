@@ -20,6 +20,8 @@ use tracing::{Instrument, Span};
 use trivium_model::SignalKind;
 use trivium_storage::Storage;
 
+use crate::scrape::Scraping;
+
 /// The addresses that were bound, as the line on standard output tells them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bound {
@@ -46,6 +48,7 @@ impl Bound {
 pub(crate) struct Admin {
     pub(crate) storage: Storage,
     pub(crate) registry: Arc<Mutex<Registry>>,
+    pub(crate) scraping: Option<Arc<Scraping>>,
     pub(crate) stop: CancellationToken,
 }
 
@@ -181,8 +184,18 @@ async fn flush(State(admin): State<Admin>) -> Response {
     }
 }
 
-/// There are no rules or SLOs to load yet; what is configured by flags needs a restart, and the answer says so.
-async fn reload() -> Response {
-    Json(json!({"reloaded": [], "message": "nothing is loaded from files that can change; settings need a restart"}))
-        .into_response()
+/// Reads again what is in files that can change: the scrape configuration. Settings need a restart, and the answer says so.
+async fn reload(State(admin): State<Admin>) -> Response {
+    let Some(scraping) = &admin.scraping else {
+        let message = "no file is configured that can change; settings need a restart";
+        return Json(json!({"reloaded": [], "message": message})).into_response();
+    };
+    match scraping.reload().await {
+        Ok(file) => Json(json!({"reloaded": [file], "message": "settings need a restart"})).into_response(),
+        Err(error) => {
+            let message = format!("{error:#}; what was loaded before stays in force");
+            (StatusCode::BAD_REQUEST, Json(json!({"error": {"kind": "invalid_argument", "message": message}})))
+                .into_response()
+        }
+    }
 }
