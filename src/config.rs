@@ -327,7 +327,7 @@ mod tests {
     fn a_signal_may_be_kept_longer_or_shorter_than_the_others() {
         let text = "retention = \"30d\"\nmetrics_retention = \"none\"\ntraces_retention = \"2d\"\n";
         let config: Config = toml::from_str(text).expect("a valid file");
-        let days = |days| Some(Duration::from_secs(days * 24 * 3600));
+        let days = |days: u64| Some(Duration::from_secs(days * 24 * 3600));
         let kept = SignalKind::ALL.map(|signal| config.retention_of(signal));
         let [logs, metrics, traces] = [SignalKind::Logs, SignalKind::Metrics, SignalKind::Traces];
         assert_eq!(config.retention_of(logs), days(30), "{kept:?}");
