@@ -9,7 +9,7 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use tokio::sync::{Notify, oneshot};
-use trivium_model::{Clock, RequestKey, SignalKind, TenantId, UnixNanos, WalPosition, WireFormat};
+use trivium_model::{Clock, RequestKey, SignalKind, StateStore, TenantId, UnixNanos, WalPosition, WireFormat};
 
 use crate::buffer::Committed;
 use crate::catalog::Catalog;
@@ -242,6 +242,11 @@ impl Storage {
     pub async fn rejections(&self, tenant: TenantId) -> Result<Vec<Rejection>, Error> {
         self.inner.write_rejections().await?;
         self.inner.catalog.rejections(tenant, REJECTIONS_MAX).await
+    }
+
+    /// Where the evaluators of rules, notifications and SLOs keep what must outlive the process.
+    pub fn state(&self) -> Arc<dyn StateStore> {
+        Arc::clone(&self.inner.catalog) as Arc<dyn StateStore>
     }
 
     /// Published parts of every signal and tenant, for status pages and metrics.

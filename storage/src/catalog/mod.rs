@@ -10,11 +10,12 @@ mod invariant;
 mod record;
 mod rejected;
 mod sqlite;
-
-use std::fmt::Debug;
+mod state;
+#[cfg(test)]
+mod state_conformance;
 
 use futures::future::BoxFuture;
-use trivium_model::{PartId, RequestKey, SignalKind, TenantId, UnixNanos, WalPosition};
+use trivium_model::{PartId, RequestKey, SignalKind, StateStore, TenantId, UnixNanos, WalPosition};
 
 use crate::error::Error;
 use crate::part::PartRecord;
@@ -27,6 +28,9 @@ pub const REJECTION_ROWS_MAX: u32 = 100_000;
 
 /// Days for which summed rejections are kept, counted from the newest one.
 pub const REJECTION_DAYS_MAX: u32 = 7;
+
+/// Events of alerts and notifications that are kept; the oldest go first.
+pub const HISTORY_ROWS_MAX: u32 = 1_000_000;
 
 /// One atomic change of what is published.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,7 +102,7 @@ impl CatalogState {
 /// Dropping a future before it is ready leaves the change undone or done, never half done. Errors are
 /// [`Error::Catalog`] (the database failed; for `publish` repeat with the same token), [`Error::Corrupted`] (a record is
 /// not what was written) and those named at the methods.
-pub trait Catalog: Send + Sync + Debug {
+pub trait Catalog: StateStore {
     /// Checks the change against what is published and carries it out. [`Error::Conflict`] when a part in `remove` is not
     /// published (any more); [`Error::Internal`] when the change breaks an invariant. In both cases nothing is changed.
     fn publish(&self, publish: Publish) -> BoxFuture<'_, Result<(), Error>>;

@@ -7,10 +7,13 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
 use sqlx::{Row, SqliteConnection, SqlitePool};
-use trivium_model::{PartId, SignalKind, TenantId, UnixNanos, WalPosition};
+use trivium_model::{
+    HistoryEvent, Lease, PartId, SignalKind, StateChange, StateFuture, StateRecord, StateStore, TenantId, TimeRange,
+    UnixNanos, WalPosition,
+};
 
 use super::record::{StoredPart, decode_keys, encode_keys};
-use super::{Catalog, CatalogState, Publish, QuarantinedPart, Tombstone, invariant, rejected};
+use super::{Catalog, CatalogState, Publish, QuarantinedPart, Tombstone, invariant, rejected, state};
 use crate::error::Error;
 use crate::storage::Rejection;
 
@@ -18,7 +21,7 @@ use crate::storage::Rejection;
 const FILE_NAME: &str = "catalog.sqlite";
 
 /// The migrations in order; number `i` leads to schema version `i + 1`. A published one never changes.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_initial.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("migrations/0001_initial.sql"), include_str!("migrations/0002_state.sql")];
 
 /// The first SQLite without the WAL-reset bug, by which a committed transaction could be lost at a checkpoint.
 const SQLITE_VERSION_MIN: [u32; 3] = [3, 51, 3];
@@ -219,6 +222,30 @@ impl Catalog for SqliteCatalog {
 
     fn check_integrity(&self) -> BoxFuture<'_, Result<Vec<String>, Error>> {
         Box::pin(async { Ok(self.integrity_findings().await) })
+    }
+}
+
+impl StateStore for SqliteCatalog {
+    fn list(&self, tenant: TenantId, kind: &str, prefix: &str) -> StateFuture<'_, Vec<StateRecord>> {
+        Box::pin(state::list(&self.readers, tenant, kind.into(), prefix.into()))
+    }
+
+    fn apply(&self, tenant: TenantId, lease: Option<Lease>, changes: Vec<StateChange>) -> StateFuture<'_, ()> {
+        Box::pin(state::apply(&self.writer, tenant, lease, changes))
+    }
+
+    fn history(
+        &self,
+        tenant: TenantId,
+        kind: &str,
+        range: TimeRange,
+        limit: u32,
+    ) -> StateFuture<'_, Vec<HistoryEvent>> {
+        Box::pin(state::history(&self.readers, tenant, kind.into(), range, limit))
+    }
+
+    fn lease(&self, name: &str, holder: &str, now: UnixNanos, ttl: Duration) -> StateFuture<'_, Option<Lease>> {
+        Box::pin(state::lease(&self.writer, name.into(), holder.into(), now, ttl))
     }
 }
 
