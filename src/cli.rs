@@ -104,6 +104,9 @@ pub(crate) struct ServeArgs {
     /// Samples that one PromQL query may hold in memory [default: 50000000]
     #[arg(long, env = "TRIVIUM_PROMQL_SAMPLES_MAX")]
     promql_samples_max: Option<usize>,
+    /// MiB of answers to PromQL range queries kept for the next refresh of a dashboard [default: 32]
+    #[arg(long, env = "TRIVIUM_PROMQL_CACHE_MIB")]
+    promql_cache_mib: Option<u64>,
     /// How old a sample may be to stand for an instant in PromQL [default: 5m]
     #[arg(long, env = "TRIVIUM_PROMQL_LOOKBACK")]
     promql_lookback: Option<String>,
@@ -156,6 +159,7 @@ impl ServeArgs {
             query_timeout,
             query_concurrency,
             promql_samples_max,
+            promql_cache_mib,
             promql_lookback,
             promql_experimental,
             promql_delayed_name_removal,

@@ -107,6 +107,7 @@ pub(crate) struct Config {
     pub(crate) query_timeout: String,
     pub(crate) query_concurrency: usize,
     pub(crate) promql_samples_max: usize,
+    pub(crate) promql_cache_mib: u64,
     pub(crate) promql_lookback: String,
     pub(crate) promql_experimental: bool,
     pub(crate) promql_delayed_name_removal: bool,
@@ -139,6 +140,7 @@ impl Default for Config {
             query_timeout: "30s".into(),
             query_concurrency: 16,
             promql_samples_max: 50_000_000,
+            promql_cache_mib: 32,
             promql_lookback: "5m".into(),
             promql_experimental: false,
             promql_delayed_name_removal: false,
@@ -194,6 +196,10 @@ const REFERENCE: [(&str, &str); 26] = [
     (
         "promql_samples_max",
         "Samples that one PromQL query may hold in memory, at least 16 bytes each; above it is refused.",
+    ),
+    (
+        "promql_cache_mib",
+        "MiB of answers to PromQL range queries that are kept for the next refresh of a dashboard; 0 keeps none.",
     ),
     ("promql_lookback", "How old a sample may be to stand for an instant in PromQL; a request may ask for another."),
     (
@@ -281,6 +287,7 @@ impl Config {
         let default = PromqlConfig::default();
         PromqlConfig {
             samples_max: self.promql_samples_max,
+            answer_cache_bytes_max: usize::try_from(self.promql_cache_mib << 20).unwrap_or(usize::MAX),
             lookback: humantime::parse_duration(&self.promql_lookback).unwrap_or(default.lookback),
             experimental: self.promql_experimental,
             delayed_name_removal: self.promql_delayed_name_removal,

@@ -37,6 +37,8 @@ pub struct QueryConfig {
 pub struct PromqlConfig {
     /// Samples that one query may hold in memory; at least 16 bytes each.
     pub samples_max: usize,
+    /// Bytes of answers to range queries that are kept for the next refresh of a dashboard; 0 keeps none.
+    pub answer_cache_bytes_max: usize,
     /// Steps of a range query.
     pub points_max: usize,
     /// Series that one selector may yield.
@@ -55,6 +57,7 @@ impl Default for PromqlConfig {
     fn default() -> Self {
         Self {
             samples_max: 50_000_000,
+            answer_cache_bytes_max: 32 << 20,
             points_max: 11_000,
             series_max: 2_000_000,
             lookback: Duration::from_secs(300),

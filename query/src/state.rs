@@ -37,7 +37,7 @@ pub fn build(config: QueryConfig, storage: Storage, clock: Arc<dyn Clock>, regis
         .expect("a session without disk and network needs nothing that can be missing");
     let admission = Admission::new(&config);
     let metrics = QueryMetrics::register(registry);
-    let series = SeriesState::new(config.series.clone());
+    let series = SeriesState::new(config.series.clone(), config.promql.answer_cache_bytes_max);
     let started = clock.now();
     Arc::new(QueryState { storage, clock, config, started, series, engine, admission, metrics })
 }

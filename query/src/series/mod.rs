@@ -13,6 +13,7 @@
 //! attributes as they were sent. A data point without a recorded value is a staleness marker. Delta temporality is kept:
 //! [`Series::is_delta`](trivium_promql::Series) lets `rate` and `increase` sum exactly.
 
+mod answers;
 mod collect;
 mod exemplars;
 mod index;
@@ -29,11 +30,13 @@ mod translate;
 
 use std::sync::Arc;
 
+pub(crate) use answers::RangeQuery;
 pub(crate) use exemplars::SeriesExemplars;
 pub(crate) use lookup::{Cardinality, MetricMetadata};
 pub(crate) use source::StoredSeries;
 pub use translate::TranslationStrategy;
 
+use answers::AnswerCache;
 use index::IndexCache;
 use labels::LabelCache;
 
@@ -61,11 +64,13 @@ pub struct SeriesState {
     config: SeriesConfig,
     indexes: IndexCache,
     labels: LabelCache,
+    pub(crate) answers: AnswerCache,
 }
 
 impl SeriesState {
-    /// Nothing is known yet.
-    pub fn new(config: SeriesConfig) -> Arc<Self> {
-        Arc::new(Self { config, indexes: IndexCache::new(), labels: LabelCache::new() })
+    /// Nothing is known yet. At most so many bytes of answers are kept.
+    pub fn new(config: SeriesConfig, answer_bytes_max: usize) -> Arc<Self> {
+        let answers = AnswerCache::new(answer_bytes_max);
+        Arc::new(Self { config, indexes: IndexCache::new(), labels: LabelCache::new(), answers })
     }
 }

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use arrow::array::RecordBatch;
+use arrow::array::{AsArray, RecordBatch};
+use arrow::compute::{max, min};
+use arrow::datatypes::TimestampNanosecondType;
 use hashbrown::HashMap;
 use tokio_util::sync::CancellationToken;
 use trivium_model::{SignalKind, TenantId, TimeRange, UnixNanos};
 use trivium_promql::{Labels, Matcher, Selection, Series, SeriesSource, SourceError};
 use trivium_storage::{Part, RowRanges, Snapshot, Storage};
+use xxhash_rust::xxh3::Xxh3;
 
 use super::collect::{Fragment, join};
 use super::index::{Metric, Run, SeriesIndex};
@@ -42,6 +45,9 @@ pub(super) struct Window {
 }
 
 impl Window {
+    /// Nothing.
+    pub(super) const EMPTY: Self = Self { after: 0, until: 0 };
+
     /// Whether something between two times in nanoseconds may lie within.
     pub(super) fn overlaps(self, first: i64, last: i64) -> bool {
         last.div_euclid(NANOS_PER_MILLI) > self.after && first.div_euclid(NANOS_PER_MILLI) <= self.until
@@ -100,6 +106,22 @@ impl StoredSeries {
     /// Reads start times of samples too.
     pub(crate) fn with_start_times(self) -> Self {
         Self { reads_start_times: true, ..self }
+    }
+
+    /// What the samples of a window are in; the same value means the same samples. `None` while a buffer has some of them.
+    pub(super) fn fingerprint(&self, window: Window) -> Option<u64> {
+        let is_open = |batch: &RecordBatch| {
+            let times = batch.column_by_name("time")?.as_primitive_opt::<TimestampNanosecondType>()?;
+            Some(window.overlaps(min(times)?, max(times)?))
+        };
+        if self.snapshot.buffered.iter().any(|batch| batch.num_rows() > 0 && is_open(batch) != Some(false)) {
+            return None;
+        }
+        let range = window.range();
+        let parts = self.snapshot.parts.iter().filter(|part| part.overlaps(range));
+        let mut hasher = Xxh3::new();
+        parts.for_each(|part| hasher.update(&part.record().id.0));
+        Some(hasher.digest())
     }
 
     pub(super) fn check(&self) -> Result<(), Error> {

@@ -1,3 +1,5 @@
+mod answers;
+
 use std::time::Duration;
 
 use arrow::array::{ArrayRef, BooleanArray, Float64Array, RecordBatch, UInt32Array, UInt64Array};
@@ -87,8 +89,12 @@ fn batch(points: &[Point]) -> RecordBatch {
 }
 
 fn stored(fixture: &Fixture, config: SeriesConfig) -> StoredSeries {
+    stored_in(&SeriesState::new(config, 32 << 20), fixture)
+}
+
+fn stored_in(state: &Arc<SeriesState>, fixture: &Fixture) -> StoredSeries {
     let snapshot = fixture.snapshot(TenantId::DEFAULT, SignalKind::Metrics);
-    StoredSeries::over(&SeriesState::new(config), snapshot, Deadline::after(Duration::from_secs(60)))
+    StoredSeries::over(state, snapshot, Deadline::after(Duration::from_secs(60)))
 }
 
 fn select(fixture: &Fixture, selector: &str) -> Vec<Series> {

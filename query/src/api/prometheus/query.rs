@@ -5,8 +5,10 @@ use std::time::Instant;
 
 use axum::extract::State;
 use axum::response::Response;
+use trivium_model::TenantId;
 use trivium_promql::{
-    Answer, Engine, EngineOptions, MatrixSeries, ParseOptions, QueryError, SampleValue, Value, VectorSample, When,
+    Answer, Engine, EngineOptions, MatrixSeries, ParseOptions, QueryError, SampleValue, SeriesSource, Value,
+    VectorSample, When,
 };
 
 use super::body::{Notes, TRUNCATED, data_with, list_within};
@@ -18,6 +20,7 @@ use super::parameter::{parse_duration, parse_time};
 use super::stats::{Counted, Statistics};
 use crate::admission::Permit;
 use crate::config::PromqlConfig;
+use crate::series::RangeQuery;
 use crate::state::QueryState;
 
 /// Bytes of a query.
@@ -132,7 +135,19 @@ fn evaluated(
     let started = Instant::now();
     let series = if options.use_start_timestamps { job.series().with_start_times() } else { job.series() };
     let source = Counted::new(&series);
-    let result = Engine::new(options).run(&source, query, when, &|| job.check());
+    let engine = Engine::new(options);
+    let check = || job.check();
+    let result = match when {
+        When::Range { start, end, step } if !wants_statistics => {
+            let lookback = options.lookback_delta;
+            let asked = RangeQuery { tenant: TenantId::DEFAULT, query, lookback, start, end, step };
+            let evaluate = |source: &dyn SeriesSource, start, end| {
+                engine.run(source, query, When::Range { start, end, step }, &check)
+            };
+            job.state.series.answers.answer(asked, &series, evaluate)
+        }
+        _ => engine.run(&source, query, when, &check),
+    };
     let answer = result.map_err(|error| match error {
         QueryError::Ended(_) => job.ended(),
         other => ApiError::from(other),

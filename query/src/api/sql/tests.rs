@@ -68,7 +68,7 @@ async fn server(config: QueryConfig) -> (tempfile::TempDir, Arc<QueryState>) {
     };
     let storage = Storage::open(folder.path(), StorageConfig::default(), deps).await.expect("an empty store").0;
     let state = QueryState {
-        series: crate::series::SeriesState::new(config.series.clone()),
+        series: crate::series::SeriesState::new(config.series.clone(), config.promql.answer_cache_bytes_max),
         started: clock.now(),
         engine: spans().engine_with(&config),
         admission: crate::admission::Admission::new(&config),
