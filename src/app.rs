@@ -97,7 +97,10 @@ async fn run(
         let admin = admin.clone();
         telemetry.start(ingest.pipeline(), move || admin.exposition().ok())
     });
-    let api = server::router(trivium_query::router(state).merge(ingest.remote_write_router()), admin);
+    let api = trivium_query::router(state)
+        .merge(ingest.remote_write_router())
+        .merge(crate::scrape::targets_router(scraping.clone()));
+    let api = server::router(api, admin);
     let api_server = query.spawn(trivium_ingest::serve(listeners.http, api, stop.clone().cancelled_owned()));
     let grpc_server =
         tokio::spawn(trivium_ingest::serve(listeners.otlp_grpc, ingest.grpc_router(), stop.clone().cancelled_owned()));

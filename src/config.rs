@@ -152,7 +152,7 @@ impl Default for Config {
 }
 
 /// One setting as the reference shows it: key, what it does.
-const REFERENCE: [(&str, &str); 26] = [
+const REFERENCE: [(&str, &str); 27] = [
     ("data_dir", "Where everything is kept. One process at a time; the folder is locked."),
     ("otlp_grpc", "Address of OTLP over gRPC; port 0 picks a free one."),
     ("otlp_http", "Address of OTLP over HTTP: /v1/logs, /v1/metrics, /v1/traces."),

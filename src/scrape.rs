@@ -1,5 +1,7 @@
 //! Scraping, as the file named by `scrape_config_file` says.
 
+mod targets;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,7 +11,9 @@ use bytes::Bytes;
 use tokio::sync::Mutex;
 use trivium_ingest::{Coding, ExportRequest, PayloadFormat, Pipeline};
 use trivium_model::{Clock, SignalKind, TenantId, WireFormat};
-use trivium_scrape::{ScrapeConfig, ScrapeMetrics, Scraper, Sink};
+use trivium_scrape::{ScrapeConfig, ScrapeMetrics, Scraper, Sink, TargetStatus};
+
+pub(crate) use targets::router as targets_router;
 
 /// The running scraper and where its configuration is.
 pub(crate) struct Scraping {
@@ -43,6 +47,11 @@ impl Scraping {
             scraper.reload(config);
         }
         Ok(&self.file)
+    }
+
+    /// What is scraped, and how it went last.
+    async fn targets(&self) -> Vec<TargetStatus> {
+        self.scraper.lock().await.as_ref().map(Scraper::targets).unwrap_or_default()
     }
 
     /// Marks all series stale and ends.

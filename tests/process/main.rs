@@ -6,6 +6,7 @@ mod doors;
 mod external;
 mod prometheus;
 mod recovery;
+mod scraping;
 mod scripts;
 mod self_telemetry;
 mod support;

@@ -13,8 +13,6 @@ mod wire_format;
 pub use error::ErrorKind;
 pub use id::{InvalidId, PartId, RequestKey, SpanId, TenantId, TraceId, WalPosition};
 pub use signal::SignalKind;
-pub use state::{
-    HistoryEvent, Lease, MemoryStateStore, StateChange, StateError, StateFuture, StateRecord, StateStore,
-};
+pub use state::{HistoryEvent, Lease, MemoryStateStore, StateChange, StateError, StateFuture, StateRecord, StateStore};
 pub use time::{Clock, ManualClock, SystemClock, TimeRange, UnixNanos};
 pub use wire_format::WireFormat;

@@ -96,7 +96,8 @@ pub trait StateStore: Send + Sync + std::fmt::Debug {
     fn apply(&self, tenant: TenantId, lease: Option<Lease>, changes: Vec<StateChange>) -> StateFuture<'_, ()>;
 
     /// The newest events of a kind within the range, newest first, at most `limit`.
-    fn history(&self, tenant: TenantId, kind: &str, range: TimeRange, limit: u32) -> StateFuture<'_, Vec<HistoryEvent>>;
+    fn history(&self, tenant: TenantId, kind: &str, range: TimeRange, limit: u32)
+    -> StateFuture<'_, Vec<HistoryEvent>>;
 
     /// Takes or prolongs the lease until `now + ttl`. `None` while another holder has it.
     fn lease(&self, name: &str, holder: &str, now: UnixNanos, ttl: Duration) -> StateFuture<'_, Option<Lease>>;
@@ -158,7 +159,13 @@ impl StateStore for MemoryStateStore {
         Box::pin(std::future::ready(result))
     }
 
-    fn history(&self, tenant: TenantId, kind: &str, range: TimeRange, limit: u32) -> StateFuture<'_, Vec<HistoryEvent>> {
+    fn history(
+        &self,
+        tenant: TenantId,
+        kind: &str,
+        range: TimeRange,
+        limit: u32,
+    ) -> StateFuture<'_, Vec<HistoryEvent>> {
         let mut events: Vec<HistoryEvent> = self.with(|memory| {
             let of_kind = memory.history.iter().filter(|((of, its_kind, _), _)| *of == tenant.0 && its_kind == kind);
             of_kind.map(|(_, event)| event.clone()).filter(|event| range.contains(event.at)).collect()

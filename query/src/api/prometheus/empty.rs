@@ -1,5 +1,5 @@
-//! What Prometheus tells of its rules, alerts and scrape targets. There are none in this process yet; clients that ask
-//! get the shapes they expect.
+//! What Prometheus tells of its rules and alerts. There are none in this process yet; clients that ask get the shapes
+//! they expect.
 
 use std::sync::Arc;
 
@@ -18,10 +18,5 @@ pub(super) fn routes() -> Router<Arc<QueryState>> {
         .route("/prometheus/api/v1/rules", always(r#"{"groups":[]}"#))
         .route("/prometheus/api/v1/alerts", always(r#"{"alerts":[]}"#))
         .route("/prometheus/api/v1/alertmanagers", always(r#"{"activeAlertmanagers":[],"droppedAlertmanagers":[]}"#))
-        .route(
-            "/prometheus/api/v1/targets",
-            always(r#"{"activeTargets":[],"droppedTargets":[],"droppedTargetCounts":{}}"#),
-        )
         .route("/prometheus/api/v1/targets/metadata", always("[]"))
-        .route("/prometheus/api/v1/scrape_pools", always(r#"{"scrapePools":[]}"#))
 }

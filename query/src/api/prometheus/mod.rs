@@ -9,7 +9,7 @@
 //! | `metadata` | [`metadata`] |
 //! | `format_query`, `parse_query` | [`syntax`] |
 //! | `status/…` | [`status`] |
-//! | `targets`, `rules`, `alerts`, … | [`empty`] |
+//! | `rules`, `alerts`, … | [`empty`] |
 //!
 //! Other than Prometheus: the parameter `timeout` may also ask for more time than `query_timeout`, up to five minutes;
 //! the statistics of `stats` count each sample once for each selector that reads it, not once for each step.

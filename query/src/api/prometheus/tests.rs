@@ -526,9 +526,7 @@ const GRAFANA: &[GrafanaRequest<'_>] = &[
     ("GET", "status/config", &[], &["/data/yaml"]),
     ("GET", "status/runtimeinfo", &[], &["/data/startTime"]),
     ("GET", "status/tsdb", &[("limit", "3")], &["/data/headStats/numSeries", "/data/seriesCountByMetricName/0/value"]),
-    ("GET", "targets", &[("state", "active")], &["/data/activeTargets"]),
     ("GET", "alertmanagers", &[], &["/data/activeAlertmanagers"]),
-    ("GET", "scrape_pools", &[], &["/data/scrapePools"]),
     ("GET", "format_query", &[("query", "foo/bar")], &["/data"]),
 ];
 
