@@ -1,4 +1,14 @@
-//! Rules as Prometheus has them, evaluated on schedule: files, state machine, unit tests and backtests.
+//! Recording and alerting rules as Prometheus evaluates them.
 //!
-//! Knows neither HTTP nor storage: answers come through a querier, samples go to a sink, state to a
-//! [`StateStore`](trivium_model::StateStore).
+//! Knows neither HTTP nor storage nor DataFusion.
+
+mod duration;
+mod file;
+mod log_query;
+
+pub use duration::{format_duration, parse_duration};
+pub use file::{
+    Group, MAX_FILE_BYTES, NoData, Problem, Rule, RuleFileError, RuleKind, RuleQuery, RuleSet, SourceFile,
+    TemplateCheck, parse_rule_file,
+};
+pub use log_query::{Comparison, LogAggregation, LogQuery, Threshold};
