@@ -1,14 +1,32 @@
-//! Recording and alerting rules as Prometheus evaluates them.
+//! Recording and alerting rules as Prometheus evaluates them: files, schedule, state machine, unit tests, backtest.
 //!
 //! Knows neither HTTP nor storage nor DataFusion.
 
+mod alert;
 mod duration;
 mod file;
+mod inputs;
 mod log_query;
+mod manager;
+mod record;
+mod runner;
+mod schedule;
+mod seam;
+mod status;
+mod template;
 
+pub use alert::{Alert, AlertState, Change, fingerprint};
 pub use duration::{format_duration, parse_duration};
 pub use file::{
     Group, MAX_FILE_BYTES, NoData, Problem, Rule, RuleFileError, RuleKind, RuleQuery, RuleSet, SourceFile,
     TemplateCheck, parse_rule_file,
 };
 pub use log_query::{Comparison, LogAggregation, LogQuery, Threshold};
+pub use manager::{LeaseOptions, RuleManager};
+pub use runner::{Deps, Options};
+pub use seam::{AlertNotice, Completeness, Notifier, Querier, RowQuery, SampleToWrite, Sink, StepRange, WriteValue};
+pub use status::{Evaluation, GroupMetrics, GroupStatus, Health, RuleStatus};
+pub use template::{QueryFn, TemplateData, Templates};
+
+#[cfg(test)]
+mod world;
