@@ -3,6 +3,7 @@
 //! Knows neither HTTP nor storage nor DataFusion.
 
 mod alert;
+mod api;
 mod duration;
 mod file;
 mod inputs;
@@ -16,6 +17,10 @@ mod status;
 mod template;
 
 pub use alert::{Alert, AlertState, Change, fingerprint};
+pub use api::{
+    AlertAnswer, AlertingAnswer, AlertsAnswer, CommonAnswer, GroupAnswer, RecordingAnswer, RuleAnswer, RulesAnswer,
+    RulesQuery, alerts_answer, rules_answer,
+};
 pub use duration::{format_duration, parse_duration};
 pub use file::{
     Group, MAX_FILE_BYTES, NoData, Problem, Rule, RuleFileError, RuleKind, RuleQuery, RuleSet, SourceFile,

@@ -375,10 +375,12 @@ async fn without_the_lease_nothing_is_told() {
     assert_eq!(bench.history().await, [""; 0]);
 }
 
+type RuleView = (Health, Option<String>, Option<i64>, Option<AlertState>, Vec<Alert>);
+
 /// All that can be seen from outside at a step.
 #[derive(Debug, PartialEq)]
 struct View {
-    rules: Vec<(Health, Option<String>, Option<i64>, Option<AlertState>, Vec<Alert>)>,
+    rules: Vec<RuleView>,
     last: (Option<i64>, Option<i64>),
     written: Vec<String>,
     told: BTreeSet<String>,
