@@ -1,4 +1,37 @@
-//! Rules as Prometheus has them, evaluated on schedule: files, state machine, unit tests and backtests.
+//! Recording and alerting rules as Prometheus evaluates them: files, schedule, state machine, unit tests, backtest.
 //!
-//! Knows neither HTTP nor storage: answers come through a querier, samples go to a sink, state to a
-//! [`StateStore`](trivium_model::StateStore).
+//! Knows neither HTTP nor storage nor DataFusion.
+
+mod alert;
+mod api;
+mod duration;
+mod file;
+mod inputs;
+mod log_query;
+mod manager;
+mod record;
+mod runner;
+mod schedule;
+mod seam;
+mod status;
+mod template;
+
+pub use alert::{Alert, AlertState, Change, fingerprint};
+pub use api::{
+    AlertAnswer, AlertingAnswer, AlertsAnswer, CommonAnswer, GroupAnswer, RecordingAnswer, RuleAnswer, RulesAnswer,
+    RulesQuery, alerts_answer, rules_answer,
+};
+pub use duration::{format_duration, parse_duration};
+pub use file::{
+    Group, MAX_FILE_BYTES, NoData, Problem, Rule, RuleFileError, RuleKind, RuleQuery, RuleSet, SourceFile,
+    TemplateCheck, parse_rule_file,
+};
+pub use log_query::{Comparison, LogAggregation, LogQuery, Threshold};
+pub use manager::{LeaseOptions, RuleManager};
+pub use runner::{Deps, Options};
+pub use seam::{AlertNotice, Completeness, Notifier, Querier, RowQuery, SampleToWrite, Sink, StepRange, WriteValue};
+pub use status::{Evaluation, GroupMetrics, GroupStatus, Health, RuleStatus};
+pub use template::{QueryFn, TemplateData, Templates};
+
+#[cfg(test)]
+mod world;
