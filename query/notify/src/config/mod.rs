@@ -124,9 +124,9 @@ impl Config {
 
     /// Reads a configuration whose relative paths are meant in `folder`.
     pub fn parse(text: &str, folder: &Path) -> Result<Self, ConfigError> {
-        let tree: Value = serde_saphyr::from_str(text).map_err(|error| ConfigError(error.to_string()))?;
+        let tree: Value = yaml(text)?;
         refuse_unsupported(&tree, text)?;
-        let file: File = serde_saphyr::from_str(text).map_err(|error| ConfigError(error.to_string()))?;
+        let file: File = yaml(text)?;
         let at = |name: &str, problem: String| ConfigError(format!("{}{problem}", line_of(text, name)));
         let global = file.global.settle(folder).map_err(|problem| at("global", format!("global.{problem}")))?;
         let mut receivers = Vec::new();
@@ -163,6 +163,12 @@ impl Config {
     pub(crate) fn receiver(&self, name: &str) -> Option<&Receiver> {
         self.receivers.iter().find(|receiver| receiver.name == name)
     }
+}
+
+/// Errors tell the line but do not show it: there may be a secret next to it.
+fn yaml<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, ConfigError> {
+    let options = serde_saphyr::options! { with_snippet: false };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| ConfigError(error.to_string()))
 }
 
 /// Where a name stands, for errors that are found after reading.
