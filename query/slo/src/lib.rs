@@ -1,3 +1,22 @@
 //! Service level objectives: files, error budgets on additive slices of time, burn rates.
 //!
-//! Knows neither HTTP nor storage: counts come through a querier, slices go to a [`StateStore`](trivium_model::StateStore).
+//! Knows neither HTTP nor storage: counts come through an [`IndicatorQuerier`], slices go to a
+//! [`StateStore`](trivium_model::StateStore). Flow: [`load`] reads definition files; the [`Evaluator`] asks for the counts of
+//! completed slices and keeps them; [`Slos`] answers what they say about budgets, burn rates and alerts.
+
+mod burn;
+mod definition;
+mod duration;
+mod error;
+mod load;
+mod promql;
+mod window;
+
+pub use definition::{
+    AlertPolicy, Alerting, BudgetingMethod, BurnPair, Comparison, Indicator, Labels, Part, Query, Severity, SliceWidth,
+    SloDefinition, SpanIndicator, SpanKind,
+};
+pub use error::{Error, LoadError, Problem};
+pub use load::{SloSet, SourceFile, load};
+pub use promql::promql_of_slice;
+pub use window::{Bounds, Period, PeriodUnit, Window};
