@@ -4,14 +4,18 @@
 //! [`StateStore`](trivium_model::StateStore). Flow: [`load`] reads definition files; the [`Evaluator`] asks for the counts of
 //! completed slices and keeps them; [`Slos`] answers what they say about budgets, burn rates and alerts.
 
+mod budget;
 mod burn;
 mod definition;
 mod duration;
 mod error;
 mod load;
 mod promql;
+mod querier;
+mod slice;
 mod window;
 
+pub use budget::{Budget, BudgetPoint, Burn, BurnState, COVERAGE_FLOOR};
 pub use definition::{
     AlertPolicy, Alerting, BudgetingMethod, BurnPair, Comparison, Indicator, Labels, Part, Query, Severity, SliceWidth,
     SloDefinition, SpanIndicator, SpanKind,
@@ -19,4 +23,6 @@ pub use definition::{
 pub use error::{Error, LoadError, Problem};
 pub use load::{SloSet, SourceFile, load};
 pub use promql::promql_of_slice;
+pub use querier::{Group, GroupCounts, IndicatorQuerier, MeasuredSlice, QueryError, SliceRequest};
+pub use slice::{Sums, WindowSums};
 pub use window::{Bounds, Period, PeriodUnit, Window};
