@@ -4,6 +4,7 @@
 //! [`StateStore`](trivium_model::StateStore). Flow: [`load`] reads definition files; the [`Evaluator`] asks for the counts of
 //! completed slices and keeps them; [`Slos`] answers what they say about budgets, burn rates and alerts.
 
+mod alert;
 mod budget;
 mod burn;
 mod definition;
@@ -15,6 +16,9 @@ mod querier;
 mod slice;
 mod window;
 
+pub use alert::{
+    ActiveAlert, AlertReport, BUDGET_LEFT_ALERT, BURN_RATE_ALERT, EXHAUSTION_ALERT, HeldAlert, POLICY_ALERT,
+};
 pub use budget::{Budget, BudgetPoint, Burn, BurnState, COVERAGE_FLOOR};
 pub use definition::{
     AlertPolicy, Alerting, BudgetingMethod, BurnPair, Comparison, Indicator, Labels, Part, Query, Severity, SliceWidth,
