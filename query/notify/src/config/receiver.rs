@@ -1,0 +1,458 @@
+//! Receivers: what each kind of them may say, and what is missing is taken from `global`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::global::Global;
+use super::http::{HttpSettings, TlsSettings, WrittenHttp, WrittenTls};
+use super::value::{HttpUrl, Secret, SecretSource, Span, check_url, nullable};
+
+/// Someone to be notified, in one or several ways.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Receiver {
+    /// Its name in routes.
+    pub name: String,
+    /// The ways; none where notifications are only recorded.
+    pub integrations: Vec<Integration>,
+}
+
+/// One way to notify.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Integration {
+    /// Which among those of its kind in the receiver.
+    pub index: usize,
+    /// Whether it is told that alerts are resolved.
+    pub send_resolved: bool,
+    pub(crate) settings: Settings,
+}
+
+impl Integration {
+    /// Its kind, as in Alertmanager's metrics.
+    pub fn kind(&self) -> &'static str {
+        match self.settings {
+            Settings::Record => "record",
+            Settings::Webhook(_) => "webhook",
+            Settings::Slack(_) => "slack",
+            Settings::Email(_) => "email",
+            Settings::PagerDuty(_) => "pagerduty",
+            Settings::Teams(_) => "msteams",
+            Settings::TeamsV2(_) => "msteamsv2",
+            Settings::OpsGenie(_) => "opsgenie",
+        }
+    }
+}
+
+/// What a way to notify needs.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Settings {
+    /// Nothing is sent: the notification is in the history and that is all.
+    Record,
+    Webhook(Webhook),
+    Slack(Box<Slack>),
+    Email(Box<Email>),
+    PagerDuty(Box<PagerDuty>),
+    Teams(Teams),
+    TeamsV2(Teams),
+    OpsGenie(Box<OpsGenie>),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Webhook {
+    pub(crate) http: HttpSettings,
+    pub(crate) url: SecretSource,
+    pub(crate) max_alerts: usize,
+    pub(crate) timeout: Duration,
+    /// Sent in place of the payload of version 4; every text in it is a template.
+    pub(crate) payload: Option<Value>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Slack {
+    pub(crate) http: HttpSettings,
+    pub(crate) url: SecretSource,
+    pub(crate) timeout: Duration,
+    pub(crate) message: SlackMessage,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Email {
+    pub(crate) to: String,
+    pub(crate) from: String,
+    pub(crate) hello: Option<String>,
+    pub(crate) smarthost: (String, u16),
+    pub(crate) auth_username: String,
+    pub(crate) auth_password: Option<SecretSource>,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) html: String,
+    pub(crate) text: String,
+    pub(crate) require_tls: bool,
+    pub(crate) implicit_tls: bool,
+    pub(crate) tls: TlsSettings,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct PagerDuty {
+    pub(crate) http: HttpSettings,
+    pub(crate) key: SecretSource,
+    pub(crate) url: String,
+    pub(crate) timeout: Duration,
+    pub(crate) event: PagerDutyEvent,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Teams {
+    pub(crate) http: HttpSettings,
+    pub(crate) url: SecretSource,
+    pub(crate) title: String,
+    pub(crate) summary: String,
+    pub(crate) text: String,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct OpsGenie {
+    pub(crate) http: HttpSettings,
+    pub(crate) key: SecretSource,
+    pub(crate) url: String,
+    pub(crate) alert: OpsGenieAlert,
+}
+
+macro_rules! written {
+    ($(#[$attribute:meta])* $name:ident { $($(#[$of:meta])* $field:ident: $kind:ty),* $(,)? }) => {
+        $(#[$attribute])*
+        #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub(crate) struct $name { $($(#[$of])* pub(crate) $field: $kind),* }
+    };
+}
+
+written!(SlackField { title: String, value: String, short: Option<bool> });
+written!(SlackConfirm { title: String, text: String, ok_text: String, dismiss_text: String });
+written!(SlackAction {
+    #[serde(rename = "type")] kind: String,
+    text: String, url: String, style: String, name: String, value: String, confirm: Option<SlackConfirm>,
+});
+written!(SlackMessage {
+    channel: String, username: Option<String>, color: Option<String>, title: Option<String>, title_link: Option<String>,
+    pretext: Option<String>, text: Option<String>, fields: Vec<SlackField>, short_fields: bool, footer: Option<String>,
+    fallback: Option<String>, callback_id: Option<String>, icon_emoji: Option<String>, icon_url: Option<String>,
+    image_url: String, thumb_url: String, link_names: bool, mrkdwn_in: Vec<String>, actions: Vec<SlackAction>,
+});
+written!(PagerDutyLink { href: String, text: String });
+written!(PagerDutyImage { src: String, alt: String, href: String });
+written!(PagerDutyEvent {
+    client: Option<String>, client_url: Option<String>, description: Option<String>, details: BTreeMap<String, String>,
+    images: Vec<PagerDutyImage>, links: Vec<PagerDutyLink>, source: String, severity: String, class: String,
+    component: String, group: String,
+});
+written!(OpsGenieResponder {
+    id: String, name: String, username: String, #[serde(rename = "type")] kind: String,
+});
+written!(OpsGenieAlert {
+    message: Option<String>, description: Option<String>, source: Option<String>, details: BTreeMap<String, String>,
+    entity: String, responders: Vec<OpsGenieResponder>, tags: String, note: String, priority: String,
+    update_alerts: bool, actions: String,
+});
+
+/// A receiver as it is written.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct WrittenReceiver {
+    pub(super) name: String,
+    #[serde(deserialize_with = "nullable")]
+    webhook_configs: Vec<WrittenWebhook>,
+    #[serde(deserialize_with = "nullable")]
+    slack_configs: Vec<WrittenSlack>,
+    #[serde(deserialize_with = "nullable")]
+    email_configs: Vec<WrittenEmail>,
+    #[serde(deserialize_with = "nullable")]
+    pagerduty_configs: Vec<WrittenPagerDuty>,
+    #[serde(deserialize_with = "nullable")]
+    msteams_configs: Vec<WrittenTeams>,
+    #[serde(deserialize_with = "nullable")]
+    msteamsv2_configs: Vec<WrittenTeams>,
+    #[serde(deserialize_with = "nullable")]
+    opsgenie_configs: Vec<WrittenOpsGenie>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct WrittenWebhook {
+    send_resolved: Option<bool>,
+    http_config: Option<WrittenHttp>,
+    url: Option<Secret>,
+    url_file: Option<String>,
+    max_alerts: usize,
+    timeout: Option<Span>,
+    payload: Option<Value>,
+}
+
+macro_rules! with_message {
+    ($name:ident, $message:ident { $($own:ident: $own_kind:ty),* $(,)? }) => {
+        /// The message's fields stand beside the others in the file.
+        #[derive(Clone, Debug, Default)]
+        struct $name { $($own: Option<$own_kind>,)* message: $message }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                let mut fields = BTreeMap::<String, Value>::deserialize(from)?;
+                $(let $own = match fields.remove(stringify!($own)) {
+                    None | Some(Value::Null) => None,
+                    Some(value) => Some(read::<$own_kind, D::Error>(stringify!($own), value)?),
+                };)*
+                let rest = fields.into_iter().filter(|(_, value)| !value.is_null()).collect();
+                let message = serde_json::from_value(Value::Object(rest)).map_err(serde::de::Error::custom)?;
+                Ok(Self { $($own,)* message })
+            }
+        }
+    };
+}
+
+fn read<T: serde::de::DeserializeOwned, E: serde::de::Error>(name: &str, value: Value) -> Result<T, E> {
+    serde_json::from_value(value).map_err(|error| E::custom(format!("{name}: {error}")))
+}
+
+with_message!(WrittenSlack, SlackMessage {
+    send_resolved: bool, http_config: WrittenHttp, api_url: Secret, api_url_file: String, timeout: Span,
+});
+with_message!(WrittenPagerDuty, PagerDutyEvent {
+    send_resolved: bool, http_config: WrittenHttp, service_key: Secret, service_key_file: String, routing_key: Secret,
+    routing_key_file: String, url: HttpUrl, timeout: Span,
+});
+with_message!(WrittenOpsGenie, OpsGenieAlert {
+    send_resolved: bool, http_config: WrittenHttp, api_key: Secret, api_key_file: String, api_url: HttpUrl,
+});
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct WrittenTeams {
+    send_resolved: Option<bool>,
+    http_config: Option<WrittenHttp>,
+    webhook_url: Option<Secret>,
+    webhook_url_file: Option<String>,
+    title: Option<String>,
+    summary: Option<String>,
+    text: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct WrittenEmail {
+    send_resolved: Option<bool>,
+    to: String,
+    from: Option<String>,
+    hello: Option<String>,
+    smarthost: Option<String>,
+    auth_username: Option<String>,
+    auth_password: Option<Secret>,
+    auth_password_file: Option<String>,
+    #[expect(dead_code, reason = "taken as Alertmanager has it; PLAIN and LOGIN need none")]
+    auth_identity: Option<String>,
+    auth_secret: Option<Secret>,
+    headers: BTreeMap<String, String>,
+    html: Option<String>,
+    text: Option<String>,
+    require_tls: Option<bool>,
+    implicit_tls: Option<bool>,
+    tls_config: Option<WrittenTls>,
+}
+
+/// Where what is missing comes from.
+pub(super) struct Defaults<'a> {
+    pub(super) global: &'a Global,
+    pub(super) folder: &'a Path,
+}
+
+type Built = Result<(bool, Settings), String>;
+
+impl WrittenReceiver {
+    pub(super) fn settle(self, defaults: &Defaults<'_>) -> Result<Receiver, String> {
+        let mut integrations = Vec::new();
+        let mut add = |kind: &str, all: Vec<Built>| -> Result<(), String> {
+            for (index, built) in all.into_iter().enumerate() {
+                let (send_resolved, settings) = built.map_err(|problem| format!("{kind}[{index}]: {problem}"))?;
+                integrations.push(Integration { index, send_resolved, settings });
+            }
+            Ok(())
+        };
+        let of = |teams: Vec<WrittenTeams>, v2| teams.into_iter().map(|one| one.settle(defaults, v2)).collect();
+        add("webhook_configs", self.webhook_configs.into_iter().map(|one| one.settle(defaults)).collect())?;
+        add("email_configs", self.email_configs.into_iter().map(|one| one.settle(defaults)).collect())?;
+        add("pagerduty_configs", self.pagerduty_configs.into_iter().map(|one| one.settle(defaults)).collect())?;
+        add("opsgenie_configs", self.opsgenie_configs.into_iter().map(|one| one.settle(defaults)).collect())?;
+        add("slack_configs", self.slack_configs.into_iter().map(|one| one.settle(defaults)).collect())?;
+        add("msteams_configs", of(self.msteams_configs, false))?;
+        add("msteamsv2_configs", of(self.msteamsv2_configs, true))?;
+        if integrations.is_empty() {
+            integrations.push(Integration { index: 0, send_resolved: true, settings: Settings::Record });
+        }
+        Ok(Receiver { name: self.name, integrations })
+    }
+}
+
+impl Defaults<'_> {
+    fn http(&self, own: Option<WrittenHttp>) -> Result<HttpSettings, String> {
+        own.map_or_else(|| Ok(self.global.http.clone()), |own| own.settle(self.folder))
+    }
+
+    /// A secret that is a URL: of its own, or the global one.
+    fn url(&self, name: &str, inline: Option<Secret>, file: Option<String>) -> Result<Option<SecretSource>, String> {
+        if let Some(Secret(url)) = &inline {
+            check_url(url).map_err(|problem| format!("{name}: {problem}"))?;
+        }
+        SecretSource::choose(name, inline, file, self.folder)
+    }
+}
+
+impl WrittenWebhook {
+    fn settle(self, defaults: &Defaults<'_>) -> Built {
+        let url = defaults.url("url", self.url, self.url_file)?;
+        let webhook = Webhook {
+            http: defaults.http(self.http_config)?,
+            url: url.ok_or("one of url or url_file must be configured")?,
+            max_alerts: self.max_alerts,
+            timeout: self.timeout.map_or(Duration::ZERO, |timeout| timeout.0),
+            payload: self.payload,
+        };
+        Ok((self.send_resolved.unwrap_or(true), Settings::Webhook(webhook)))
+    }
+}
+
+impl WrittenSlack {
+    fn settle(self, defaults: &Defaults<'_>) -> Built {
+        let own = defaults.url("api_url", self.api_url, self.api_url_file)?;
+        let url = own.or_else(|| defaults.global.slack_api_url.clone());
+        for field in &self.message.fields {
+            if field.title.is_empty() || field.value.is_empty() {
+                return Err("missing title or value in Slack field configuration".into());
+            }
+        }
+        for action in &self.message.actions {
+            if action.kind.is_empty() || action.text.is_empty() || (action.url.is_empty() && action.name.is_empty()) {
+                return Err("an action needs type, text, and either url or name".into());
+            }
+        }
+        let slack = Slack {
+            http: defaults.http(self.http_config)?,
+            url: url.ok_or("no global Slack API URL set either inline or in a file")?,
+            timeout: self.timeout.map_or(Duration::ZERO, |timeout| timeout.0),
+            message: self.message,
+        };
+        Ok((self.send_resolved.unwrap_or(false), Settings::Slack(Box::new(slack))))
+    }
+}
+
+impl WrittenPagerDuty {
+    fn settle(self, defaults: &Defaults<'_>) -> Built {
+        let routing = SecretSource::choose("routing_key", self.routing_key, self.routing_key_file, defaults.folder)?;
+        let service = SecretSource::choose("service_key", self.service_key, self.service_key_file, defaults.folder)?;
+        if routing.is_none() && service.is_some() {
+            return Err("service_key is of PagerDuty's old API; give routing_key of an Events API v2 integration".into());
+        }
+        let pagerduty = PagerDuty {
+            http: defaults.http(self.http_config)?,
+            key: routing.ok_or("missing service or routing key in PagerDuty config")?,
+            url: self.url.map_or_else(|| defaults.global.pagerduty_url.clone(), |url| url.0),
+            timeout: self.timeout.map_or(Duration::ZERO, |timeout| timeout.0),
+            event: self.message,
+        };
+        Ok((self.send_resolved.unwrap_or(true), Settings::PagerDuty(Box::new(pagerduty))))
+    }
+}
+
+impl WrittenTeams {
+    fn settle(self, defaults: &Defaults<'_>, is_v2: bool) -> Built {
+        let url = defaults.url("webhook_url", self.webhook_url, self.webhook_url_file)?;
+        let kind = if is_v2 { "msteamsv2" } else { "msteams" };
+        let default = |part: &str| format!("{{{{ template \"{kind}.default.{part}\" . }}}}");
+        if is_v2 && self.summary.is_some() {
+            return Err("unknown field summary; msteamsv2_configs has title and text".into());
+        }
+        let teams = Teams {
+            http: defaults.http(self.http_config)?,
+            url: url.ok_or("one of webhook_url or webhook_url_file must be configured")?,
+            title: self.title.unwrap_or_else(|| default("title")),
+            summary: self.summary.unwrap_or_else(|| if is_v2 { String::new() } else { default("summary") }),
+            text: self.text.unwrap_or_else(|| default("text")),
+        };
+        let settings = if is_v2 { Settings::TeamsV2(teams) } else { Settings::Teams(teams) };
+        Ok((self.send_resolved.unwrap_or(true), settings))
+    }
+}
+
+impl WrittenOpsGenie {
+    fn settle(self, defaults: &Defaults<'_>) -> Built {
+        let own = SecretSource::choose("api_key", self.api_key, self.api_key_file, defaults.folder)?;
+        let key = own.or_else(|| defaults.global.opsgenie_api_key.clone());
+        for responder in &self.message.responders {
+            if responder.id.is_empty() && responder.username.is_empty() && responder.name.is_empty() {
+                return Err("a responder has to have at least one of id, username or name specified".into());
+            }
+        }
+        let opsgenie = OpsGenie {
+            http: defaults.http(self.http_config)?,
+            key: key.ok_or("no global OpsGenie API Key set either inline or in a file")?,
+            url: self.api_url.map_or_else(|| defaults.global.opsgenie_api_url.clone(), |url| url.0),
+            alert: self.message,
+        };
+        Ok((self.send_resolved.unwrap_or(true), Settings::OpsGenie(Box::new(opsgenie))))
+    }
+}
+
+impl WrittenEmail {
+    fn settle(self, defaults: &Defaults<'_>) -> Built {
+        let (global, mut headers) = (defaults.global, BTreeMap::new());
+        for (name, value) in self.headers {
+            if headers.insert(canonical(&name), value).is_some() {
+                return Err(format!("duplicate header {:?} in email config", canonical(&name)));
+            }
+        }
+        if self.to.is_empty() {
+            return Err("missing to address in email config".into());
+        }
+        if self.auth_secret.is_some_and(|secret| !secret.0.is_empty()) {
+            return Err("CRAM-MD5 is not spoken; give auth_password in place of auth_secret".into());
+        }
+        let own = SecretSource::choose("auth_password", self.auth_password, self.auth_password_file, defaults.folder)?;
+        let own_host = self.smarthost.map(|text| smarthost(&text)).transpose()?;
+        let host = own_host.or_else(|| global.smtp_smarthost.clone()).ok_or("no global SMTP smarthost set")?;
+        let given = |own: Option<String>, default: &Option<String>| own.or_else(|| default.clone());
+        let tls = self.tls_config.map(|tls| tls.settle(defaults.folder)).transpose()?;
+        let email = Email {
+            to: self.to,
+            from: given(self.from, &global.smtp_from).ok_or("no global SMTP from set")?,
+            hello: given(self.hello, &global.smtp_hello),
+            implicit_tls: self.implicit_tls.unwrap_or(host.1 == 465),
+            smarthost: host,
+            auth_username: given(self.auth_username, &global.smtp_auth_username).unwrap_or_default(),
+            auth_password: own.or_else(|| global.smtp_auth_password.clone()),
+            headers,
+            html: self.html.unwrap_or_else(|| "{{ template \"email.default.html\" . }}".into()),
+            text: self.text.unwrap_or_default(),
+            require_tls: self.require_tls.unwrap_or(global.smtp_require_tls),
+            tls: tls.unwrap_or_else(|| global.smtp_tls.clone()),
+        };
+        Ok((self.send_resolved.unwrap_or(false), Settings::Email(Box::new(email))))
+    }
+}
+
+pub(super) fn smarthost(text: &str) -> Result<(String, u16), String> {
+    let parts = text.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+    let address = parts.and_then(|(host, port)| Some((host, port.parse().ok()?)));
+    let (host, port) = address.ok_or_else(|| format!("smarthost: {text:?} is not host:port"))?;
+    Ok((host.trim_start_matches('[').trim_end_matches(']').to_owned(), port))
+}
+
+/// `reply-to` is `Reply-To`.
+fn canonical(name: &str) -> String {
+    let part = |part: &str| {
+        let mut letters = part.chars();
+        letters.next().map_or_else(String::new, |first| {
+            first.to_uppercase().chain(letters.flat_map(char::to_lowercase)).collect()
+        })
+    };
+    name.split('-').map(part).collect::<Vec<_>>().join("-")
+}
