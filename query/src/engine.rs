@@ -68,6 +68,8 @@ pub struct SqlRequest {
     pub timeout: Option<Duration>,
     /// How many rows at most; the configured number when `None`, never more than the configured maximum.
     pub rows_max: Option<usize>,
+    /// What `now()` means in it; the time of the clock when `None`. Rules are evaluated as of their slot.
+    pub now: Option<UnixNanos>,
 }
 
 impl Engine {
@@ -112,7 +114,7 @@ impl Engine {
         Ok(Statement {
             sql: request.sql.clone(),
             rows_max,
-            state: self.session(request.tenant, Some(environment), &notes),
+            state: self.session(request.tenant, Some(environment), &notes, request.now),
             meter: Arc::new(Meter::new(timeout, Arc::clone(&pool) as Arc<dyn MemoryPool>)),
             errors: SqlErrors { pool },
             notes,
@@ -120,8 +122,14 @@ impl Engine {
     }
 
     /// A session that sees the tables of one tenant, at the time of our clock.
-    fn session(&self, tenant: TenantId, environment: Option<Arc<RuntimeEnv>>, notes: &Arc<Notes>) -> SessionState {
-        let now = self.clock.now();
+    fn session(
+        &self,
+        tenant: TenantId,
+        environment: Option<Arc<RuntimeEnv>>,
+        notes: &Arc<Notes>,
+        now: Option<UnixNanos>,
+    ) -> SessionState {
+        let now = now.unwrap_or_else(|| self.clock.now());
         let mut planners = SessionStateDefaults::default_expr_planners();
         planners.insert(0, Arc::new(TelemetryPlanner { now }));
         let mut rules = Analyzer::new().rules;

@@ -198,7 +198,7 @@ impl TableSource for Fixture {
 
 /// A statement without wishes.
 pub(crate) fn request(sql: &str) -> SqlRequest {
-    SqlRequest { tenant: TenantId::DEFAULT, sql: sql.to_owned(), timeout: None, rows_max: None }
+    SqlRequest { tenant: TenantId::DEFAULT, sql: sql.to_owned(), timeout: None, rows_max: None, now: None }
 }
 
 /// All rows of an answer as the API shows them: one text per row, cells separated by `|`, without quotes.

@@ -127,7 +127,7 @@ fn parse_request(state: &QueryState, body: &[u8]) -> Result<SqlRequest, Error> {
             limit: format!("{} rows", state.config.rows_max),
         });
     }
-    Ok(SqlRequest { tenant: TenantId::DEFAULT, sql: body.sql, timeout, rows_max })
+    Ok(SqlRequest { tenant: TenantId::DEFAULT, sql: body.sql, timeout, rows_max, now: None })
 }
 
 /// An answer on its way to the client. Dropping it, when the client goes away, cancels the query.

@@ -1,0 +1,111 @@
+//! Answers the queries of rules from the store.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::compute::max;
+use arrow::datatypes::TimestampNanosecondType;
+use async_trait::async_trait;
+use trivium_alert::{Completeness, Querier, RowQuery, RuleQuery, StepRange};
+use trivium_model::{SignalKind, TenantId, UnixNanos};
+use trivium_promql::{Engine, MatrixSeries, QueryError, Value, VectorSample, When};
+use trivium_storage::Snapshot;
+
+use super::{log_rows, sql_rows};
+use crate::api::prometheus_engine_options;
+use crate::lookup::Deadline;
+use crate::series::StoredSeries;
+use crate::state::QueryState;
+
+const NANOS_PER_MILLI: i64 = 1_000_000;
+
+/// For how long the newest time of a table is taken as known: one look serves all rules of a slot.
+const WATERMARK_AGE: Duration = Duration::from_secs(1);
+
+/// Answers from the tables of a tenant. Rules have their own permits: a flood of questions from people must not keep alerts
+/// from being evaluated.
+#[derive(Debug)]
+pub(crate) struct StoreQuerier {
+    state: Arc<QueryState>,
+    watermarks: Mutex<[Option<(UnixNanos, Option<i64>)>; 3]>,
+}
+
+impl StoreQuerier {
+    pub(crate) fn new(state: Arc<QueryState>) -> Self {
+        Self { state, watermarks: Mutex::new([None; 3]) }
+    }
+
+    async fn run(&self, tenant: TenantId, query: &str, when: When) -> Result<Value, String> {
+        let (state, query) = (Arc::clone(&self.state), query.to_owned());
+        let work = tokio::task::spawn_blocking(move || evaluate(&state, tenant, &query, when));
+        work.await.map_err(|error| format!("the query did not end: {error}"))?
+    }
+
+    /// Newest time of the rows of a signal, in milliseconds.
+    fn watermark(&self, tenant: TenantId, signal: SignalKind) -> Option<i64> {
+        let now = self.state.clock.now();
+        let mut known = self.watermarks.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = &mut known[signal.index()];
+        match *place {
+            Some((at, watermark)) if now.since(at) < WATERMARK_AGE => watermark,
+            _ => {
+                let watermark = newest(&self.state.storage.snapshot(tenant, signal));
+                *place = Some((now, watermark));
+                watermark
+            }
+        }
+    }
+}
+
+fn evaluate(state: &Arc<QueryState>, tenant: TenantId, query: &str, when: When) -> Result<Value, String> {
+    let deadline = Deadline::after(state.config.timeout);
+    let series = StoredSeries::new(&state.series, &state.storage, tenant, deadline)
+        .with_samples_max(state.config.promql.samples_max);
+    let engine = Engine::new(prometheus_engine_options(&state.config.promql));
+    let check = || deadline.check().map_err(|error| error.to_string());
+    engine.run(&series, query, when, &check).map(|answer| answer.value).map_err(|error: QueryError| error.to_string())
+}
+
+fn newest(snapshot: &Snapshot) -> Option<i64> {
+    let parts = snapshot.parts.iter().map(|part| part.record().last_time.0);
+    let times = |batch: &RecordBatch| max(batch.column_by_name("time")?.as_primitive_opt::<TimestampNanosecondType>()?);
+    let newest = parts.chain(snapshot.buffered.iter().filter_map(times)).max()?;
+    Some(newest.div_euclid(NANOS_PER_MILLI))
+}
+
+#[async_trait]
+impl Querier for StoreQuerier {
+    async fn promql(&self, tenant: TenantId, query: &str, at_ms: i64) -> Result<Value, String> {
+        self.run(tenant, query, When::Instant(at_ms)).await
+    }
+
+    async fn promql_range(&self, tenant: TenantId, query: &str, range: StepRange) -> Result<Vec<MatrixSeries>, String> {
+        let StepRange { start_ms: start, end_ms: end, step_ms: step } = range;
+        match self.run(tenant, query, When::Range { start, end, step }).await? {
+            Value::Matrix(series) => Ok(series),
+            _ => Err("a range query answers series".to_owned()),
+        }
+    }
+
+    async fn rows(&self, tenant: TenantId, query: RowQuery<'_>, at_ms: i64) -> Result<Vec<VectorSample>, String> {
+        let at = UnixNanos(at_ms.saturating_mul(NANOS_PER_MILLI));
+        match query {
+            RowQuery::Sql(sql) => sql_rows::samples(&self.state, tenant, sql, at).await,
+            RowQuery::Logs(query) => log_rows::samples(&self.state, tenant, query, at).await,
+        }
+    }
+
+    async fn completeness(&self, tenant: TenantId, query: &RuleQuery, _at_ms: i64) -> Completeness {
+        let signal = match query {
+            RuleQuery::Promql(..) => SignalKind::Metrics,
+            RuleQuery::Logs(..) => SignalKind::Logs,
+            // A statement may read all three; the signal that lags most decides what is missing.
+            RuleQuery::Sql(..) => {
+                let all = SignalKind::ALL.into_iter().filter_map(|signal| self.watermark(tenant, signal));
+                return Completeness { watermark_ms: all.min(), share: None };
+            }
+        };
+        Completeness { watermark_ms: self.watermark(tenant, signal), share: None }
+    }
+}
