@@ -31,7 +31,7 @@ pub use manager::{LeaseOptions, RuleManager};
 pub use runner::{Deps, Options};
 pub use seam::{AlertNotice, Completeness, Notifier, Querier, RowQuery, SampleToWrite, Sink, StepRange, WriteValue};
 pub use status::{Evaluation, GroupMetrics, GroupStatus, Health, RuleStatus};
-pub use template::{QueryFn, TemplateData, Templates};
+pub use template::{GoTemplates, QueryFn, TemplateData, Templates};
 
 #[cfg(test)]
 mod world;
