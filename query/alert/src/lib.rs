@@ -4,6 +4,7 @@
 
 mod alert;
 mod api;
+mod backtest;
 mod duration;
 mod file;
 mod inputs;
@@ -20,6 +21,10 @@ pub use alert::{Alert, AlertState, Change, fingerprint};
 pub use api::{
     AlertAnswer, AlertingAnswer, AlertsAnswer, CommonAnswer, GroupAnswer, RecordingAnswer, RuleAnswer, RulesAnswer,
     RulesQuery, alerts_answer, rules_answer,
+};
+pub use backtest::{
+    BacktestReport, BacktestRequest, Firing, Grouping, Interval, Noise, NotificationModel, Overlap, RuleReport,
+    SimpleGrouping, Verdicts, backtest,
 };
 pub use duration::{format_duration, parse_duration};
 pub use file::{
