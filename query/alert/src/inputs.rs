@@ -37,6 +37,17 @@ fn presence(expr: &Expr) -> Option<String> {
     }
 }
 
+/// The selectors of an expression as they are.
+pub(crate) fn vector_selectors(expr: &Expr) -> Vec<(&Expr, &VectorSelector)> {
+    let mut found = Vec::new();
+    visit(expr, &mut |expr| match &expr.kind {
+        ExprKind::Vector(selector) => found.push((expr, selector)),
+        ExprKind::Matrix(matrix) => found.push((expr, &matrix.selector)),
+        _ => {}
+    });
+    found
+}
+
 /// Calls for every node of an expression.
 pub(crate) fn visit<'a>(expr: &'a Expr, call: &mut impl FnMut(&'a Expr)) {
     call(expr);

@@ -4,6 +4,7 @@
 
 mod alert;
 mod api;
+mod backtest;
 mod duration;
 mod file;
 mod inputs;
@@ -21,6 +22,10 @@ pub use api::{
     AlertAnswer, AlertingAnswer, AlertsAnswer, CommonAnswer, GroupAnswer, RecordingAnswer, RuleAnswer, RulesAnswer,
     RulesQuery, alerts_answer, rules_answer,
 };
+pub use backtest::{
+    BacktestReport, BacktestRequest, Firing, Grouping, Interval, Noise, NotificationModel, Overlap, RuleReport,
+    SimpleGrouping, Verdicts, backtest,
+};
 pub use duration::{format_duration, parse_duration};
 pub use file::{
     Group, MAX_FILE_BYTES, NoData, Problem, Rule, RuleFileError, RuleKind, RuleQuery, RuleSet, SourceFile,
@@ -31,7 +36,7 @@ pub use manager::{LeaseOptions, RuleManager};
 pub use runner::{Deps, Options};
 pub use seam::{AlertNotice, Completeness, Notifier, Querier, RowQuery, SampleToWrite, Sink, StepRange, WriteValue};
 pub use status::{Evaluation, GroupMetrics, GroupStatus, Health, RuleStatus};
-pub use template::{QueryFn, TemplateData, Templates};
+pub use template::{GoTemplates, QueryFn, TemplateData, Templates};
 
 #[cfg(test)]
 mod world;

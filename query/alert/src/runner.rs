@@ -133,6 +133,8 @@ pub(crate) struct Runner {
     unsaved: Vec<HistoryEvent>,
     metrics: GroupMetrics,
     status: StatusCell,
+    /// Whether state and history are kept.
+    is_durable: bool,
 }
 
 impl Runner {
@@ -175,10 +177,17 @@ impl Runner {
             unsaved: Vec::new(),
             metrics,
             status,
+            is_durable: true,
         };
         runner.publish();
         runner.tell_again().await;
         Ok(runner)
+    }
+
+    /// Keeps neither state nor history: for dry runs.
+    pub(crate) fn forgetful(mut self) -> Self {
+        self.is_durable = false;
+        self
     }
 
     fn offset_ms(&self) -> i64 {
@@ -263,6 +272,10 @@ impl Runner {
 
     /// Writes state and history in one transaction. When the store fails the evaluation goes on: the next one brings it.
     async fn save(&mut self, lease: Option<Lease>) -> Result<(), Fenced> {
+        if !self.is_durable {
+            self.unsaved.clear();
+            return Ok(());
+        }
         let group = self.group.key();
         let mut records = vec![record::group_record(&group, &self.group_record())];
         for state in &self.rules {
