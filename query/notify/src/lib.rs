@@ -13,6 +13,7 @@ mod matcher;
 mod metrics;
 mod notifier;
 mod route;
+mod send;
 mod silence;
 
 pub use alert::AlertInput;
@@ -25,5 +26,6 @@ pub use labels::{Fingerprint, Labels};
 pub use engine::Reason;
 pub use matcher::{MatchOperator, Matcher, MatcherError, Matchers};
 pub use metrics::MetricSample;
+pub use send::{ExternalAlertmanager, ExternalSender, Network, OpenError, OutgoingPolicy, Refused};
 pub use silence::{SilenceMatcher, SilenceState};
 pub use route::{GroupBy, INCIDENT_LABEL, Route, RouteOptions, RouteTree};

@@ -16,12 +16,12 @@ pub(super) struct WrittenHttp {
     #[serde(deserialize_with = "nullable")]
     tls_config: WrittenTls,
     proxy_url: Option<String>,
-    #[expect(dead_code, reason = "taken as Alertmanager has it; no proxy is ever used")]
+    // Taken as Alertmanager has it; no proxy is ever used.
     no_proxy: Option<String>,
     proxy_from_environment: bool,
-    #[expect(dead_code, reason = "taken as Alertmanager has it; redirects are never followed")]
+    // Taken as Alertmanager has it; redirects are never followed.
     follow_redirects: Option<bool>,
-    #[expect(dead_code, reason = "taken as Alertmanager has it; HTTP/1.1 is spoken")]
+    // Taken as Alertmanager has it; HTTP/1.1 is spoken.
     enable_http2: Option<bool>,
 }
 

@@ -22,7 +22,7 @@ use crate::matcher::{MatchOperator, Matcher, Matchers};
 use crate::route::RouteTree;
 
 pub(crate) use http::{Auth, HttpSettings, TlsSettings};
-pub(crate) use receiver::{Email, OpsGenie, PagerDuty, Settings, Slack, SlackAction, SlackMessage, Teams, Webhook};
+pub(crate) use receiver::{Email, OpsGenieAlert, OpsGenieResponder, PagerDuty, Settings, SlackAction, SlackField, SlackMessage, Teams};
 pub use receiver::{Integration, Receiver};
 pub(crate) use value::{SecretSource, check_url, nullable};
 
@@ -95,7 +95,7 @@ struct Named {
 #[derive(Deserialize, Default)]
 #[serde(default, deny_unknown_fields)]
 struct WrittenInhibit {
-    #[expect(dead_code, reason = "a name for people")]
+    // A name for people.
     name: String,
     source_match: BTreeMap<String, String>,
     source_match_re: BTreeMap<String, String>,

@@ -249,7 +249,7 @@ struct WrittenEmail {
     auth_username: Option<String>,
     auth_password: Option<Secret>,
     auth_password_file: Option<String>,
-    #[expect(dead_code, reason = "taken as Alertmanager has it; PLAIN and LOGIN need none")]
+    // Taken as Alertmanager has it; PLAIN and LOGIN need none.
     auth_identity: Option<String>,
     auth_secret: Option<Secret>,
     headers: BTreeMap<String, String>,
