@@ -15,7 +15,7 @@ use crate::load::SloSet;
 use crate::slice::Timeline;
 
 /// How far slices may lag behind the clock before their alerts are held, beside the lengths of two slices.
-const STALE_SECONDS: i64 = 15 * MINUTE;
+pub(crate) const STALE_SECONDS: i64 = 15 * MINUTE;
 
 /// Whether an SLO is measured as it should be.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
