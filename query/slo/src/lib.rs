@@ -10,10 +10,15 @@ mod burn;
 mod definition;
 mod duration;
 mod error;
+mod evaluator;
+mod keep;
 mod load;
 mod promql;
 mod querier;
+mod registry;
+mod series;
 mod slice;
+mod view;
 mod window;
 
 pub use alert::{
@@ -25,8 +30,13 @@ pub use definition::{
     SloDefinition, SpanIndicator, SpanKind,
 };
 pub use error::{Error, LoadError, Problem};
+pub use evaluator::{Evaluator, EvaluatorConfig, EvaluatorDeps, LEASE, Pass, no_group};
+pub use keep::Generation;
 pub use load::{SloSet, SourceFile, load};
 pub use promql::promql_of_slice;
 pub use querier::{Group, GroupCounts, IndicatorQuerier, MeasuredSlice, QueryError, SliceRequest};
+pub use registry::{Health, Slos};
+pub use series::VirtualSeries;
 pub use slice::{Sums, WindowSums};
+pub use view::{AlertView, BurnView, FormerView, GroupView, IndicatorView, SloSummary, SloView, WindowView};
 pub use window::{Bounds, Period, PeriodUnit, Window};

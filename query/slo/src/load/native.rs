@@ -106,7 +106,7 @@ struct NativeThreshold {
     above: Option<f64>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct NativeAlerting {
     pairs: Option<Vec<NativePair>>,
@@ -186,20 +186,6 @@ fn read_slo(slo: NativeSlo, file: &str, findings: &mut Findings) -> Option<SloDe
         labels: slo.labels,
         defined_at: (findings.file.clone(), line),
     })
-}
-
-impl Default for NativeAlerting {
-    fn default() -> Self {
-        Self {
-            pairs: None,
-            min_bad_events: None,
-            min_total: None,
-            page: None,
-            ticket: None,
-            budget_left: Vec::new(),
-            exhaustion_within: None,
-        }
-    }
 }
 
 /// What the alerts of an SLO are reckoned from.

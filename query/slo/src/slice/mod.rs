@@ -6,8 +6,7 @@ mod timeline;
 
 use std::collections::BTreeMap;
 
-pub(crate) use format::{DamagedRecord, decode, encode};
-pub(crate) use ledger::Ledger;
+pub(crate) use format::{Place, decode, encode};
 pub use ledger::{Sums, WindowSums};
 pub(crate) use timeline::Timeline;
 
