@@ -6,6 +6,7 @@
 //! store but the parts' own is reachable.
 
 mod admission;
+pub mod alerting;
 pub mod api;
 mod config;
 mod correlate;
@@ -26,7 +27,7 @@ mod testing;
 mod trace;
 
 pub use admission::{Admission, Permit};
-pub use api::router;
+pub use api::{alerting_router, router};
 pub use config::{PromqlConfig, QueryConfig};
 pub use engine::{Engine, SqlAnswer, SqlRequest};
 pub use error::Error;

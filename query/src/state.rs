@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use prometheus_client::registry::Registry;
 use trivium_model::{Clock, UnixNanos};
+use trivium_slo::Slos;
 use trivium_storage::Storage;
 
 use crate::admission::Admission;
@@ -21,6 +22,8 @@ pub struct QueryState {
     pub config: QueryConfig,
     /// When this process began to answer.
     pub started: UnixNanos,
+    /// Objectives and what was measured of them.
+    pub slos: Slos,
     /// What queries for series share.
     pub series: Arc<SeriesState>,
     /// Runs SQL.
@@ -38,6 +41,7 @@ pub fn build(config: QueryConfig, storage: Storage, clock: Arc<dyn Clock>, regis
     let admission = Admission::new(&config);
     let metrics = QueryMetrics::register(registry);
     let series = SeriesState::new(config.series.clone(), config.promql.answer_cache_bytes_max);
+    let slos = Slos::new(Arc::clone(&clock));
     let started = clock.now();
-    Arc::new(QueryState { storage, clock, config, started, series, engine, admission, metrics })
+    Arc::new(QueryState { storage, clock, config, started, slos, series, engine, admission, metrics })
 }

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -5,6 +7,8 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+use trivium_alert::{GroupMetrics, GroupStatus};
+use trivium_notify::MetricSample;
 
 /// What the query side counts of itself. Label values are constants of ours.
 #[derive(Clone, Debug)]
@@ -22,6 +26,48 @@ struct Outcome {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Endpoint {
     endpoint: &'static str,
+}
+
+/// The numbers of rules and notifications in the text format, under the names of Prometheus and Alertmanager.
+pub(crate) fn rules_exposition(groups: &[Arc<GroupStatus>], notifications: &[MetricSample]) -> String {
+    let mut families: BTreeMap<(String, bool), Vec<(String, f64)>> = BTreeMap::new();
+    for status in groups {
+        let labels = format!("{{rule_group={:?}}}", status.group.key());
+        for (name, is_counter, value) in group_numbers(&status.metrics) {
+            let name = format!("prometheus_rule_{name}");
+            families.entry((name, is_counter)).or_default().push((labels.clone(), value));
+        }
+    }
+    for sample in notifications {
+        let labels = sample.label.as_ref().map(|(name, value)| format!("{{{name}={value:?}}}")).unwrap_or_default();
+        families.entry((sample.name.to_owned(), sample.is_counter)).or_default().push((labels, sample.value));
+    }
+    let mut text = String::new();
+    for ((name, is_counter), samples) in families {
+        // OpenMetrics: a counter's samples end in `_total`, its family does not.
+        let family = if is_counter { name.trim_end_matches("_total") } else { &name };
+        let suffix = if is_counter { "_total" } else { "" };
+        text.push_str(&format!("# TYPE {family} {}\n", if is_counter { "counter" } else { "gauge" }));
+        for (labels, value) in samples {
+            text.push_str(&format!("{family}{suffix}{labels} {value}\n"));
+        }
+    }
+    text
+}
+
+#[expect(clippy::cast_precision_loss, reason = "numbers are exposed as floating point")]
+fn group_numbers(metrics: &GroupMetrics) -> [(&'static str, bool, f64); 9] {
+    [
+        ("group_iterations_total", true, metrics.iterations_total as f64),
+        ("group_iterations_missed_total", true, metrics.iterations_missed_total as f64),
+        ("evaluations_total", true, metrics.evaluations_total as f64),
+        ("evaluation_failures_total", true, metrics.evaluation_failures_total as f64),
+        ("group_last_duration_seconds", false, metrics.last_duration_seconds),
+        ("group_interval_seconds", false, metrics.interval_seconds),
+        ("group_last_evaluation_timestamp_seconds", false, metrics.last_evaluation_timestamp_seconds),
+        ("group_last_evaluation_samples", false, metrics.last_evaluation_samples as f64),
+        ("group_rules", false, metrics.rules as f64),
+    ]
 }
 
 impl QueryMetrics {

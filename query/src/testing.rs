@@ -7,7 +7,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field};
 use async_trait::async_trait;
 use tempfile::TempDir;
-use trivium_model::{ManualClock, PartId, SignalKind, TenantId, UnixNanos};
+use trivium_model::{ManualClock, MemoryStateStore, PartId, SignalKind, StateStore, TenantId, UnixNanos};
 use trivium_storage::part::{NewPart, encode_part};
 use trivium_storage::schema::table_schema;
 use trivium_storage::{PageCache, Part, Rejection, Snapshot};
@@ -193,6 +193,10 @@ impl TableSource for Fixture {
 
     async fn rejections(&self, _tenant: TenantId) -> Result<Vec<Rejection>, trivium_storage::Error> {
         Ok(self.rejections.clone())
+    }
+
+    fn state(&self) -> Arc<dyn StateStore> {
+        Arc::new(MemoryStateStore::default())
     }
 }
 

@@ -55,7 +55,9 @@ impl AlertReceiver for Bridge {
         }
         match self.notifier.put(inputs).await {
             Ok(refused) => refused.iter().for_each(|problem| tracing::warn!(problem, "an alert cannot be notified")),
-            Err(error) => tracing::error!(error = %error.body(), "alerts could not be handed to the notifier; they are sent again"),
+            Err(error) => {
+                tracing::error!(error = %error.body(), "alerts could not be handed to the notifier; they are sent again")
+            }
         }
     }
 }

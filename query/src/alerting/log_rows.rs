@@ -61,7 +61,10 @@ fn run(state: &QueryState, tenant: TenantId, query: &LogQuery, at: UnixNanos) ->
             return Err(format!("{} has too many values to be counted one by one", query.by[0]));
         }
         let most = values.most_frequent(values.distinct());
-        return Ok(most.into_iter().map(|(value, count)| sample([(&query.by[0], value)], float(count) * scale)).collect());
+        return Ok(most
+            .into_iter()
+            .map(|(value, count)| sample([(&query.by[0], value)], float(count) * scale))
+            .collect());
     }
     if counts && query.by.is_empty() {
         return Ok(vec![sample([], float(answer.matched) * scale)]);
@@ -190,11 +193,10 @@ mod tests {
             ("x | quantile(0.5, ms) [5m]", vec![" 20.25"]),
             ("x | max(attributes.ms) [5m]", vec![" 30.5"]),
             ("x | count_distinct(user) [5m]", vec![" 2"]),
-            ("x | count() by (zone, service.name) [5m]", vec![
-                "service_name=pay 1",
-                "service_name=cart,zone=x 1",
-                "service_name=cart,zone=y 1",
-            ]),
+            (
+                "x | count() by (zone, service.name) [5m]",
+                vec!["service_name=pay 1", "service_name=cart,zone=x 1", "service_name=cart,zone=y 1"],
+            ),
             ("x | min(body.order.id) [5m]", vec![" 7"]),
         ] {
             assert_eq!(values(query, &records), expected, "{query}");

@@ -7,6 +7,7 @@
 
 mod bridge;
 mod files;
+mod history;
 mod log_rows;
 mod querier;
 mod slo_counts;
@@ -21,11 +22,14 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use trivium_alert::{Deps, GroupStatus, LeaseOptions, Options, RuleManager, RuleSet, Sink};
-use trivium_model::TenantId;
-use trivium_notify::{Config as NotifyConfig, ExternalSender, Network, Notifier, OutgoingPolicy, RuntimeTimer, Surroundings};
+use trivium_alert::{Deps, GroupStatus, Interval, LeaseOptions, Options, RuleManager, RuleSet, Sink};
+use trivium_model::{TenantId, UnixNanos};
+use trivium_notify::{
+    Config as NotifyConfig, ExternalSender, Network, Notifier, OutgoingPolicy, RuntimeTimer, Surroundings,
+};
 use trivium_slo::{Evaluator, EvaluatorConfig, EvaluatorDeps, SloSet, Slos};
 
+use crate::error::Error;
 use crate::state::QueryState;
 use bridge::Bridge;
 use slo_counts::SliceCounter;
@@ -112,7 +116,8 @@ impl Alerting {
             timer: Arc::new(RuntimeTimer),
             holder: holder.clone(),
         };
-        let notifier = Notifier::new(definitions.notify, &config.external_url, definitions.policy.clone(), surroundings);
+        let notifier =
+            Notifier::new(definitions.notify, &config.external_url, definitions.policy.clone(), surroundings);
         let notifier = Arc::new(notifier.await.map_err(|error| error.to_string())?);
         let external = external(&config, definitions.policy)?;
         let stop = CancellationToken::new();
@@ -172,6 +177,37 @@ impl Alerting {
 
     pub(crate) fn templates(&self) -> &SloTemplates {
         &self.templates
+    }
+
+    pub(crate) fn templates_arc(&self) -> Arc<SloTemplates> {
+        Arc::clone(&self.templates)
+    }
+
+    pub(crate) fn now(&self) -> UnixNanos {
+        self.state.clock.now()
+    }
+
+    pub(crate) fn slos(&self) -> &Slos {
+        &self.state.slos
+    }
+
+    /// Where all alerts are sent, when they are not notified here.
+    pub(crate) fn alertmanager_urls(&self) -> &[String] {
+        &self.config.alertmanager_urls
+    }
+
+    /// When alerts fired that are in the history, by the names of their rules.
+    pub(crate) async fn past_firings(
+        &self,
+        start: UnixNanos,
+        end: UnixNanos,
+    ) -> Result<BTreeMap<String, Vec<Interval>>, Error> {
+        history::firings(&*self.state.storage.state(), start, end).await
+    }
+
+    /// What burned the budget of an SLO.
+    pub(crate) async fn top_burners(&self, _name: &str) -> Option<serde_json::Value> {
+        None
     }
 
     pub(crate) fn options(&self) -> Options {

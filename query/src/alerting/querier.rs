@@ -69,7 +69,8 @@ fn evaluate(state: &Arc<QueryState>, tenant: TenantId, query: &str, when: When) 
 
 fn newest(snapshot: &Snapshot) -> Option<i64> {
     let parts = snapshot.parts.iter().map(|part| part.record().last_time.0);
-    let times = |batch: &RecordBatch| max(batch.column_by_name("time")?.as_primitive_opt::<TimestampNanosecondType>()?);
+    let times =
+        |batch: &RecordBatch| max(batch.column_by_name("time")?.as_primitive_opt::<TimestampNanosecondType>()?);
     let newest = parts.chain(snapshot.buffered.iter().filter_map(times)).max()?;
     Some(newest.div_euclid(NANOS_PER_MILLI))
 }
@@ -98,7 +99,7 @@ impl Querier for StoreQuerier {
 
     async fn completeness(&self, tenant: TenantId, query: &RuleQuery, _at_ms: i64) -> Completeness {
         let signal = match query {
-            RuleQuery::Promql(..) => SignalKind::Metrics,
+            RuleQuery::PromQl(..) => SignalKind::Metrics,
             RuleQuery::Logs(..) => SignalKind::Logs,
             // A statement may read all three; the signal that lags most decides what is missing.
             RuleQuery::Sql(..) => {

@@ -124,17 +124,22 @@ impl SliceCounter {
             rows_max: Some(ROWS_MAX),
             now: Some(request.slice_start(request.count)),
         };
-        let mut answer = self.state.engine.run(&statement).await.map_err(|error| QueryError {
-            kind: error.kind(),
-            message: error.to_string(),
-        })?;
+        let mut answer = self
+            .state
+            .engine
+            .run(&statement)
+            .await
+            .map_err(|error| QueryError { kind: error.kind(), message: error.to_string() })?;
         let mut rows = BTreeMap::<(usize, Group), Vec<f64>>::new();
         while let Some(batch) = answer.next().await {
             let batch = batch.map_err(|error| QueryError { kind: error.kind(), message: error.to_string() })?;
             add_rows(&mut rows, request, &batch, columns).map_err(failed)?;
         }
         if answer.truncated() {
-            return Err(failed(format!("the SQL of {} answers more than {ROWS_MAX} rows; group it by slice", request.slo.name)));
+            return Err(failed(format!(
+                "the SQL of {} answers more than {ROWS_MAX} rows; group it by slice",
+                request.slo.name
+            )));
         }
         Ok(rows)
     }
@@ -150,10 +155,7 @@ fn ends(request: &SliceRequest) -> StepRange {
     StepRange { start_ms: end(1), end_ms: end(request.count), step_ms: request.slo.slice.seconds() * 1_000 }
 }
 
-fn points<'a>(
-    request: &'a SliceRequest,
-    series: &'a MatrixSeries,
-) -> impl Iterator<Item = ((usize, Group), f64)> + 'a {
+fn points<'a>(request: &'a SliceRequest, series: &'a MatrixSeries) -> impl Iterator<Item = ((usize, Group), f64)> + 'a {
     let group: Group = request.slo.group_by.iter().map(|label| series.labels.get(label).to_owned()).collect();
     let (first, width) = (ends(request).start_ms, ends(request).step_ms);
     series.floats.iter().filter(|(_, value)| value.is_finite()).filter_map(move |(time, value)| {
@@ -261,7 +263,11 @@ fn span_filter(request: &SliceRequest, spans: &SpanIndicator) -> String {
         and(format!("kind = {}", kind_number(kind)));
     }
     for (key, value) in &spans.attributes {
-        and(format!("coalesce(attributes[{key}], resource[{key}]) = {value}", key = quoted(key), value = quoted(value)));
+        and(format!(
+            "coalesce(attributes[{key}], resource[{key}]) = {value}",
+            key = quoted(key),
+            value = quoted(value)
+        ));
     }
     filter
 }

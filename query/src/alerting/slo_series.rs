@@ -1,7 +1,7 @@
 //! What SLOs say, as series: the names of Sloth and Pyrra, and `slo_alert` for the conditions that hold now.
 
 use trivium_model::Clock;
-use trivium_promql::{Labels, Matcher, METRIC_NAME, Selection, Series, SeriesSource, SourceError, is_stale};
+use trivium_promql::{Labels, METRIC_NAME, Matcher, Selection, Series, SeriesSource, SourceError, is_stale};
 use trivium_slo::Slos;
 
 /// One for each alert of an SLO whose condition holds, with the alert's labels. It has no past: `ALERTS` has.
@@ -91,7 +91,8 @@ impl WithSlos<'_> {
             }
         }
         found.retain(|(labels, _)| selects(selection.matchers, labels));
-        let series = |(labels, value)| Series { labels, times: vec![selection.until], values: vec![value], ..Series::default() };
+        let series =
+            |(labels, value)| Series { labels, times: vec![selection.until], values: vec![value], ..Series::default() };
         Ok(found.into_iter().map(series).collect())
     }
 

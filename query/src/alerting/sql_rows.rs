@@ -38,7 +38,8 @@ pub(super) async fn samples(
 fn samples_of(batch: &RecordBatch) -> Result<Vec<VectorSample>, String> {
     let schema = batch.schema();
     let fields = schema.fields();
-    let is_number = |place: &usize| fields[*place].data_type().is_numeric() || *fields[*place].data_type() == DataType::Boolean;
+    let is_number =
+        |place: &usize| fields[*place].data_type().is_numeric() || *fields[*place].data_type() == DataType::Boolean;
     let value = fields.iter().position(|field| field.name() == VALUE);
     let value = value.or_else(|| (0..fields.len()).rev().find(is_number));
     let value = value.ok_or("the statement needs a numeric column, best named `value`: it is what the alert tells")?;
@@ -62,8 +63,10 @@ fn samples_of(batch: &RecordBatch) -> Result<Vec<VectorSample>, String> {
 
 /// The name of a column as a label: `resource['service.name']` and the like are given names that templates can say.
 pub(super) fn label_name(column: &str) -> String {
-    let name: String =
-        column.chars().map(|letter| if letter.is_ascii_alphanumeric() || letter == '_' { letter } else { '_' }).collect();
+    let name: String = column
+        .chars()
+        .map(|letter| if letter.is_ascii_alphanumeric() || letter == '_' { letter } else { '_' })
+        .collect();
     if name.starts_with(|first: char| first.is_ascii_digit()) { format!("_{name}") } else { name }
 }
 
@@ -76,9 +79,8 @@ mod tests {
     use super::*;
 
     fn shown(columns: Vec<(&str, ArrayRef)>) -> Result<Vec<String>, String> {
-        let batch = RecordBatch::try_from_iter_with_nullable(
-            columns.into_iter().map(|(name, column)| (name, column, true)),
-        );
+        let batch =
+            RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true)));
         let samples = samples_of(&batch.expect("a batch"))?;
         let show = |sample: VectorSample| {
             let labels = sample.labels.iter().map(|label| format!("{}={}", label.name, label.value));

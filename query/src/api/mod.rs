@@ -3,6 +3,7 @@
 //! In every JSON answer IDs are lower-case hexadecimal, times are nanoseconds since 1970 and 64-bit integers are strings,
 //! `NaN` and infinities are the strings `"NaN"`, `"Infinity"`, `"-Infinity"`.
 
+mod alerting;
 mod body;
 mod correlate;
 mod error;
@@ -20,7 +21,9 @@ use std::sync::Arc;
 use axum::Router;
 use trivium_storage::attributes::write_string;
 
+pub use alerting::router as alerting_router;
 pub use error::ApiError;
+pub(crate) use prometheus::engine_options as prometheus_engine_options;
 
 use crate::state::QueryState;
 

@@ -142,7 +142,7 @@ async fn parts_and_buffers_answer_alike() {
 
 /// Rows that the Parquet readers decoded for filters and output, and the rows of the answer.
 async fn rows_read(engine: &Engine, sql: &str) -> (usize, usize) {
-    let state = engine.session(TenantId::DEFAULT, None, &Arc::default());
+    let state = engine.session(TenantId::DEFAULT, None, &Arc::default(), None);
     let plan = state.create_logical_plan(sql).await.expect("a plan");
     let plan = state.create_physical_plan(&plan).await.expect("a physical plan");
     let batches = collect(Arc::clone(&plan), state.task_ctx()).await.expect("an answer");

@@ -5,14 +5,24 @@ use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
 use datafusion::datasource::ViewTable;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::SessionState;
-use trivium_model::SignalKind;
+use trivium_model::{HistoryEvent, SignalKind, TimeRange};
 
 use super::provider::SignalTable;
-use super::{TenantTables, views};
+use super::{TenantTables, history, views};
 
 /// Every name that a query can read from.
-pub(crate) const TABLE_NAMES: &[&str] =
-    &["logs", "spans", "metrics", "span_events", "span_links", "exemplars", "series", "rejected", "alerts_history"];
+pub(crate) const TABLE_NAMES: &[&str] = &[
+    "logs",
+    "spans",
+    "metrics",
+    "span_events",
+    "span_links",
+    "exemplars",
+    "series",
+    "rejected",
+    "alerts_history",
+    "notifications_history",
+];
 
 /// The one catalog and schema of a query: the tables of its tenant and nothing else. A table is built when a statement
 /// names it.
@@ -40,12 +50,19 @@ impl TenantCatalog {
                 let rejections = rejections.map_err(|error| DataFusionError::External(Box::new(error)))?;
                 Ok(Some(views::rejected(&rejections)?))
             }
-            "alerts_history" => Ok(Some(views::alerts_history())),
+            "alerts_history" => Ok(Some(history::alerts(&self.history("alert").await?)?)),
+            "notifications_history" => Ok(Some(history::notifications(&self.history("notification").await?)?)),
             _ => match views::definition(name) {
                 Some(sql) => Ok(Some(self.view(sql).await?)),
                 None => Ok(None),
             },
         }
+    }
+
+    async fn history(&self, kind: &str) -> Result<Vec<HistoryEvent>> {
+        let state = self.tables.source.state();
+        let events = state.history(self.tables.tenant, kind, TimeRange::ALL, history::EVENTS_MAX).await;
+        events.map_err(|error| DataFusionError::External(Box::new(error)))
     }
 
     async fn view(&self, sql: &str) -> Result<Arc<dyn TableProvider>> {

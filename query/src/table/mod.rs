@@ -6,6 +6,7 @@
 
 mod catalog;
 mod damage;
+mod history;
 mod logs;
 mod metrics;
 mod part_reader;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, CatalogProviderList};
-use trivium_model::{SignalKind, TenantId};
+use trivium_model::{SignalKind, StateStore, TenantId};
 use trivium_storage::{Rejection, Snapshot, Storage};
 
 use crate::engine::Notes;
@@ -37,6 +38,9 @@ pub(crate) trait TableSource: Send + Sync + std::fmt::Debug {
 
     /// The refused records, newest first.
     async fn rejections(&self, tenant: TenantId) -> Result<Vec<Rejection>, trivium_storage::Error>;
+
+    /// Where the history of alerts and notifications is.
+    fn state(&self) -> Arc<dyn StateStore>;
 }
 
 #[async_trait]
@@ -47,6 +51,10 @@ impl TableSource for Storage {
 
     async fn rejections(&self, tenant: TenantId) -> Result<Vec<Rejection>, trivium_storage::Error> {
         Self::rejections(self, tenant).await
+    }
+
+    fn state(&self) -> Arc<dyn StateStore> {
+        Self::state(self)
     }
 }
 

@@ -4,7 +4,6 @@ use arrow::array::{ArrayRef, RecordBatch, StringArray, TimestampNanosecondArray,
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
-use datafusion::datasource::empty::EmptyTable;
 use datafusion::error::Result;
 use trivium_storage::Rejection;
 
@@ -51,17 +50,4 @@ pub(super) fn rejected(rejections: &[Rejection]) -> Result<Arc<dyn TableProvider
     ];
     let batch = RecordBatch::try_new(rejected_schema(), columns)?;
     Ok(Arc::new(MemTable::try_new(rejected_schema(), vec![vec![batch]])?))
-}
-
-/// What happened to alerts; empty until there are rules.
-pub(super) fn alerts_history() -> Arc<dyn TableProvider> {
-    Arc::new(EmptyTable::new(Arc::new(Schema::new(vec![
-        Field::new("time", timestamp(), false),
-        Field::new("rule", DataType::Utf8, false),
-        Field::new("state", DataType::Utf8, false),
-        Field::new("labels", DataType::Utf8, false),
-        Field::new("annotations", DataType::Utf8, true),
-        Field::new("value", DataType::Float64, true),
-        Field::new("active_since", timestamp(), true),
-    ]))))
 }

@@ -9,13 +9,11 @@
 //! | `metadata` | [`metadata`] |
 //! | `format_query`, `parse_query` | [`syntax`] |
 //! | `status/…` | [`status`] |
-//! | `rules`, `alerts`, … | [`empty`] |
 //!
 //! Other than Prometheus: the parameter `timeout` may also ask for more time than `query_timeout`, up to five minutes;
 //! the statistics of `stats` count each sample once for each selector that reads it, not once for each step.
 
 mod body;
-mod empty;
 mod error;
 mod execute;
 mod exemplars;
@@ -39,6 +37,7 @@ use axum::Router;
 use axum::routing::{any, get};
 
 use error::ApiError;
+pub(crate) use query::engine_options;
 
 use crate::state::QueryState;
 
@@ -57,7 +56,7 @@ pub(super) fn routes() -> Router<Arc<QueryState>> {
         .route("/prometheus/api/v1/label/{name}/values", get(labels::values))
         .route("/prometheus/api/v1/metadata", get(metadata::metadata))
         .route("/prometheus/api/v1/status/{page}", get(status::page))
-        .merge(empty::routes())
+        .route("/prometheus/api/v1/targets/metadata", get(|| async { body::data("[]") }))
         .route("/prometheus/api/v1/{*path}", any(not_found))
 }
 

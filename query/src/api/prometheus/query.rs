@@ -19,6 +19,7 @@ use super::json::{write_histogram_point, write_labels, write_point, write_text, 
 use super::parameter::{parse_duration, parse_time};
 use super::stats::{Counted, Statistics};
 use crate::admission::Permit;
+use crate::alerting::WithSlos;
 use crate::config::PromqlConfig;
 use crate::series::RangeQuery;
 use crate::state::QueryState;
@@ -69,7 +70,7 @@ pub(super) fn parse_options(config: &PromqlConfig) -> ParseOptions {
     if config.experimental { ParseOptions::EXPERIMENTAL } else { ParseOptions::STABLE }
 }
 
-fn engine_options(config: &PromqlConfig) -> EngineOptions {
+pub(crate) fn engine_options(config: &PromqlConfig) -> EngineOptions {
     let mut options = EngineOptions {
         parse: parse_options(config),
         lookback_delta: i64::try_from(config.lookback.as_millis()).unwrap_or(i64::MAX / 8),
@@ -134,15 +135,17 @@ fn evaluated(
 ) -> Result<Evaluated, ApiError> {
     let started = Instant::now();
     let series = if options.use_start_timestamps { job.series().with_start_times() } else { job.series() };
-    let source = Counted::new(&series);
+    let with_slos = WithSlos { stored: &series, slos: &job.state.slos, clock: &*job.state.clock };
+    let source = Counted::new(&with_slos);
     let engine = Engine::new(options);
     let check = || job.check();
     let result = match when {
         When::Range { start, end, step } if !wants_statistics => {
             let lookback = options.lookback_delta;
             let asked = RangeQuery { tenant: TenantId::DEFAULT, query, lookback, start, end, step };
-            let evaluate = |source: &dyn SeriesSource, start, end| {
-                engine.run(source, query, When::Range { start, end, step }, &check)
+            let evaluate = |stored: &dyn SeriesSource, start, end| {
+                let source = WithSlos { stored, slos: &job.state.slos, clock: &*job.state.clock };
+                engine.run(&source, query, When::Range { start, end, step }, &check)
             };
             job.state.series.answers.answer(asked, &series, evaluate)
         }

@@ -520,13 +520,10 @@ const GRAFANA: &[GrafanaRequest<'_>] = &[
         &[("query", "latency_seconds_bucket"), ("start", "1699990000"), ("end", "1700000000")],
         &["/data/0/seriesLabels/job", "/data/0/exemplars/0/labels/trace_id", "/data/0/exemplars/0/timestamp"],
     ),
-    ("GET", "rules", &[], &["/data/groups"]),
-    ("GET", "alerts", &[], &["/data/alerts"]),
     ("GET", "status/flags", &[], &["/data/query.lookback-delta"]),
     ("GET", "status/config", &[], &["/data/yaml"]),
     ("GET", "status/runtimeinfo", &[], &["/data/startTime"]),
     ("GET", "status/tsdb", &[("limit", "3")], &["/data/headStats/numSeries", "/data/seriesCountByMetricName/0/value"]),
-    ("GET", "alertmanagers", &[], &["/data/activeAlertmanagers"]),
     ("GET", "format_query", &[("query", "foo/bar")], &["/data"]),
 ];
 

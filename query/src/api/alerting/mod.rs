@@ -1,0 +1,35 @@
+//! Rules, alerts, SLOs and notifications over HTTP.
+//!
+//! | path | answers |
+//! |---|---|
+//! | `/api/v1/rules`, `/api/v1/alerts` and the same below `/prometheus` | as Prometheus, with more members |
+//! | `/api/v1/rules/backtest` | what rules would have done |
+//! | `/api/v1/slos`, `/api/v1/slos/{name}` | budgets and burn rates |
+//! | `/alertmanager/api/v2/*` | as Alertmanager |
+
+mod alertmanager;
+mod backtest;
+mod rules;
+mod slos;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{get, post};
+
+use crate::alerting::Alerting;
+
+/// The routes on running evaluators.
+pub fn router(alerting: Arc<Alerting>) -> Router {
+    Router::new()
+        .route("/api/v1/rules", get(rules::rules))
+        .route("/api/v1/alerts", get(rules::alerts))
+        .route("/prometheus/api/v1/rules", get(rules::rules))
+        .route("/prometheus/api/v1/alerts", get(rules::alerts))
+        .route("/prometheus/api/v1/alertmanagers", get(rules::alertmanagers))
+        .route("/api/v1/rules/backtest", post(backtest::backtest))
+        .route("/api/v1/slos", get(slos::list))
+        .route("/api/v1/slos/{name}", get(slos::one))
+        .merge(alertmanager::routes())
+        .with_state(alerting)
+}

@@ -1,0 +1,84 @@
+//! Rules and alerts as Prometheus answers them.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::{Json, extract::RawQuery};
+use serde::Serialize;
+use serde_json::json;
+use trivium_alert::{RuleKind, RulesQuery, alerts_answer, rules_answer};
+use trivium_promql::{Matcher, parse_selector};
+
+use crate::alerting::Alerting;
+
+fn success(data: impl Serialize) -> Response {
+    Json(json!({"status": "success", "data": data})).into_response()
+}
+
+fn bad_data(message: &str) -> Response {
+    let body = json!({"status": "error", "errorType": "bad_data", "error": message});
+    (StatusCode::BAD_REQUEST, Json(body)).into_response()
+}
+
+pub(super) async fn rules(State(alerting): State<Arc<Alerting>>, RawQuery(query): RawQuery) -> Response {
+    let query = match rules_query(query.as_deref().unwrap_or_default()) {
+        Ok(query) => query,
+        Err(message) => return bad_data(&message),
+    };
+    match rules_answer(&alerting.groups(), &query) {
+        Ok(answer) => success(answer),
+        Err(message) => bad_data(&message),
+    }
+}
+
+fn rules_query(query: &str) -> Result<RulesQuery, String> {
+    let mut wanted = RulesQuery::default();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        let value = value.into_owned();
+        match &*name {
+            "type" => {
+                wanted.kind = match &*value {
+                    "" => None,
+                    "alert" => Some(RuleKind::Alerting),
+                    "record" => Some(RuleKind::Recording),
+                    _ => return Err(format!("not supported value {value:?}")),
+                }
+            }
+            "rule_name[]" => wanted.rule_names.push(value),
+            "rule_group[]" => wanted.rule_groups.push(value),
+            "file[]" => wanted.files.push(value),
+            "exclude_alerts" => wanted.exclude_alerts = flag(&value)?,
+            "match[]" => wanted.matchers.push(selector(&value)?),
+            "group_limit" => {
+                let limit = value.parse().map_err(|_| format!("group_limit: {value:?} is not a whole number"))?;
+                wanted.group_limit = Some(limit);
+            }
+            "group_next_token" => wanted.group_next_token = Some(value).filter(|token| !token.is_empty()),
+            _ => {}
+        }
+    }
+    Ok(wanted)
+}
+
+fn flag(value: &str) -> Result<bool, String> {
+    match value {
+        "true" | "1" => Ok(true),
+        "" | "false" | "0" => Ok(false),
+        _ => Err(format!("exclude_alerts: {value:?} is neither true nor false")),
+    }
+}
+
+fn selector(text: &str) -> Result<Vec<Matcher>, String> {
+    parse_selector(text).map_err(|error| error.to_string())
+}
+
+pub(super) async fn alerts(State(alerting): State<Arc<Alerting>>) -> Response {
+    success(alerts_answer(&alerting.groups()))
+}
+
+pub(super) async fn alertmanagers(State(alerting): State<Arc<Alerting>>) -> Response {
+    let active: Vec<_> = alerting.alertmanager_urls().iter().map(|url| json!({"url": url})).collect();
+    success(json!({"activeAlertmanagers": active, "droppedAlertmanagers": []}))
+}
