@@ -10,14 +10,16 @@ fn deploy() -> PathBuf {
 }
 
 fn files(folder: &str) -> Vec<SourceFile> {
-    let entries = std::fs::read_dir(deploy().join(folder)).unwrap();
-    let read =
-        |path: PathBuf| SourceFile { text: std::fs::read_to_string(&path).unwrap(), path: path.display().to_string() };
-    entries.map(|entry| read(entry.unwrap().path())).collect()
+    let entries = std::fs::read_dir(deploy().join(folder)).expect("the folder is part of the repository");
+    let read = |path: PathBuf| SourceFile {
+        text: std::fs::read_to_string(&path).expect("a file of the folder"),
+        path: path.display().to_string(),
+    };
+    entries.map(|entry| read(entry.expect("an entry of the folder").path())).collect()
 }
 
 fn has_section(url: &str) -> bool {
-    let runbook = std::fs::read_to_string(deploy().join("RUNBOOK.md")).unwrap();
+    let runbook = std::fs::read_to_string(deploy().join("RUNBOOK.md")).expect("the runbook");
     let anchors = runbook.lines().filter_map(|line| line.strip_prefix("## "));
     let anchors: Vec<String> = anchors.map(|title| title.to_lowercase().replace(' ', "-")).collect();
     url.split_once('#').is_some_and(|(_, anchor)| anchors.iter().any(|known| known == anchor))

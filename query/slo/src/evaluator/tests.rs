@@ -215,6 +215,41 @@ async fn a_changed_definition_begins_a_generation_and_the_old_one_stays_readable
 }
 
 #[tokio::test]
+async fn a_definition_that_is_taken_back_goes_on_where_it_was_left() {
+    let world = World::new();
+    let evaluator = world.process("a", &text(99.9, "a"));
+    world.settle(&evaluator).await;
+    let first = evaluator.generations("shop").await.unwrap()[0].clone();
+    evaluator.deps.slos.replace(set(&text(99.9, "c")));
+    world.settle(&evaluator).await;
+    world.minutes(60);
+    evaluator.deps.slos.replace(set(&text(99.9, "a")));
+    world.counter.asked.lock().unwrap().clear();
+    world.settle(&evaluator).await;
+    let generations = evaluator.generations("shop").await.unwrap();
+    assert_eq!((&generations[1].id, generations[1].from, generations[1].to), (&first.id, first.from, first.to + 3600));
+    assert_eq!(world.counter.asked.lock().unwrap().as_slice(), [(first.to - 900, 15)]);
+}
+
+#[tokio::test]
+async fn slices_of_a_day_are_measured_too() {
+    let world = World::new();
+    let long =
+        format!("{}    timeslices: {{target: 95, width: 1d}}\n", text(90.0, "a").replace("7d", "calendar month"));
+    let evaluator = world.process("a", &long);
+    world.settle(&evaluator).await;
+    world.minutes(3 * 24 * 60);
+    world.settle(&evaluator).await;
+    let view = evaluator.deps.slos.view("shop").unwrap();
+    assert_eq!(view.summary.watermark, Some(NOON - DAY / 2 + 3 * DAY));
+    let budget = view.summary.budget.unwrap();
+    // March so far: 12 days, all good; the month will have 31.
+    assert_eq!((budget.total, budget.bad, budget.left_share), (12.0, 0.0, 1.0));
+    assert!((budget.budget_events - 3.1).abs() < 1e-9, "{budget:?}");
+    assert_eq!(view.past_windows.len(), 3);
+}
+
+#[tokio::test]
 async fn a_gap_is_unmeasured_and_holds_alerts() {
     let world = World::new();
     world.counter.gaps.lock().unwrap().push(NOON - 3600..NOON);
