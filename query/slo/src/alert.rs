@@ -90,17 +90,17 @@ impl Evaluation<'_> {
     fn run(&mut self) {
         let slo = self.slo;
         for pair in &slo.alerting.pairs {
-            let verdict = self.pair(pair);
+            let verdict = self.stale().unwrap_or_else(|| self.pair(pair));
             self.tell(pair_labels(slo, self.group, pair), verdict, Duration::ZERO, true);
         }
         for left in &slo.alerting.budget_left {
-            let verdict = self.budget_left(*left);
+            let verdict = self.stale().unwrap_or_else(|| self.budget_left(*left));
             let mut labels = labels_of(slo, self.group, BUDGET_LEFT_ALERT, Severity::Ticket);
             labels.insert("budget_left_percent".to_owned(), left.to_string());
             self.tell(labels, verdict, Duration::ZERO, true);
         }
         if let Some(within) = slo.alerting.exhaustion_within {
-            let verdict = self.exhaustion(within);
+            let verdict = self.stale().unwrap_or_else(|| self.exhaustion(within));
             let mut labels = labels_of(slo, self.group, EXHAUSTION_ALERT, Severity::Ticket);
             labels.insert("exhaustion".to_owned(), render_window(within));
             self.tell(labels, verdict, Duration::ZERO, true);
@@ -113,7 +113,6 @@ impl Evaluation<'_> {
     }
 
     fn tell(&mut self, labels: Labels, verdict: Verdict, hold: Duration, notify_resolved: bool) {
-        let verdict = self.stale.map_or(verdict, |reason| Verdict::Held(reason.to_owned()));
         match verdict {
             Verdict::Active { value, mut annotations } => {
                 if let Some(runbook) = &self.slo.runbook_url {
@@ -124,6 +123,11 @@ impl Evaluation<'_> {
             Verdict::Held(reason) => self.report.held.push(HeldAlert { labels, reason }),
             Verdict::Inactive => {}
         }
+    }
+
+    /// Slices that ended long ago say nothing of now.
+    fn stale(&self) -> Option<Verdict> {
+        self.stale.map(|reason| Verdict::Held(reason.to_owned()))
     }
 
     fn pair(&self, pair: &BurnPair) -> Verdict {
@@ -192,7 +196,11 @@ impl Evaluation<'_> {
     fn policy(&self, policy: &AlertPolicy) -> Verdict {
         let burn = self.reading.burn(policy.lookback_seconds);
         let window = render_window(policy.lookback_seconds);
-        let (value, summary, description) = match burn.rate {
+        let (value, summary, description) = match burn.rate.filter(|_| self.stale.is_none()) {
+            None if let Some(reason) = self.stale.filter(|_| policy.when_no_data) => {
+                (0.0, format!("{} has no data", self.name()), format!("The {reason}."))
+            }
+            None if self.stale.is_some() => return self.stale().unwrap_or(Verdict::Inactive),
             None if policy.when_no_data => {
                 let summary = format!("{} has no data", self.name());
                 (0.0, summary, format!("Only {} of the last {window} was measured.", share(burn.coverage)))

@@ -273,8 +273,10 @@ impl Evaluator {
         let (first, end) = (state.timeline.first(), state.timeline.end());
         if end < complete && first < end {
             let late = i64::try_from(self.config.late.as_secs()).unwrap_or(0) / slo.slice.seconds();
-            let begin = (end - late.clamp(1, per_day / 2)).max(first);
-            return Some(Due { first: begin, end: complete.min(begin + per_day) });
+            // At least one slice again and one new one, however few a day has.
+            let late = late.min(per_day / 2).max(1);
+            let begin = (end - late).max(first);
+            return Some(Due { first: begin, end: complete.min(begin + per_day.max(late + 1)) });
         }
         let begin = (first - 1).div_euclid(per_day) * per_day;
         (first > oldest).then_some(Due { first: begin.max(oldest), end: first })

@@ -53,11 +53,13 @@ impl Kept {
         Self { version: STATE_VERSION, current, past: Vec::new() }
     }
 
-    /// Begins a generation; the current one becomes a former one.
+    /// Begins a generation; the current one becomes a former one. A definition that is taken back goes on where it was
+    /// left: what was missed meanwhile is caught up.
     pub(crate) fn succeed(mut self, generation: u64, width: SliceWidth, at: i64) -> Self {
-        let next = Self::new(generation, width, at).current;
-        // A definition that is taken back begins anew: its old slices have a gap.
-        self.past.retain(|past| past.id != next.id);
+        let mut next = Self::new(generation, width, at).current;
+        if let Some(former) = self.past.iter().position(|past| past.id == next.id) {
+            next = self.past.remove(former);
+        }
         self.past.push(std::mem::replace(&mut self.current, next));
         self.past.retain(|past| past.from < past.to);
         let surplus = self.past.len().saturating_sub(PAST_GENERATIONS_MAX);

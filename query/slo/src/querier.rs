@@ -19,7 +19,7 @@ pub struct SliceRequest {
     pub slo: Arc<SloDefinition>,
     /// Where the first slice begins, a multiple of the width since 1970.
     pub start: UnixNanos,
-    /// How many slices; at most a day of them.
+    /// How many slices; at most a day of them, or two.
     pub count: usize,
 }
 
@@ -63,6 +63,10 @@ pub struct QueryError {
 }
 
 /// Counts events.
+///
+/// What implementors must keep apart: a query for bad events that finds nothing counts 0 when the query for all events
+/// finds something; a query for all events that finds no series and no samples at all means that the slice was not
+/// measured (coverage 0); series whose samples do not grow mean that nothing happened (coverage 1, no events).
 #[async_trait]
 pub trait IndicatorQuerier: Send + Sync + std::fmt::Debug {
     /// Counts the slices of the request. The answer has one entry for each, in their order.

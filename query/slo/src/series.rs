@@ -17,6 +17,9 @@ const POINTS_MAX: usize = 2_000_000;
 /// Points of one series, as in Prometheus.
 const STEPS_MAX: i64 = 11_000;
 
+/// How far from 1970 a question may reach: past the year 30,000.
+const SECONDS_MAX: i64 = 1_000_000_000_000;
+
 /// The windows of Sloth's recordings, beside the window of the SLO.
 const SLOTH_WINDOWS: [i64; 7] = [5 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 6 * HOUR, DAY, 3 * DAY];
 
@@ -68,12 +71,13 @@ impl Slos {
         end: i64,
         step: i64,
     ) -> Result<Vec<VirtualSeries>, Error> {
+        let (start, end) = (start.clamp(-SECONDS_MAX, SECONDS_MAX), end.clamp(-SECONDS_MAX, SECONDS_MAX));
         let steps = if step > 0 && start <= end { (end - start) / step + 1 } else { 1 };
         if steps > STEPS_MAX {
             let message = format!("the range has {steps} steps; {STEPS_MAX} are the most, ask for a longer step");
             return Err(Error::LimitExceeded { message });
         }
-        let times: Vec<i64> = (0..steps).map(|number| start + number * step.max(0)).collect();
+        let times: Vec<i64> = (0..steps).map(|number| start + number * step.clamp(0, SECONDS_MAX)).collect();
         let mut answer = Vec::new();
         let mut points = 0;
         for tracked in self.all() {
@@ -289,5 +293,6 @@ mod tests {
         assert_eq!(points(end, end + 7200, 300).len(), 6, "slices that end 25 minutes ago say nothing of now");
         assert!(slos().series(&is_availability, -1000, -500, 100).unwrap().is_empty());
         assert!(slos().series(&is_availability, 0, end, 1).is_err());
+        assert!(slos().series(&is_availability, i64::MIN, i64::MAX, i64::MAX).unwrap().is_empty());
     }
 }

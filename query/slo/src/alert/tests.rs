@@ -190,6 +190,12 @@ fn a_policy_of_openslo_is_evaluated() {
     assert_eq!(breach.annotations["notification_targets"], "pager");
     assert_eq!(active(|| counts(1_999.0, 1e6)), None);
     assert_eq!(active(Slice::default).unwrap().annotations["summary"], "shop has no data");
+    let mut timeline = Timeline::new(slo.slice, slo.method, 0);
+    timeline.write(0, &vec![counts(2_000.0, 1e6); 1440]);
+    let stale = evaluate(&slo, &timeline, Some("slices end at noon"));
+    assert_eq!((stale.active[0].value, stale.held.len()), (0.0, 0));
+    slo.alerting.policies[0].when_no_data = false;
+    assert_eq!(evaluate(&slo, &timeline, Some("slices end at noon")).held.len(), 1);
 }
 
 #[test]

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
+use proptest::prelude::*;
 use trivium_model::{ErrorKind, ManualClock, MemoryStateStore, StateChange};
 
 use super::*;
@@ -215,6 +216,41 @@ async fn a_changed_definition_begins_a_generation_and_the_old_one_stays_readable
 }
 
 #[tokio::test]
+async fn a_definition_that_is_taken_back_goes_on_where_it_was_left() {
+    let world = World::new();
+    let evaluator = world.process("a", &text(99.9, "a"));
+    world.settle(&evaluator).await;
+    let first = evaluator.generations("shop").await.unwrap()[0].clone();
+    evaluator.deps.slos.replace(set(&text(99.9, "c")));
+    world.settle(&evaluator).await;
+    world.minutes(60);
+    evaluator.deps.slos.replace(set(&text(99.9, "a")));
+    world.counter.asked.lock().unwrap().clear();
+    world.settle(&evaluator).await;
+    let generations = evaluator.generations("shop").await.unwrap();
+    assert_eq!((&generations[1].id, generations[1].from, generations[1].to), (&first.id, first.from, first.to + 3600));
+    assert_eq!(world.counter.asked.lock().unwrap().as_slice(), [(first.to - 900, 15)]);
+}
+
+#[tokio::test]
+async fn slices_of_a_day_are_measured_too() {
+    let world = World::new();
+    let long =
+        format!("{}    timeslices: {{target: 95, width: 1d}}\n", text(90.0, "a").replace("7d", "calendar month"));
+    let evaluator = world.process("a", &long);
+    world.settle(&evaluator).await;
+    world.minutes(3 * 24 * 60);
+    world.settle(&evaluator).await;
+    let view = evaluator.deps.slos.view("shop").unwrap();
+    assert_eq!(view.summary.watermark, Some(NOON - DAY / 2 + 3 * DAY));
+    let budget = view.summary.budget.unwrap();
+    // March so far: 12 days, all good; the month will have 31.
+    assert_eq!((budget.total, budget.bad, budget.left_share), (12.0, 0.0, 1.0));
+    assert!((budget.budget_events - 3.1).abs() < 1e-9, "{budget:?}");
+    assert_eq!(view.past_windows.len(), 3);
+}
+
+#[tokio::test]
 async fn a_gap_is_unmeasured_and_holds_alerts() {
     let world = World::new();
     world.counter.gaps.lock().unwrap().push(NOON - 3600..NOON);
@@ -312,4 +348,68 @@ async fn the_loop_stops_when_told() {
     };
     tokio::join!(evaluator.run(stop.clone()), waiting);
     assert!(slos.view("shop").unwrap().measured_from.is_some());
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Minutes(u64),
+    Pass(usize),
+    Restart(usize),
+    Fail(bool),
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => prop_oneof![0_u64..40, 0_u64..6_000].prop_map(Step::Minutes),
+        6 => (0_usize..2).prop_map(Step::Pass),
+        1 => (0_usize..2).prop_map(Step::Restart),
+        1 => any::<bool>().prop_map(Step::Fail),
+    ]
+}
+
+/// Bad events of the slice that begins at `at`.
+fn bad_at(at: i64) -> f64 {
+    (at / 300 % 17) as f64
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Two processes pass, fail, restart and take over from each other in any order: what is kept in the end is every
+    /// slice of the time that is kept, each with its counts.
+    #[test]
+    fn every_slice_is_kept_whatever_happens(steps in prop::collection::vec(any_step(), 0..40)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let world = World::new();
+            let all = (NOON - 40 * DAY..NOON + 200 * DAY).step_by(300);
+            world.counter.bad.lock().unwrap().extend(all.map(|at| (at, bad_at(at))));
+            let names = ["a", "b"];
+            let mut processes = names.map(|name| world.process(name, &text(99.9, "a")));
+            for step in steps {
+                match step {
+                    Step::Minutes(minutes) => world.minutes(minutes),
+                    Step::Pass(which) => drop(processes[which].pass().await),
+                    Step::Restart(which) => processes[which] = world.process(names[which], &text(99.9, "a")),
+                    Step::Fail(fails) => *world.counter.fails.lock().unwrap() = fails,
+                }
+            }
+            *world.counter.fails.lock().unwrap() = false;
+            world.minutes(10);
+            world.settle(&processes[0]).await;
+            let restarted = world.process("a", &text(99.9, "a"));
+            world.settle(&restarted).await;
+            let end = (world.clock.now().0 / 1_000_000_000 - 30).div_euclid(300) * 300;
+            for process in [&processes[0], &restarted] {
+                let (first, last) = bounds(process);
+                assert_eq!(last, end);
+                assert!(first <= end - 15 * DAY && first > end - 18 * DAY, "{} days", (end - first) / DAY);
+                let tracked = process.deps.slos.get("shop").unwrap();
+                for at in (first..last).step_by(300) {
+                    let window = tracked.read(|state| state.timeline.window(None, at, at + 300)).unwrap();
+                    assert_eq!((window.sums.bad, window.sums.total, window.coverage), (bad_at(at), 100.0, 1.0), "{at}");
+                }
+            }
+        });
+    }
 }

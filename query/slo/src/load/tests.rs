@@ -54,7 +54,7 @@ fn the_examples_of_the_readme_are_read() {
     let Indicator::Ratio { part: Query::Promql(part), part_is: Part::Good, .. } = &set.slos[5].indicator else {
         panic!()
     };
-    assert_eq!(part, r#"http_server_request_duration_seconds_bucket{service_name="search",le="0.25"}"#);
+    assert_eq!(part, r#"http_server_request_duration_seconds_bucket{job="search",le="0.25"}"#);
 }
 
 #[test]
@@ -202,6 +202,18 @@ fn openslo_objects_refer_to_each_other() {
     assert_eq!((policy.threshold, policy.lookback_seconds, policy.alert_after_seconds), (2.0, 3600, 300));
     assert!(policy.when_no_data && !policy.when_resolved);
     assert_eq!(policy.targets, ["on-call"]);
+}
+
+proptest::proptest! {
+    /// Whatever is cut out of or put into a file, it is read or refused.
+    #[test]
+    fn no_text_makes_the_reader_panic(at in 0_usize..4_000, length in 0_usize..40, put in "[ -~\n]{0,6}|[{\\[\"'&*!|>%@:-]{1,3}", native in proptest::bool::ANY) {
+        let mut text = if native { examples().remove(0).text } else { OPENSLO.to_owned() };
+        let at = at % text.len();
+        let end = (at + length).min(text.len());
+        text.replace_range(at..end, &put);
+        drop(load(&[file(&text)]));
+    }
 }
 
 #[test]

@@ -221,11 +221,10 @@ mod tests {
 
     #[test]
     fn the_largest_day_stays_below_the_limit_of_a_record() {
-        let name = |group: usize| format!("{group:0>200}");
-        let groups: Vec<(String, f64, f64)> = (0..40).map(|group| (name(group), 0.1, 0.3)).collect();
-        let groups: Vec<(&str, f64, f64)> =
-            groups.iter().map(|(name, bad, total)| (name.as_str(), *bad, *total)).collect();
-        let slices = vec![slice(1.0, &groups); SLICES_MAX];
+        let name = |group: usize| Group::from(vec![format!("{group:0>512}"); 8]);
+        let groups = (0..40).map(|group| (name(group), Counts { bad: 0.1, total: 0.3 })).collect();
+        let slice = Slice { coverage: 1.0, groups };
+        let slices = vec![slice; SLICES_MAX];
         assert!(encode(PLACE, &slices).iter().all(|record| record.len() < 1024 * 1024));
         assert_eq!(round_trip(&slices), slices);
     }

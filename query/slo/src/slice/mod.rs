@@ -15,8 +15,8 @@ use crate::querier::{Group, MeasuredSlice};
 /// Groups of one SLO.
 pub(crate) const GROUPS_MAX: usize = 200;
 
-/// Bytes of one value of a group; a longer one is refused.
-pub(crate) const GROUP_VALUE_BYTES_MAX: usize = 1024;
+/// Bytes of one value of a group; a longer one is refused. With it the largest record stays below 1 MiB.
+pub(crate) const GROUP_VALUE_BYTES_MAX: usize = 512;
 
 /// Bad and all events of one slice.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

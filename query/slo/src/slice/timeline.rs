@@ -89,6 +89,12 @@ impl Timeline {
             account.total.drop_front(count);
         }
         self.first = self.first.saturating_add(i64::try_from(count).unwrap_or(0));
+        // Groups come and go; those that nothing is left of make room. For timeslices silence looks like good slices, and
+        // they go when the slices are next read from the store.
+        if self.method == BudgetingMethod::Occurrences {
+            let left = self.coverage.len();
+            self.groups.retain(|_, account| account.total.sum(0, left) > 0.0);
+        }
     }
 
     /// The sums of the slices that begin from `start` to before `end`, in seconds. Time that no slice is kept of counts
