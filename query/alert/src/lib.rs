@@ -16,6 +16,7 @@ mod schedule;
 mod seam;
 mod status;
 mod template;
+mod unittest;
 
 pub use alert::{Alert, AlertState, Change, fingerprint};
 pub use api::{
@@ -37,6 +38,7 @@ pub use runner::{Deps, Options};
 pub use seam::{AlertNotice, Completeness, Notifier, Querier, RowQuery, SampleToWrite, Sink, StepRange, WriteValue};
 pub use status::{Evaluation, GroupMetrics, GroupStatus, Health, RuleStatus};
 pub use template::{GoTemplates, QueryFn, TemplateData, Templates};
+pub use unittest::{UnitTestError, UnitTestOutcome, UnitTestReport, unit_test, unit_test_file};
 
 #[cfg(test)]
 mod world;
