@@ -8,6 +8,7 @@ mod backtest;
 mod duration;
 mod file;
 mod inputs;
+mod lint;
 mod log_query;
 mod manager;
 mod record;
@@ -32,6 +33,7 @@ pub use file::{
     Group, MAX_FILE_BYTES, NoData, Problem, Rule, RuleFileError, RuleKind, RuleQuery, RuleSet, SourceFile,
     TemplateCheck, parse_rule_file,
 };
+pub use lint::{Finding, Level, LintOptions, lint, lint_selectors};
 pub use log_query::{Comparison, LogAggregation, LogQuery, Threshold};
 pub use manager::{LeaseOptions, RuleManager};
 pub use runner::{Deps, Options};
