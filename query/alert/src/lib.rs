@@ -8,6 +8,7 @@ mod backtest;
 mod duration;
 mod file;
 mod inputs;
+mod lint;
 mod log_query;
 mod manager;
 mod record;
@@ -16,6 +17,7 @@ mod schedule;
 mod seam;
 mod status;
 mod template;
+mod unittest;
 
 pub use alert::{Alert, AlertState, Change, fingerprint};
 pub use api::{
@@ -31,12 +33,14 @@ pub use file::{
     Group, MAX_FILE_BYTES, NoData, Problem, Rule, RuleFileError, RuleKind, RuleQuery, RuleSet, SourceFile,
     TemplateCheck, parse_rule_file,
 };
+pub use lint::{Finding, Level, LintOptions, lint, lint_selectors};
 pub use log_query::{Comparison, LogAggregation, LogQuery, Threshold};
 pub use manager::{LeaseOptions, RuleManager};
 pub use runner::{Deps, Options};
 pub use seam::{AlertNotice, Completeness, Notifier, Querier, RowQuery, SampleToWrite, Sink, StepRange, WriteValue};
 pub use status::{Evaluation, GroupMetrics, GroupStatus, Health, RuleStatus};
 pub use template::{GoTemplates, QueryFn, TemplateData, Templates};
+pub use unittest::{UnitTestError, UnitTestOutcome, UnitTestReport, unit_test, unit_test_file};
 
 #[cfg(test)]
 mod world;
