@@ -64,7 +64,11 @@ pub(crate) struct Alert {
 
 impl Alert {
     /// What is handed in, checked; the errors are Alertmanager's.
-    pub(crate) fn accept(input: AlertInput, now: UnixNanos, resolve_timeout: std::time::Duration) -> Result<Self, String> {
+    pub(crate) fn accept(
+        input: AlertInput,
+        now: UnixNanos,
+        resolve_timeout: std::time::Duration,
+    ) -> Result<Self, String> {
         let mut labels = input.labels;
         labels.0.retain(|_, value| !value.is_empty());
         let incident = input.incident.filter(|incident| (1..=256).contains(&incident.len()));

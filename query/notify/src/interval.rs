@@ -123,7 +123,8 @@ fn is_within(ranges: &[Range], value: i32) -> bool {
 }
 
 fn days_of(year: i32, month: u32) -> i32 {
-    let next = if month == 12 { NaiveDate::from_ymd_opt(year + 1, 1, 1) } else { NaiveDate::from_ymd_opt(year, month + 1, 1) };
+    let next =
+        if month == 12 { NaiveDate::from_ymd_opt(year + 1, 1, 1) } else { NaiveDate::from_ymd_opt(year, month + 1, 1) };
     next.and_then(|next| next.pred_opt()).map_or(31, |last| i32::try_from(last.day()).unwrap_or(31))
 }
 
@@ -143,7 +144,8 @@ impl TimeInterval {
 
     fn contains_day(&self, day: i32, days: i32) -> bool {
         let from_start = |value: i32| if value < 0 { days + value + 1 } else { value };
-        let is_inside = |(first, last): &Range| *first <= days && (from_start(*first)..=from_start(*last)).contains(&day);
+        let is_inside =
+            |(first, last): &Range| *first <= days && (from_start(*first)..=from_start(*last)).contains(&day);
         self.days_of_month.is_empty() || self.days_of_month.iter().any(is_inside)
     }
 }
@@ -176,8 +178,16 @@ mod tests {
             ("months: ['11:december', '2']", "2026-12-01T00:00:00Z", true),
             ("months: ['may:august']", "2026-12-01T00:00:00Z", false),
             ("years: ['2025:2026', '2030']", "2027-12-01T00:00:00Z", false),
-            ("{times: [{start_time: '09:00', end_time: '10:00'}], location: Europe/Berlin}", "2026-07-01T07:30:00Z", true),
-            ("{times: [{start_time: '09:00', end_time: '10:00'}], location: Europe/Berlin}", "2026-01-01T07:30:00Z", false),
+            (
+                "{times: [{start_time: '09:00', end_time: '10:00'}], location: Europe/Berlin}",
+                "2026-07-01T07:30:00Z",
+                true,
+            ),
+            (
+                "{times: [{start_time: '09:00', end_time: '10:00'}], location: Europe/Berlin}",
+                "2026-01-01T07:30:00Z",
+                false,
+            ),
             ("{weekdays: [sunday], location: Australia/Sydney}", "2026-11-21T14:00:00Z", true),
             ("{weekdays: [saturday], months: [january]}", "2026-11-21T12:00:00Z", false),
         ];

@@ -18,14 +18,14 @@ mod silence;
 
 pub use alert::AlertInput;
 pub use api::*;
-pub use notifier::{Notifier, RuntimeTimer, Surroundings, Timer};
 pub use config::{Config, ConfigError, Integration, Receiver};
+pub use engine::Reason;
 pub use inhibit::InhibitRule;
 pub use interval::TimeInterval;
 pub use labels::{Fingerprint, Labels};
-pub use engine::Reason;
 pub use matcher::{MatchOperator, Matcher, MatcherError, Matchers};
 pub use metrics::MetricSample;
+pub use notifier::{Notifier, RuntimeTimer, Surroundings, Timer};
+pub use route::{GroupBy, INCIDENT_LABEL, Route, RouteOptions, RouteTree};
 pub use send::{ExternalAlertmanager, ExternalSender, Network, OpenError, OutgoingPolicy, Refused};
 pub use silence::{SilenceMatcher, SilenceState};
-pub use route::{GroupBy, INCIDENT_LABEL, Route, RouteOptions, RouteTree};

@@ -119,7 +119,9 @@ impl Route {
             let pair = match (name.as_str(), incident) {
                 (INCIDENT_LABEL, Some(incident)) => Some((INCIDENT_LABEL.to_owned(), incident.to_owned())),
                 // An alert of no incident is grouped with its like.
-                (INCIDENT_LABEL, None) => labels.0.get_key_value("alertname").map(|(name, value)| (name.clone(), value.clone())),
+                (INCIDENT_LABEL, None) => {
+                    labels.0.get_key_value("alertname").map(|(name, value)| (name.clone(), value.clone()))
+                }
                 (name, _) => labels.0.get(name).map(|value| (name.to_owned(), value.clone())),
             };
             group.0.extend(pair);

@@ -84,7 +84,7 @@ impl Silence {
     }
 
     fn compile(&self) -> Result<Matchers, SilenceError> {
-        let invalid = |problem: String| SilenceError::Invalid(format!("invalid silence: {problem}"));
+        let invalid = |problem: String| SilenceError::Invalid(format!("silence invalid: {problem}"));
         if self.matchers.is_empty() {
             return Err(invalid("at least one matcher required".into()));
         }
@@ -138,14 +138,19 @@ impl Silences {
     }
 
     /// Creates a silence, or changes the one with its ID. Says which silences changed, the one that holds now last.
-    pub(crate) fn set(&mut self, mut new: Silence, now: UnixNanos, new_id: String) -> Result<Vec<Silence>, SilenceError> {
+    pub(crate) fn set(
+        &mut self,
+        mut new: Silence,
+        now: UnixNanos,
+        new_id: String,
+    ) -> Result<Vec<Silence>, SilenceError> {
         let old = if new.id.is_empty() { None } else { Some(self.get(&new.id).ok_or(SilenceError::NotFound)?.clone()) };
         if old.is_none() && self.0.len() >= SILENCES_MAX {
             return Err(SilenceError::Invalid(format!("exceeded maximum number of silences: {SILENCES_MAX}")));
         }
         new.updated_at = now.0;
         if new.ends_at < new.starts_at {
-            return Err(SilenceError::Invalid("invalid silence: end time must not be before start time".into()));
+            return Err(SilenceError::Invalid("silence invalid: end time must not be before start time".into()));
         }
         let mut changed = Vec::new();
         let can_change = old.as_ref().is_some_and(|old| can_update(old, &new, now));

@@ -1,4 +1,7 @@
 //! The same configuration and alerts through Debian's Alertmanager 0.25 and through ours, and its amtool against our API.
+//!
+//! Known differences: `group_by: []` overrides the parent's (as since 0.28), matcher errors are in the words of newer
+//! versions, ending an unknown silence is 404 (as since 0.28) and not 500.
 //! Each test says so and passes when the binaries are not installed (`apt-get install prometheus-alertmanager`).
 
 use std::collections::BTreeMap;
@@ -48,7 +51,6 @@ route:
         - matchers: ['severity="page"', 'zone!="eu"']
           receiver: page
     - matchers: ['env=~"prod|stage"']
-      group_by: []
       receiver: env
 inhibit_rules:
   - source_matchers: [severity="page"]
@@ -97,11 +99,14 @@ type Ours = State<Arc<Notifier>>;
 
 fn api(notifier: Arc<Notifier>) -> Router {
     let silences = get(|State(notifier): Ours, RawQuery(raw): RawQuery| async move {
-        let filter: Vec<String> = pairs(raw).into_iter().filter(|(name, _)| name == "filter").map(|(_, value)| value).collect();
+        let filter: Vec<String> =
+            pairs(raw).into_iter().filter(|(name, _)| name == "filter").map(|(_, value)| value).collect();
         answer(notifier.silences(&filter))
     });
-    let silence = get(|State(notifier): Ours, UrlPath(id): UrlPath<String>| async move { answer(notifier.silence(&id)) });
-    let alerts = get(|State(notifier): Ours, RawQuery(raw): RawQuery| async move { answer(notifier.alerts(&query(raw))) });
+    let silence =
+        get(|State(notifier): Ours, UrlPath(id): UrlPath<String>| async move { answer(notifier.silence(&id)) });
+    let alerts =
+        get(|State(notifier): Ours, RawQuery(raw): RawQuery| async move { answer(notifier.alerts(&query(raw))) });
     let groups =
         get(|State(notifier): Ours, RawQuery(raw): RawQuery| async move { answer(notifier.alert_groups(&query(raw))) });
     Router::new()
@@ -174,7 +179,7 @@ async fn start_theirs(config: &str) -> Theirs {
         .unwrap();
     let theirs = Theirs { child, _folder: folder, address };
     let deadline = Instant::now() + Duration::from_secs(20);
-    while reqwest::get(format!("http://{address}/-/ready")).await.is_err() {
+    while tokio::net::TcpStream::connect(address).await.is_err() {
         assert!(Instant::now() < deadline, "Alertmanager did not start");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -182,6 +187,8 @@ async fn start_theirs(config: &str) -> Theirs {
 }
 
 async fn call(address: SocketAddr, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+    // For this client alone: the notifier must do without a provider of the whole process, see src/send/tests.rs.
+    rustls::crypto::ring::default_provider().install_default().ok();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let request = client.request(method.parse().unwrap(), format!("http://{address}/api/v2{path}"));
     let request = match body {
@@ -272,9 +279,11 @@ async fn the_same_alerts_make_the_same_notifications() {
         assert_eq!(call(address, "POST", "/silences", Some(&silence)).await.0, 200);
         assert_eq!(call(address, "POST", "/alerts", Some(&alerts())).await.0, 200);
     }
-    // Groups: A, B by two (each alert), B by team a, b with C, P, U, E+F. T is inhibited, S is silenced.
-    until_equal(&inbox, 8).await;
-    for path in ["/alerts", "/alerts?silenced=false&inhibited=false", "/alerts?filter=team%3Da&receiver=a.*", "/alerts/groups"] {
+    // Groups: A, B twice (each alert), B by team a, C by team b, P, U, E, F. T is inhibited, S is silenced.
+    until_equal(&inbox, 9).await;
+    for path in
+        ["/alerts", "/alerts?silenced=false&inhibited=false", "/alerts?filter=team%3Da&receiver=a.*", "/alerts/groups"]
+    {
         let [ours, theirs] = [call(both[0], "GET", path, None).await, call(both[1], "GET", path, None).await];
         assert_eq!(timeless(ours.1), timeless(theirs.1), "{path}");
     }
@@ -289,7 +298,7 @@ async fn the_same_alerts_make_the_same_notifications() {
         assert_eq!(call(address, "POST", "/alerts", Some(&ended)).await.0, 200);
     }
     // The receiver ab hears of no ends; a hears of the alert that was a group of its own.
-    until_equal(&inbox, 13).await;
+    until_equal(&inbox, 15).await;
 }
 
 /// Without what is made up from the clock or by chance, and in the order of names where the real one has none.
@@ -301,7 +310,9 @@ fn timeless(mut value: Value) -> Value {
             stripped.into()
         }
         Value::Object(fields) => {
-            let kept = fields.iter().filter(|(name, _)| !matches!(name.as_str(), "startsAt" | "endsAt" | "updatedAt" | "silencedBy" | "mutedBy"));
+            let kept = fields.iter().filter(|(name, _)| {
+                !matches!(name.as_str(), "startsAt" | "endsAt" | "updatedAt" | "silencedBy" | "mutedBy")
+            });
             Value::Object(kept.map(|(name, value)| (name.clone(), timeless(value.clone()))).collect())
         }
         _ => value,
@@ -330,17 +341,26 @@ fn amtool_routes_as_we_do() {
         .filter(|(_, value)| !value.is_empty())
         .collect();
         let set: Labels = labels.iter().copied().collect();
-        let ours: Vec<&str> =
-            parsed.routes.matching(&set).iter().map(|at| parsed.routes.routes()[*at].options.receiver.as_str()).collect();
+        let ours: Vec<&str> = parsed
+            .routes
+            .matching(&set)
+            .iter()
+            .map(|at| parsed.routes.routes()[*at].options.receiver.as_str())
+            .collect();
         let arguments = labels.iter().map(|(name, value)| format!("{name}={value}"));
-        let output = Command::new(AMTOOL).args(["config", "routes", "test", "--config.file"]).arg(&path).args(arguments).output();
+        let output = Command::new(AMTOOL)
+            .args(["config", "routes", "test", "--config.file"])
+            .arg(&path)
+            .args(arguments)
+            .output();
         let theirs = String::from_utf8(output.unwrap().stdout).unwrap();
         assert_eq!(ours.join(","), theirs.trim(), "{labels:?}");
     }
 }
 
 fn amtool(address: SocketAddr, arguments: &[&str]) -> String {
-    let output = Command::new(AMTOOL).arg(format!("--alertmanager.url=http://{address}")).args(arguments).output().unwrap();
+    let output =
+        Command::new(AMTOOL).arg(format!("--alertmanager.url=http://{address}")).args(arguments).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{arguments:?}: {text} {}", String::from_utf8_lossy(&output.stderr));
     text
@@ -390,9 +410,7 @@ async fn errors_are_those_of_alertmanager() {
     let config = CONFIG.replace("URL", "http://127.0.0.1:9");
     let theirs = start_theirs(&config).await;
     let both = [start_ours(&config).await, theirs.address];
-    let silence = |matchers: Value, starts: &str, ends: &str, id: &str| {
-        json!({"id": id, "matchers": matchers, "comment": "c", "createdBy": "me", "startsAt": starts, "endsAt": ends})
-    };
+    let silence = |matchers: Value, starts: &str, ends: &str, id: &str| json!({"id": id, "matchers": matchers, "comment": "c", "createdBy": "me", "startsAt": starts, "endsAt": ends});
     let one = json!([{"name": "a", "value": "b", "isRegex": false, "isEqual": true}]);
     let empty = json!([{"name": "a", "value": "", "isRegex": false, "isEqual": true}]);
     let (past, soon, late) = ("2020-01-01T00:00:00Z", "2098-01-01T00:00:00Z", "2099-01-01T00:00:00Z");
@@ -413,6 +431,13 @@ async fn errors_are_those_of_alertmanager() {
     for (method, path, body) in cases {
         let ours = call(both[0], method, path, body.as_ref()).await;
         let theirs = call(both[1], method, path, body.as_ref()).await;
-        assert_eq!(ours, theirs, "{method} {path} {body:?}");
+        if method == "DELETE" {
+            assert_eq!((ours.0, theirs.0), (404, 500), "{path}");
+        } else if path.contains("filter") {
+            // The words are those of newer versions, which read matchers in UTF-8.
+            assert_eq!(ours.0, theirs.0, "{method} {path}");
+        } else {
+            assert_eq!(ours, theirs, "{method} {path} {body:?}");
+        }
     }
 }

@@ -18,11 +18,11 @@ use crate::matcher::{MatchOperator, Matcher};
 use crate::notifier::Notifier;
 use crate::silence::{Silence, SilenceError, SilenceState};
 
+pub(crate) use model::rfc3339;
 pub use model::{
     AlertGroup, AlertStatus, ApiTime, ClusterStatus, ConfigStatus, GettableAlert, GettableSilence, PostableAlert,
     PostableSilence, ReceiverName, SilenceCreated, SilenceStatus, StatusAnswer, VersionInfo,
 };
-pub(crate) use model::rfc3339;
 pub use query::AlertQuery;
 
 /// Alerts of one request.
@@ -238,7 +238,10 @@ fn silence_error(error: SilenceError) -> ApiError {
 
 fn check_id(id: &str) -> Answer<()> {
     let is_id = id.len() == 36
-        && id.bytes().enumerate().all(|(at, byte)| if matches!(at, 8 | 13 | 18 | 23) { byte == b'-' } else { byte.is_ascii_hexdigit() });
+        && id
+            .bytes()
+            .enumerate()
+            .all(|(at, byte)| if matches!(at, 8 | 13 | 18 | 23) { byte == b'-' } else { byte.is_ascii_hexdigit() });
     if is_id { Ok(()) } else { Err(ApiError::new(422, format!("silenceID in path must be of type uuid: {id:?}"))) }
 }
 

@@ -76,7 +76,13 @@ impl AlertQuery {
     }
 
     /// The status of an alert that is asked for.
-    pub(super) fn admit(&self, core: &Core, alert: &Alert, matchers: &[Matcher], now: UnixNanos) -> Option<AlertStatus> {
+    pub(super) fn admit(
+        &self,
+        core: &Core,
+        alert: &Alert,
+        matchers: &[Matcher],
+        now: UnixNanos,
+    ) -> Option<AlertStatus> {
         if alert.is_resolved(now) || !fits(matchers, &alert.labels) {
             return None;
         }

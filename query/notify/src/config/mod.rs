@@ -22,7 +22,9 @@ use crate::matcher::{MatchOperator, Matcher, Matchers};
 use crate::route::RouteTree;
 
 pub(crate) use http::{Auth, HttpSettings, TlsSettings};
-pub(crate) use receiver::{Email, OpsGenieAlert, OpsGenieResponder, PagerDuty, Settings, SlackAction, SlackField, SlackMessage, Teams};
+pub(crate) use receiver::{
+    Email, OpsGenieAlert, OpsGenieResponder, PagerDuty, Settings, SlackAction, SlackField, SlackMessage, Teams,
+};
 pub use receiver::{Integration, Receiver};
 pub(crate) use value::{SecretSource, check_url, nullable};
 
@@ -211,6 +213,8 @@ fn all_matchers(
             if name.is_empty() {
                 return Err("a label without a name".into());
             }
+            // In keys of groups Alertmanager shows the old form with its anchors.
+            let value = if operator.is_regex() { format!("^(?:{value})$") } else { value };
             all.push(Matcher::new(&name, operator, &value).map_err(|error| error.to_string())?);
         }
     }
@@ -221,7 +225,10 @@ fn all_matchers(
 
 /// Receivers of Alertmanager's that we do not have, and what to use in their place.
 const UNSUPPORTED: [(&str, &str); 13] = [
-    ("discord_configs", "a webhook_configs entry with a payload, or Discord's Slack-compatible URL (…/slack) in slack_configs"),
+    (
+        "discord_configs",
+        "a webhook_configs entry with a payload, or Discord's Slack-compatible URL (…/slack) in slack_configs",
+    ),
     ("incidentio_configs", "webhook_configs with the incident.io URL and http_config.authorization"),
     ("jira_configs", "webhook_configs to a Jira automation rule"),
     ("mattermost_configs", "slack_configs with Mattermost's incoming webhook URL"),

@@ -149,7 +149,11 @@ written!(PagerDutyEvent {
     component: String, group: String,
 });
 written!(OpsGenieResponder {
-    id: String, name: String, username: String, #[serde(rename = "type")] kind: String,
+    id: String,
+    name: String,
+    username: String,
+    #[serde(rename = "type")]
+    kind: String,
 });
 written!(OpsGenieAlert {
     message: Option<String>, description: Option<String>, source: Option<String>, details: BTreeMap<String, String>,
@@ -215,16 +219,39 @@ fn read<T: serde::de::DeserializeOwned, E: serde::de::Error>(name: &str, value: 
     serde_json::from_value(value).map_err(|error| E::custom(format!("{name}: {error}")))
 }
 
-with_message!(WrittenSlack, SlackMessage {
-    send_resolved: bool, http_config: WrittenHttp, api_url: Secret, api_url_file: String, timeout: Span,
-});
-with_message!(WrittenPagerDuty, PagerDutyEvent {
-    send_resolved: bool, http_config: WrittenHttp, service_key: Secret, service_key_file: String, routing_key: Secret,
-    routing_key_file: String, url: HttpUrl, timeout: Span,
-});
-with_message!(WrittenOpsGenie, OpsGenieAlert {
-    send_resolved: bool, http_config: WrittenHttp, api_key: Secret, api_key_file: String, api_url: HttpUrl,
-});
+with_message!(
+    WrittenSlack,
+    SlackMessage {
+        send_resolved: bool,
+        http_config: WrittenHttp,
+        api_url: Secret,
+        api_url_file: String,
+        timeout: Span,
+    }
+);
+with_message!(
+    WrittenPagerDuty,
+    PagerDutyEvent {
+        send_resolved: bool,
+        http_config: WrittenHttp,
+        service_key: Secret,
+        service_key_file: String,
+        routing_key: Secret,
+        routing_key_file: String,
+        url: HttpUrl,
+        timeout: Span,
+    }
+);
+with_message!(
+    WrittenOpsGenie,
+    OpsGenieAlert {
+        send_resolved: bool,
+        http_config: WrittenHttp,
+        api_key: Secret,
+        api_key_file: String,
+        api_url: HttpUrl,
+    }
+);
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -350,7 +377,9 @@ impl WrittenPagerDuty {
         let routing = SecretSource::choose("routing_key", self.routing_key, self.routing_key_file, defaults.folder)?;
         let service = SecretSource::choose("service_key", self.service_key, self.service_key_file, defaults.folder)?;
         if routing.is_none() && service.is_some() {
-            return Err("service_key is of PagerDuty's old API; give routing_key of an Events API v2 integration".into());
+            return Err(
+                "service_key is of PagerDuty's old API; give routing_key of an Events API v2 integration".into()
+            );
         }
         let pagerduty = PagerDuty {
             http: defaults.http(self.http_config)?,

@@ -70,7 +70,8 @@ fn write(value: &Value, depth: usize, out: &mut String) {
             for (key, value) in entries {
                 let is_plain = key.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
                 let is_word = is_plain && key.starts_with(|letter: char| letter.is_ascii_lowercase() || letter == '_');
-                let is_safe = is_word && !matches!(key.as_str(), "y" | "n" | "yes" | "no" | "on" | "off" | "true" | "false" | "null");
+                let is_safe = is_word
+                    && !matches!(key.as_str(), "y" | "n" | "yes" | "no" | "on" | "off" | "true" | "false" | "null");
                 let key = if is_safe { key.clone() } else { quote(key) };
                 out.push_str(&format!("{indent}{key}:"));
                 nested(value, depth + 1, out);

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::all_matchers;
 use super::receiver::Receiver;
 use super::value::{MatcherList, Span, nullable};
-use super::all_matchers;
 use crate::interval::TimeInterval;
 use crate::route::{GroupBy, Route, RouteOptions, RouteTree};
 

@@ -74,7 +74,7 @@ fn a_full_configuration_is_read() {
             "{}",
             "{}/{severity=\"page\",team=~\"a|b\"}",
             "{}/{severity=\"page\",team=~\"a|b\"}/{zone=\"eu\"}",
-            "{}/{severity=\"page\",team=~\"a|b\"}/{zone=~\"us.*\"}",
+            "{}/{severity=\"page\",team=~\"a|b\"}/{zone=~\"^(?:us.*)$\"}",
         ]
     );
     let child = &config.routes.routes()[2].options;
@@ -82,7 +82,10 @@ fn a_full_configuration_is_read() {
     assert!(child.mute_time_intervals.is_empty(), "not inherited");
     let kinds: Vec<_> = config.receivers[1].integrations.iter().map(super::Integration::kind).collect();
     assert_eq!(kinds, ["webhook", "pagerduty", "opsgenie", "msteamsv2"]);
-    assert_eq!(config.receivers[0].integrations.iter().map(|one| one.send_resolved).collect::<Vec<_>>(), [false, false]);
+    assert_eq!(
+        config.receivers[0].integrations.iter().map(|one| one.send_resolved).collect::<Vec<_>>(),
+        [false, false]
+    );
 }
 
 #[test]
@@ -116,14 +119,28 @@ fn what_is_wrong_is_refused_with_its_line() {
         (&format!("route:\n  receiver: a\n  grup_wait: 1s\n{tail}"), "grup_wait"),
         (&format!("route:\n  receiver: a\n  matchers: [a=b]\n{tail}"), "root route must not have any matchers"),
         (&format!("route:\n  receiver: a\n  routes:\n  - matchers: ['a=~(']\n{tail}"), "regular expression"),
-        (&format!("route:\n  receiver: a\n  routes:\n  - mute_time_intervals: [x]\n{tail}"), "undefined time interval \"x\""),
+        (
+            &format!("route:\n  receiver: a\n  routes:\n  - mute_time_intervals: [x]\n{tail}"),
+            "undefined time interval \"x\"",
+        ),
         (&format!("route:\n  receiver: a\n{tail}- name: a\n"), "not unique"),
-        (&format!("route:\n  receiver: a\n{tail}  discord_configs: []\n"), "line 5: discord_configs is not supported by Trivium; use"),
+        (
+            &format!("route:\n  receiver: a\n{tail}  discord_configs: []\n"),
+            "line 5: discord_configs is not supported by Trivium; use",
+        ),
         (&format!("route:\n  receiver: a\n{tail}  slack_configs: [{{}}]\n"), "no global Slack API URL set"),
         (&format!("route:\n  receiver: a\n{tail}  slack_configs: [{{chanel: x}}]\n"), "chanel"),
         (&format!("route:\n  receiver: a\n{tail}  webhook_configs: [{{url: 'ftp://x'}}]\n"), "unsupported scheme"),
-        (&format!("route:\n  receiver: a\n{tail}  webhook_configs: [{{url: 'http://x', url_file: y}}]\n"), "at most one of url"),
-        (&format!("route:\n  receiver: a\n{tail}  webhook_configs: [{{url: 'http://x', http_config: {{proxy_url: 'http://p'}}}}]\n"), "proxies are not supported"),
+        (
+            &format!("route:\n  receiver: a\n{tail}  webhook_configs: [{{url: 'http://x', url_file: y}}]\n"),
+            "at most one of url",
+        ),
+        (
+            &format!(
+                "route:\n  receiver: a\n{tail}  webhook_configs: [{{url: 'http://x', http_config: {{proxy_url: 'http://p'}}}}]\n"
+            ),
+            "proxies are not supported",
+        ),
         (&format!("route:\n  receiver: a\n{tail}  email_configs: [{{to: x}}]\n"), "no global SMTP smarthost set"),
         (&format!("global: {{smtp_smarthost: x}}\nroute:\n  receiver: a\n{tail}"), "is not host:port"),
         ("route: [", "line"),

@@ -66,7 +66,9 @@ impl TryFrom<String> for Span {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        duration(&text).map(Self).ok_or_else(|| format!("not a valid duration string: {text:?}; 30s or 1h30m is expected"))
+        duration(&text)
+            .map(Self)
+            .ok_or_else(|| format!("not a valid duration string: {text:?}; 30s or 1h30m is expected"))
     }
 }
 

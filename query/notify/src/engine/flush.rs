@@ -114,7 +114,14 @@ impl Core {
     }
 
     /// What an integration is to be told, if there is something new.
-    fn prepare(&self, id: &GroupId, key: &str, to: &Integration, alerts: &[Notified], now: UnixNanos) -> Option<Delivery> {
+    fn prepare(
+        &self,
+        id: &GroupId,
+        key: &str,
+        to: &Integration,
+        alerts: &[Notified],
+        now: UnixNanos,
+    ) -> Option<Delivery> {
         let options = &self.config.routes.get(id.0).options;
         let log_key = key_of(&format!("{key}|{}/{}/{}", options.receiver, to.kind(), to.index));
         let mut entry = LogEntry { at: now.0, ..LogEntry::default() };

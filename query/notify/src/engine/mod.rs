@@ -207,7 +207,8 @@ impl Core {
             } else {
                 let key = format!("{}:{}", route.key, id.1);
                 let first = GroupState { next_flush: first_flush.0, is_flushed: false };
-                let mut group = Group::new(key, states.get(&key_of(&format!("{}:{}", route.key, id.1))).copied().unwrap_or(first));
+                let mut group =
+                    Group::new(key, states.get(&key_of(&format!("{}:{}", route.key, id.1))).copied().unwrap_or(first));
                 group.alerts.insert(fingerprint);
                 self.changes.put(GROUP, key_of(&group.key), &group.state());
                 self.timers.insert((group.next_flush, Timer::Flush(id.clone())));
@@ -266,9 +267,10 @@ impl Core {
             let agreeing = sources.get(&rule.agreement(labels))?;
             agreeing.iter().copied().find(|source| {
                 *source != itself
-                    && self.alerts.get(source).is_some_and(|alert| {
-                        !alert.is_resolved(now) && rule.mutes(&alert.labels, labels)
-                    })
+                    && self
+                        .alerts
+                        .get(source)
+                        .is_some_and(|alert| !alert.is_resolved(now) && rule.mutes(&alert.labels, labels))
             })
         })
     }
@@ -326,5 +328,7 @@ impl Core {
 
 fn decode<T: DeserializeOwned>(record: &StateRecord) -> Option<T> {
     let decoded = serde_json::from_slice(&record.value);
-    decoded.inspect_err(|error| tracing::error!(key = record.key, %error, "a record of notifications cannot be read")).ok()
+    decoded
+        .inspect_err(|error| tracing::error!(key = record.key, %error, "a record of notifications cannot be read"))
+        .ok()
 }

@@ -32,7 +32,9 @@ fn both_syntaxes_are_read() {
 
 #[test]
 fn what_is_no_matcher_is_refused() {
-    for text in ["foo", "=bar", "foo==", "{foo=bar", r#"foo="bar"#, "foo=~(", "a.b", "a.b!c", "{a.b=c", "a.b=c}", "a.b=\"\\q\""] {
+    for text in
+        ["foo", "=bar", "foo==", "{foo=bar", r#"foo="bar"#, "foo=~(", "a.b", "a.b!c", "{a.b=c", "a.b=c}", "a.b=\"\\q\""]
+    {
         let shown = show(text);
         // The classic syntax strips one brace at either end, and so takes half of a pair.
         let is_lenient = text == "{foo=bar" || text == "foo==";

@@ -37,14 +37,16 @@ pub(crate) fn slack(message: &SlackMessage, texts: &Texts<'_>) -> Result<Value, 
     add(&mut attachment, "footer", default(&message.footer, "footer")?);
     let own_colour = message.color.as_ref().map(|colour| texts.text(colour)).transpose()?;
     add(&mut attachment, "color", own_colour.unwrap_or_else(|| colour.to_owned()));
-    let markdown = if message.mrkdwn_in.is_empty() { json!(["fallback", "pretext", "text"]) } else { json!(message.mrkdwn_in) };
+    let markdown =
+        if message.mrkdwn_in.is_empty() { json!(["fallback", "pretext", "text"]) } else { json!(message.mrkdwn_in) };
     attachment.insert("mrkdwn_in".into(), markdown);
     if !message.fields.is_empty() {
         let field = |field: &crate::config::SlackField| {
             let short = field.short.unwrap_or(message.short_fields);
             Ok(json!({"title": texts.text(&field.title)?, "value": texts.text(&field.value)?, "short": short}))
         };
-        attachment.insert("fields".into(), message.fields.iter().map(field).collect::<Result<Vec<_>, String>>()?.into());
+        attachment
+            .insert("fields".into(), message.fields.iter().map(field).collect::<Result<Vec<_>, String>>()?.into());
     }
     if !message.actions.is_empty() {
         let actions: Result<Vec<_>, String> = message.actions.iter().map(|one| action(one, texts)).collect();

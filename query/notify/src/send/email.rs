@@ -53,7 +53,8 @@ async fn transport(to: &Email, address: &str, timeout: Duration) -> Result<Async
     let name = to.tls.server_name.as_ref().unwrap_or(&to.smarthost.0);
     let mut parameters = TlsParameters::builder(name.clone());
     if let Some(path) = &to.tls.ca_file {
-        let failed = |error: &dyn std::fmt::Display| format!("cannot read certificates from {}: {error}", path.display());
+        let failed =
+            |error: &dyn std::fmt::Display| format!("cannot read certificates from {}: {error}", path.display());
         let pem = tokio::fs::read(path).await.map_err(|error| failed(&error))?;
         parameters = parameters.add_root_certificate(Certificate::from_pem(&pem).map_err(|error| failed(&error))?);
     }
@@ -104,9 +105,12 @@ fn compose(to: &Email, notification: &Notification, texts: &Texts<'_>) -> Result
             "Subject" => builder.subject(text),
             "From" => addresses("From", &text)?.into_iter().fold(builder, lettre::message::MessageBuilder::from),
             "To" => addresses("To", &text)?.into_iter().fold(builder, lettre::message::MessageBuilder::to),
-            "Reply-To" => addresses("Reply-To", &text)?.into_iter().fold(builder, lettre::message::MessageBuilder::reply_to),
+            "Reply-To" => {
+                addresses("Reply-To", &text)?.into_iter().fold(builder, lettre::message::MessageBuilder::reply_to)
+            }
             _ => {
-                let header = HeaderName::new_from_ascii(name.clone()).map_err(|_| format!("{name:?} is not a header"))?;
+                let header =
+                    HeaderName::new_from_ascii(name.clone()).map_err(|_| format!("{name:?} is not a header"))?;
                 builder.raw_header(HeaderValue::new(header, text))
             }
         };

@@ -6,9 +6,9 @@ mod external;
 mod http;
 mod pager;
 mod policy;
-mod text;
 #[cfg(test)]
 mod tests;
+mod text;
 mod webhook;
 
 use std::sync::Arc;
@@ -97,9 +97,7 @@ impl Senders {
                 };
                 (&to.http, texts.text(&to.url.reveal().await?)?, body, to.timeout)
             }
-            Settings::Slack(to) => {
-                (&to.http, to.url.reveal().await?, chat::slack(&to.message, texts)?, to.timeout)
-            }
+            Settings::Slack(to) => (&to.http, to.url.reveal().await?, chat::slack(&to.message, texts)?, to.timeout),
             Settings::PagerDuty(to) => {
                 let key = to.key.reveal().await?;
                 let body = pager::pagerduty(to, &key, notification, texts)?;
@@ -150,7 +148,8 @@ impl Deliver for Senders {
                 return Outcome::Permanent(problem);
             }
             let (settings, url) = (call.http, call.url.as_str());
-            let request = http::Request { settings, method: Method::POST, url, headers: call.headers, body, timeout: own };
+            let request =
+                http::Request { settings, method: Method::POST, url, headers: call.headers, body, timeout: own };
             http::send(request, &self.policy).await
         };
         match tokio::time::timeout(timeout, attempt).await {

@@ -64,7 +64,8 @@ pub(crate) fn pagerduty(
     }
     payload.insert("custom_details".into(), json!(texts.map(&details)?));
     value["payload"] = payload.into();
-    let links = event.links.iter().map(|link| Ok(json!({"href": texts.text(&link.href)?, "text": texts.text(&link.text)?})));
+    let links =
+        event.links.iter().map(|link| Ok(json!({"href": texts.text(&link.href)?, "text": texts.text(&link.text)?})));
     value["links"] = links.collect::<Result<Vec<_>, String>>()?.into();
     let images = event.images.iter().map(|image| {
         Ok(json!({"src": texts.text(&image.src)?, "alt": texts.text(&image.alt)?, "href": texts.text(&image.href)?}))
@@ -86,13 +87,16 @@ pub(crate) fn opsgenie(
     }
     let words = |template: &str| {
         let text = texts.text(template)?;
-        Ok::<_, String>(text.split(',').map(str::trim).filter(|word| !word.is_empty()).map(str::to_owned).collect::<Vec<_>>())
+        Ok::<_, String>(
+            text.split(',').map(str::trim).filter(|word| !word.is_empty()).map(str::to_owned).collect::<Vec<_>>(),
+        )
     };
     let mut details = common(notification, |one| &one.alert.labels).0;
     details.extend(texts.map(&alert.details)?);
     let responder = |one: &crate::config::OpsGenieResponder| {
         let mut fields = Map::new();
-        for (name, template) in [("id", &one.id), ("name", &one.name), ("username", &one.username), ("type", &one.kind)] {
+        for (name, template) in [("id", &one.id), ("name", &one.name), ("username", &one.username), ("type", &one.kind)]
+        {
             let text = texts.text(template)?;
             if !text.is_empty() {
                 fields.insert(name.into(), text.into());

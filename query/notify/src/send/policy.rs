@@ -156,7 +156,8 @@ mod tests {
     #[test]
     fn what_is_not_public_is_refused_unless_allowed() {
         let none = OutgoingPolicy::default();
-        let some = OutgoingPolicy { allow: ["10.1.0.0/16", "::1"].map(|text| text.parse::<Network>().unwrap()).to_vec() };
+        let some =
+            OutgoingPolicy { allow: ["10.1.0.0/16", "::1"].map(|text| text.parse::<Network>().unwrap()).to_vec() };
         let cases = [
             ("8.8.8.8", true, true),
             ("127.0.0.1", false, false),

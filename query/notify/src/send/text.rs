@@ -175,7 +175,8 @@ fn alert(one: &Notified) -> Alert {
     let alert = &one.alert;
     let lines = alert.evidence.as_ref().map(evidence_lines).unwrap_or_default();
     // Go's zero time.
-    let never = chrono::DateTime::from_timestamp(-62_135_596_800, 0).map_or_else(|| Time::from_unix_nanos(0), Time::from);
+    let never =
+        chrono::DateTime::from_timestamp(-62_135_596_800, 0).map_or_else(|| Time::from_unix_nanos(0), Time::from);
     Alert {
         status: if one.is_resolved { "resolved" } else { "firing" }.into(),
         labels: alert.labels.0.clone(),
