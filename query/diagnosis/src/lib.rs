@@ -1,0 +1,9 @@
+//! What changed when an alert fired. Pure algorithms: plain values in, plain serialisable values out; no storage, no HTTP,
+//! no clock, no tasks. Each is bounded in time and memory by its parameters, because a diagnosis runs while something is
+//! wrong, on whatever the services send.
+//!
+//! - [`patterns`]: which log patterns are new or grew.
+
+pub mod patterns;
+mod rank;
+mod token;
