@@ -3,7 +3,10 @@
 //! wrong, on whatever the services send.
 //!
 //! - [`patterns`]: which log patterns are new or grew.
+//! - [`graph`]: who calls whom, where the time went, and which service is the likely origin.
 
+pub mod graph;
 pub mod patterns;
 mod rank;
 mod token;
+mod visit;
