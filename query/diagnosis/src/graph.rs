@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde::{Deserialize, Serialize};
 
 use crate::patterns::Phase;
+use crate::rank::shares;
 use crate::visit::{Feature, visits};
 
 pub use crate::visit::{Log, Span};
@@ -386,25 +387,6 @@ fn deployed(seconds: f64) -> Option<Reason> {
     let score = 30.0 * (-seconds / 1800.0).exp();
     (seconds >= 0.0 && score > 1.0)
         .then(|| Reason { score, text: format!("deployed {:.0} minutes before", seconds / 60.0) })
-}
-
-/// Whether two shares differ: twice the log-likelihood ratio of one share against two, signed.
-fn shares(part_before: u64, before: u64, part_during: u64, during: u64) -> f64 {
-    if before == 0 || during == 0 {
-        return 0.0;
-    }
-    let term = |part: f64, whole: f64, share: f64| {
-        let some = if part > 0.0 { part * (part / (whole * share)).ln() } else { 0.0 };
-        let rest = whole - part;
-        some + if rest > 0.0 { rest * (rest / (whole * (1.0 - share))).ln() } else { 0.0 }
-    };
-    let (pb, b, pd, d) = (part_before as f64, before as f64, part_during as f64, during as f64);
-    let share = (pb + pd) / (b + d);
-    if share <= 0.0 || share >= 1.0 {
-        return 0.0;
-    }
-    let ratio = 2.0 * (term(pb, b, share) + term(pd, d, share)).max(0.0);
-    if pd / d >= pb / b { ratio } else { -ratio }
 }
 
 #[cfg(test)]

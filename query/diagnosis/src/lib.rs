@@ -3,8 +3,10 @@
 //! wrong, on whatever the services send.
 //!
 //! - [`patterns`]: which log patterns are new or grew.
+//! - [`attributes`]: which attributes tell bad spans from the others.
 //! - [`graph`]: who calls whom, where the time went, and which service is the likely origin.
 
+pub mod attributes;
 pub mod graph;
 pub mod patterns;
 mod rank;
