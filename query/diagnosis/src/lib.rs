@@ -4,6 +4,7 @@
 //!
 //! - [`patterns`]: which log patterns are new or grew.
 //! - [`attributes`]: which attributes tell bad spans from the others.
+//! - [`versions`]: which deploys precede the onset.
 //! - [`graph`]: who calls whom, where the time went, and which service is the likely origin.
 
 pub mod attributes;
@@ -11,4 +12,5 @@ pub mod graph;
 pub mod patterns;
 mod rank;
 mod token;
+pub mod versions;
 mod visit;
