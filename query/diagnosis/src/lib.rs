@@ -6,9 +6,11 @@
 //! - [`attributes`]: which attributes tell bad spans from the others.
 //! - [`versions`]: which deploys precede the onset.
 //! - [`graph`]: who calls whom, where the time went, and which service is the likely origin.
+//! - [`incident`]: which alerts belong together.
 
 pub mod attributes;
 pub mod graph;
+pub mod incident;
 pub mod patterns;
 mod rank;
 mod token;
