@@ -1,7 +1,7 @@
 //! Function calls.
 
 use super::matrix::{ABSENT, Column, Values, is_absent};
-use super::{Evaluator, QueryError, Result, Steps, elementwise};
+use super::{Evaluator, HistogramView, QueryError, Result, Steps, elementwise};
 use crate::ast::{Call, Expr, ExprKind, Position, ValueType};
 
 impl Evaluator<'_> {
@@ -30,7 +30,7 @@ impl Evaluator<'_> {
             "info" => return self.info(call, steps),
             "sort" | "sort_desc" | "sort_by_label" | "sort_by_label_desc" => return self.sort(call, steps),
             "histogram_quantile" | "histogram_quantiles" | "histogram_fraction" => {
-                return self.histogram_call(call, steps);
+                return self.viewing(HistogramView::Buckets, || self.histogram_call(call, steps));
             }
             _ => {}
         }
@@ -38,7 +38,11 @@ impl Evaluator<'_> {
             return self.date_call(call, function, steps);
         }
         if let Some(function) = elementwise::histogram_function(name) {
-            return self.histogram_statistic(&call.args[0], function, steps);
+            let arg = &call.args[0];
+            if !matches!(name, "histogram_count" | "histogram_sum" | "histogram_avg") {
+                return self.histogram_statistic(arg, function, steps);
+            }
+            return self.viewing(HistogramView::Statistics, || self.histogram_statistic(arg, function, steps));
         }
         if let Some(function) = elementwise::float_function(name) {
             return self.each_float(&call.args[0], steps, |_, value| Some(function(value)));
