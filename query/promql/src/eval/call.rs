@@ -18,6 +18,8 @@ impl Evaluator<'_> {
             "end" => return Ok(constant(self.query_end as f64 / 1000.0, steps)),
             "step" => return Ok(constant(self.step_seconds(), steps)),
             "range" => return Ok(constant(self.range_seconds(), steps)),
+            "min_of" => return self.of_two(call, steps, elementwise::min),
+            "max_of" => return self.of_two(call, steps, elementwise::max),
             "scalar" => return Ok(Values::Scalar(to_scalar(&self.vector(&call.args[0], steps)?, steps))),
             "vector" => {
                 let floats = self.scalar(&call.args[0], steps)?;
@@ -48,6 +50,12 @@ impl Evaluator<'_> {
             return self.each_float(&call.args[0], steps, |_, value| Some(function(value)));
         }
         self.bounded_call(call, steps)
+    }
+
+    /// A function of two scalars.
+    fn of_two(&self, call: &Call, steps: Steps, function: fn(f64, f64) -> f64) -> Result<Values> {
+        let (left, right) = (self.scalar(&call.args[0], steps)?, self.scalar(&call.args[1], steps)?);
+        Ok(Values::Scalar(left.into_iter().zip(right).map(|(left, right)| function(left, right)).collect()))
     }
 
     /// `round` and `clamp`, whose scalars may differ from step to step.
