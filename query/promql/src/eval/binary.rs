@@ -6,14 +6,14 @@ use super::matrix::{ABSENT, Column, Sample, Values, is_absent};
 use super::operators::{apply, arithmetic, comparison};
 use super::{Evaluator, HistogramView, QueryError, Result, Steps};
 use crate::ast::{Binary, BinaryOp, Matching, Position, ValueType};
-use crate::labels::{Labels, METRIC_NAME};
+use crate::labels::{Labels, is_metadata};
 use crate::value::SampleValue;
 
 impl Matching {
     /// The labels by which series match.
     pub(super) fn signature(&self, labels: &Labels) -> Labels {
         let is_named = |name: &str| self.labels.iter().any(|label| label == name);
-        if self.on { labels.filtered(is_named) } else { labels.filtered(|name| !is_named(name) && name != METRIC_NAME) }
+        if self.on { labels.filtered(is_named) } else { labels.filtered(|name| !is_named(name) && !is_metadata(name)) }
     }
 }
 
