@@ -14,7 +14,7 @@ pub const METRIC_TYPE: &str = "__type__";
 pub const METRIC_UNIT: &str = "__unit__";
 
 /// Whether a label says what the metric is, not what was measured: no longer true of what is computed from it.
-fn is_metadata(name: &str) -> bool {
+pub(crate) fn is_metadata(name: &str) -> bool {
     matches!(name, METRIC_NAME | METRIC_TYPE | METRIC_UNIT)
 }
 

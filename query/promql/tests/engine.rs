@@ -341,3 +341,30 @@ fn counters_may_be_known_by_their_types() {
     assert_eq!(answer.infos, [expected]);
     assert_eq!(values(answer.value, 0).keys().collect::<Vec<_>>(), ["{job=\"counter\"}", "{job=\"gauge\"}"]);
 }
+
+#[test]
+fn histograms_that_begin_in_the_window_are_rated_from_zero() {
+    let spans = vec![trivium_promql::histogram::Span { offset: 0, length: 1 }];
+    let histogram = |count: f64| {
+        let positive_spans = spans.clone();
+        Arc::new(Histogram { count, sum: count, positive_spans, positive_buckets: vec![count], ..Histogram::default() })
+    };
+    let mut series = Series { labels: labels("latency", "a", "1"), ..Series::default() };
+    series.histograms = [(2, 100.0), (3, 130.0), (4, 30.0)].map(|(m, count)| (m * MINUTE, histogram(count))).into();
+    series.histogram_start_times = vec![MINUTE, MINUTE, 3 * MINUTE];
+    let mut source = MemorySource::default();
+    source.load(vec![series]).unwrap();
+    let engine = Engine::new(EngineOptions { use_start_timestamps: true, ..EngineOptions::default() });
+    let count = |query: &str, minute: i64| {
+        let answer = engine.instant(&source, query, minute * MINUTE).unwrap();
+        let Value::Vector(samples) = answer.value else { panic!("expected a vector") };
+        samples.first().map(|sample| match &sample.value {
+            SampleValue::Float(value) => *value,
+            SampleValue::Histogram(histogram) => histogram.count,
+        })
+    };
+    assert_eq!(count("increase(latency[4m])", 4), Some(160.0), "130 before the reset and 30 after it");
+    assert_eq!(count("increase(latency[2m])", 2), Some(100.0), "one sample is enough");
+    assert_eq!(count("increase(latency[1m])", 2), None, "the window does not reach back before the start");
+    assert_eq!(count("delta(latency[2m])", 2), None, "a gauge has no start");
+}

@@ -4,21 +4,29 @@ use hashbrown::HashMap;
 
 use super::matrix::{ABSENT, Column, Sample, Values, is_absent};
 use super::operators::{apply, arithmetic, comparison};
-use super::{Evaluator, QueryError, Result, Steps};
+use super::{Evaluator, HistogramView, QueryError, Result, Steps};
 use crate::ast::{Binary, BinaryOp, Matching, Position, ValueType};
-use crate::labels::{Labels, METRIC_NAME};
+use crate::labels::{Labels, is_metadata};
 use crate::value::SampleValue;
 
 impl Matching {
     /// The labels by which series match.
     pub(super) fn signature(&self, labels: &Labels) -> Labels {
         let is_named = |name: &str| self.labels.iter().any(|label| label == name);
-        if self.on { labels.filtered(is_named) } else { labels.filtered(|name| !is_named(name) && name != METRIC_NAME) }
+        if self.on { labels.filtered(is_named) } else { labels.filtered(|name| !is_named(name) && !is_metadata(name)) }
     }
 }
 
 impl Evaluator<'_> {
     pub(super) fn binary(&self, binary: &Binary, position: Position, steps: Steps) -> Result<Values> {
+        let view = match binary.op {
+            BinaryOp::TrimUpper | BinaryOp::TrimLower => HistogramView::Buckets,
+            _ => self.view.get(),
+        };
+        self.viewing(view, || self.operate(binary, position, steps))
+    }
+
+    fn operate(&self, binary: &Binary, position: Position, steps: Steps) -> Result<Values> {
         match [&binary.left, &binary.right].map(|side| side.value_type()) {
             [ValueType::Scalar, ValueType::Scalar] => {
                 let (left, right) = (self.scalar(&binary.left, steps)?, self.scalar(&binary.right, steps)?);

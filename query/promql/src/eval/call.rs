@@ -1,7 +1,7 @@
 //! Function calls.
 
 use super::matrix::{ABSENT, Column, Values, is_absent};
-use super::{Evaluator, QueryError, Result, Steps, elementwise};
+use super::{Evaluator, HistogramView, QueryError, Result, Steps, elementwise};
 use crate::ast::{Call, Expr, ExprKind, Position, ValueType};
 
 impl Evaluator<'_> {
@@ -18,6 +18,8 @@ impl Evaluator<'_> {
             "end" => return Ok(constant(self.query_end as f64 / 1000.0, steps)),
             "step" => return Ok(constant(self.step_seconds(), steps)),
             "range" => return Ok(constant(self.range_seconds(), steps)),
+            "min_of" => return self.of_two(call, steps, elementwise::min),
+            "max_of" => return self.of_two(call, steps, elementwise::max),
             "scalar" => return Ok(Values::Scalar(to_scalar(&self.vector(&call.args[0], steps)?, steps))),
             "vector" => {
                 let floats = self.scalar(&call.args[0], steps)?;
@@ -30,7 +32,7 @@ impl Evaluator<'_> {
             "info" => return self.info(call, steps),
             "sort" | "sort_desc" | "sort_by_label" | "sort_by_label_desc" => return self.sort(call, steps),
             "histogram_quantile" | "histogram_quantiles" | "histogram_fraction" => {
-                return self.histogram_call(call, steps);
+                return self.viewing(HistogramView::Buckets, || self.histogram_call(call, steps));
             }
             _ => {}
         }
@@ -38,12 +40,22 @@ impl Evaluator<'_> {
             return self.date_call(call, function, steps);
         }
         if let Some(function) = elementwise::histogram_function(name) {
-            return self.histogram_statistic(&call.args[0], function, steps);
+            let arg = &call.args[0];
+            if !matches!(name, "histogram_count" | "histogram_sum" | "histogram_avg") {
+                return self.histogram_statistic(arg, function, steps);
+            }
+            return self.viewing(HistogramView::Statistics, || self.histogram_statistic(arg, function, steps));
         }
         if let Some(function) = elementwise::float_function(name) {
             return self.each_float(&call.args[0], steps, |_, value| Some(function(value)));
         }
         self.bounded_call(call, steps)
+    }
+
+    /// A function of two scalars.
+    fn of_two(&self, call: &Call, steps: Steps, function: fn(f64, f64) -> f64) -> Result<Values> {
+        let (left, right) = (self.scalar(&call.args[0], steps)?, self.scalar(&call.args[1], steps)?);
+        Ok(Values::Scalar(left.into_iter().zip(right).map(|(left, right)| function(left, right)).collect()))
     }
 
     /// `round` and `clamp`, whose scalars may differ from step to step.

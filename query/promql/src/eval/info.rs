@@ -7,9 +7,12 @@ use hashbrown::HashMap;
 use super::matrix::{ABSENT, Column, Values, is_absent};
 use super::{Evaluator, QueryError, Result, Steps};
 use crate::ast::{Call, ExprKind, VectorSelector};
-use crate::labels::{Labels, METRIC_NAME, Matcher};
+use crate::labels::{Labels, METRIC_NAME, MatchKind, Matcher};
 
 const TARGET_INFO: &str = "target_info";
+
+/// How the names of info series end.
+const ANY_INFO: &str = ".+_info";
 
 /// The labels that say of what a series is.
 const IDENTIFYING: [&str; 2] = ["instance", "job"];
@@ -30,11 +33,21 @@ impl Evaluator<'_> {
         let (names, data): (Vec<&Matcher>, Vec<&Matcher>) =
             matchers.iter().partition(|matcher| matcher.name == METRIC_NAME);
         let default_name = Matcher::equal(METRIC_NAME, TARGET_INFO);
+        let any_info = Matcher::regex(METRIC_NAME, ANY_INFO.to_owned()).map_err(QueryError::Execution)?;
         // Info series themselves are left as they are.
         let info_names: Vec<&Matcher> = if call.args.len() > 1 { names.clone() } else { vec![&default_name] };
-        let is_info = |column: &Column| info_names.iter().any(|matcher| matcher.matches(column.labels.metric_name()));
+        let says_which = info_names.iter().any(|matcher| is_positive(matcher));
+        let is_info = |column: &Column| {
+            let name = column.labels.metric_name();
+            says_which && info_names.iter().all(|matcher| matcher.matches(name))
+        };
         let ignored: Vec<bool> = base.iter().map(is_info).collect();
-        let names = if names.is_empty() { vec![&default_name] } else { names };
+        let names = match names.as_slice() {
+            [] => vec![&default_name],
+            // Said is only which not: of those that look like info series.
+            _ if !says_which => names.into_iter().chain([&any_info]).collect(),
+            _ => names,
+        };
         let infos = self.info_series(&base, &ignored, &names, &data, &call.args[0], steps)?;
         let mut by_target: HashMap<Labels, Vec<&InfoSeries>> = HashMap::new();
         for info in &infos {
@@ -95,6 +108,11 @@ impl Evaluator<'_> {
     }
 }
 
+/// Whether a matcher says what there must be, not what there must not be.
+fn is_positive(matcher: &Matcher) -> bool {
+    matches!(matcher.kind, MatchKind::Equal | MatchKind::Regex(_))
+}
+
 /// The labels that say of what a series is.
 fn target_of(labels: &Labels) -> Labels {
     labels.filtered(|name| IDENTIFYING.contains(&name))
@@ -121,10 +139,10 @@ fn enrich(base: &Column, candidates: &[&InfoSeries], data: &[&Matcher], steps: S
     let mut output: Vec<Column> = Vec::new();
     for step in (0..steps.count).filter(|step| base.has(*step)) {
         let newest = newest_by_name(candidates, step)?;
-        let added = added_labels(base, &newest, data)?;
-        if added.is_empty() && needs_info {
+        if newest.is_empty() && needs_info {
             continue;
         }
+        let added = added_labels(base, &newest, data)?;
         let mut labels = base.labels.clone();
         for (name, value) in added {
             labels = labels.with(name, value);

@@ -53,6 +53,20 @@ pub(crate) struct Evaluator<'a> {
     annotations: RefCell<Annotations>,
     /// Samples that are held.
     samples: Cell<usize>,
+    /// What the functions around the current expression look at.
+    view: Cell<HistogramView>,
+}
+
+/// What of the histograms of a selector is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum HistogramView {
+    /// Anything.
+    #[default]
+    Any,
+    /// Counts and sums. Prometheus does not read the buckets then, so it looks for resets while it reads.
+    Statistics,
+    /// The buckets, whatever functions are within.
+    Buckets,
 }
 
 impl<'a> Evaluator<'a> {
@@ -64,8 +78,8 @@ impl<'a> Evaluator<'a> {
         query_end: i64,
         is_range: bool,
     ) -> Self {
-        let (annotations, samples) = (RefCell::default(), Cell::default());
-        Self { source, options, check, query, query_end, is_range, annotations, samples }
+        let (annotations, samples, view) = (RefCell::default(), Cell::default(), Cell::default());
+        Self { source, options, check, query, query_end, is_range, annotations, samples, view }
     }
 
     pub(crate) fn into_annotations(self) -> Annotations {
@@ -165,6 +179,17 @@ impl<'a> Evaluator<'a> {
             Values::Scalar(values) => Ok(values),
             Values::Vector(_) => Err(QueryError::Execution("expected a scalar".to_owned())),
         }
+    }
+
+    /// Evaluates something of whose histograms only this is used.
+    fn viewing<T>(&self, view: HistogramView, evaluate: impl FnOnce() -> Result<T>) -> Result<T> {
+        let before = self.view.get();
+        if before != HistogramView::Buckets {
+            self.view.set(view);
+        }
+        let result = evaluate();
+        self.view.set(before);
+        result
     }
 
     fn check(&self) -> Result<()> {

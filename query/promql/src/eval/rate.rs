@@ -54,12 +54,21 @@ pub(super) fn find_resets(series: &Series, starts: &[i64]) -> Vec<usize> {
 /// Whether the start time of a sample says that the counter was reset since the one before. Both are start and time.
 fn is_restart(previous: (i64, i64), current: (i64, i64)) -> bool {
     let (start, time) = current;
-    if start == 0 || start > time || start < previous.1 {
+    // A start at the sample's own time says that the true one is not known.
+    if start == 0 || start >= time || start < previous.1 {
         return false;
     }
     // A start at the sample before is that of a delta, or that of a counter whose true start is not known: then the
     // one before has none either.
-    start > previous.1 || previous.0 != 0
+    start > previous.1 || (previous.0 != 0 && previous.0 < previous.1)
+}
+
+/// When the counter stood at zero, if the first sample of a window tells and it was within the window. `first` is start
+/// and time of that sample.
+#[inline]
+fn origin(first: (i64, i64), window_start: i64) -> Option<i64> {
+    let (start, time) = first;
+    (start != 0 && start > window_start && start < time).then_some(start)
 }
 
 fn rate(window: &Window<'_>, notes: &mut Notes<'_>, is_counter: bool, per_second: bool) -> Result<Option<SampleValue>> {
@@ -74,21 +83,44 @@ fn rate(window: &Window<'_>, notes: &mut Notes<'_>, is_counter: bool, per_second
         let sum: f64 = window.values.iter().sum();
         return Ok(Some(SampleValue::Float(if per_second { sum / window.range_seconds() } else { sum })));
     }
-    if window.histograms.len() > 1 {
+    if !window.histograms.is_empty() {
         return histogram_rate(window, notes, is_counter, per_second);
     }
-    let [first, .., last] = *window.values else { return Ok(None) };
-    let mut result = last - first;
+    let ([first, ..], [.., last]) = (window.values, window.values) else { return Ok(None) };
+    let sampled = Sampled::of(window.times, window.start_times, window.start, is_counter);
+    let Some(sampled) = sampled else { return Ok(None) };
+    let mut result = if sampled.origin.is_some() { *last } else { last - first };
     if is_counter {
         for place in window.resets.places {
             result += window.resets.values[place - 1];
         }
     }
-    let sampled = (window.times[0], window.times[window.times.len() - 1]);
-    let counter = is_counter.then_some((first, result));
-    let factor = extrapolation((window.start, window.end), sampled, window.values.len(), counter);
+    let counter = is_counter.then_some((*first, result));
+    let factor = extrapolation((window.start, window.end), sampled, counter);
     let factor = if per_second { factor / window.range_seconds() } else { factor };
     Ok(Some(SampleValue::Float(result * factor)))
+}
+
+/// When the samples of a window were taken.
+#[derive(Clone, Copy, Debug)]
+struct Sampled {
+    first: i64,
+    last: i64,
+    count: usize,
+    /// When a counter stood at zero, if that is known and within the window.
+    origin: Option<i64>,
+}
+
+impl Sampled {
+    /// Of samples with their start times, if there are enough of them for a rate: two, or one of a counter whose origin
+    /// is known.
+    #[inline]
+    fn of(times: &[i64], starts: &[i64], window_start: i64, is_counter: bool) -> Option<Self> {
+        let (first, last) = (*times.first()?, *times.last()?);
+        let start = starts.first().copied().unwrap_or_default();
+        let origin = if is_counter { origin((start, first), window_start) } else { None };
+        (times.len() > 1 || origin.is_some()).then_some(Self { first, last, count: times.len(), origin })
+    }
 }
 
 /// A function that [`FloatRate::fill`] knows.
@@ -114,6 +146,7 @@ impl FloatRate {
     pub(super) fn fill(
         self,
         samples: &Series,
+        starts: &[i64],
         resets: &[usize],
         range: i64,
         ends: impl Iterator<Item = i64>,
@@ -130,10 +163,10 @@ impl FloatRate {
             while low < high && times[low] <= start {
                 low += 1;
             }
-            if high - low < 2 {
-                continue;
-            }
-            let (first, mut increase) = (values[low], values[high - 1] - values[low]);
+            let known = starts.get(low..high).unwrap_or_default();
+            let Some(sampled) = Sampled::of(&times[low..high], known, start, self.is_counter) else { continue };
+            let (first, last) = (values[low], values[high - 1]);
+            let mut increase = if sampled.origin.is_some() { last } else { last - first };
             if self.is_counter {
                 while reset_high < resets.len() && resets[reset_high] < high {
                     reset_high += 1;
@@ -146,7 +179,7 @@ impl FloatRate {
                 }
             }
             let counter = self.is_counter.then_some((first, increase));
-            let factor = extrapolation((start, end), (times[low], times[high - 1]), high - low, counter);
+            let factor = extrapolation((start, end), sampled, counter);
             *result = increase * (factor * scale);
         }
     }
@@ -154,22 +187,27 @@ impl FloatRate {
 
 /// By what to multiply the difference of the first and last sample to get that of the window's bounds: the slope goes
 /// on to a bound if a sample is as near to it as samples are to one another, and else for half that distance. A counter
-/// does not start below zero: of a counter we need its first value and by how much it grew.
+/// does not start below zero: of a counter we need its first value and by how much it grew. Where it is known when a
+/// counter stood at zero, the slope begins there.
 #[inline]
-fn extrapolation(bounds: (i64, i64), sampled: (i64, i64), count: usize, counter: Option<(f64, f64)>) -> f64 {
-    let interval = (sampled.1 - sampled.0) as f64;
-    let average = interval / (count - 1) as f64;
+fn extrapolation(bounds: (i64, i64), sampled: Sampled, counter: Option<(f64, f64)>) -> f64 {
+    let between = (sampled.last - sampled.first) as f64;
+    let average = between / (sampled.count - 1).max(1) as f64;
     let threshold = average * 1.1;
     let reach = |distance: f64| if distance >= threshold { average * 0.5 } else { distance };
-    let mut to_start = reach((sampled.0 - bounds.0) as f64);
+    let to_end = reach((bounds.1 - sampled.last) as f64);
+    if let Some(origin) = sampled.origin {
+        let interval = (sampled.last - origin) as f64;
+        return (interval + to_end) / interval;
+    }
+    let mut to_start = reach((sampled.first - bounds.0) as f64);
     if let Some((first, increase)) = counter
         && first >= 0.0
-        && interval * first < to_start * increase
+        && between * first < to_start * increase
     {
-        to_start = interval * (first / increase);
+        to_start = between * (first / increase);
     }
-    let to_end = reach((bounds.1 - sampled.1) as f64);
-    (interval + to_start + to_end) / interval
+    (between + to_start + to_end) / between
 }
 
 fn histogram_rate(
@@ -179,11 +217,14 @@ fn histogram_rate(
     per_second: bool,
 ) -> Result<Option<SampleValue>> {
     let points = window.histograms;
-    let Some(result) = histogram_increase(window, notes, is_counter) else { return Ok(None) };
-    let first = &points[0].1;
-    let counter = is_counter.then_some((first.count, result.count));
-    let sampled = (points[0].0, points[points.len() - 1].0);
-    let factor = extrapolation((window.start, window.end), sampled, points.len(), counter);
+    let times: Vec<i64> = points.iter().map(|(time, _)| *time).collect();
+    let sampled = Sampled::of(&times, window.histogram_start_times, window.start, is_counter);
+    let Some(sampled) = sampled else { return Ok(None) };
+    let Some(result) = histogram_increase(window, notes, is_counter, sampled.origin.is_some()) else {
+        return Ok(None);
+    };
+    let counter = is_counter.then_some((points[0].1.count, result.count));
+    let factor = extrapolation((window.start, window.end), sampled, counter);
     let factor = if per_second { factor / window.range_seconds() } else { factor };
     Ok(Some(SampleValue::Histogram(Arc::new(result.mul(factor)))))
 }
@@ -197,8 +238,19 @@ fn histogram_restarted(window: &Window<'_>, index: usize, previous: &Histogram) 
     restarted || points[index].1.detect_reset(previous)
 }
 
-/// How much a histogram grew from the first to the last sample.
-fn histogram_increase(window: &Window<'_>, notes: &mut Notes<'_>, is_counter: bool) -> Option<Histogram> {
+/// A histogram of the same layout without observations.
+fn empty_like(other: &Histogram) -> Histogram {
+    let custom_values = other.custom_values.clone();
+    Histogram { schema: other.schema, custom_values, ..Histogram::default() }
+}
+
+/// How much a histogram grew from the first to the last sample, or from zero.
+fn histogram_increase(
+    window: &Window<'_>,
+    notes: &mut Notes<'_>,
+    is_counter: bool,
+    from_zero: bool,
+) -> Option<Histogram> {
     let points = window.histograms;
     let metric = notes.metric;
     let is_gauge = |histogram: &Histogram| histogram.reset_hint == ResetHint::Gauge;
@@ -208,10 +260,8 @@ fn histogram_increase(window: &Window<'_>, notes: &mut Notes<'_>, is_counter: bo
     }
     // If there is a reset right after the first sample, its layout does not matter.
     let mut previous = Arc::clone(first);
-    if is_counter && histogram_restarted(window, 1, first) {
-        let second = &points[1].1;
-        let custom_values = second.custom_values.clone();
-        previous = Arc::new(Histogram { schema: second.schema, custom_values, ..Histogram::default() });
+    if is_counter && !from_zero && histogram_restarted(window, 1, first) {
+        previous = Arc::new(empty_like(&points[1].1));
     }
     let is_custom = previous.uses_custom_buckets();
     let between = if is_counter { &points[1..] } else { &points[points.len() - 1..] };
@@ -235,7 +285,9 @@ fn histogram_increase(window: &Window<'_>, notes: &mut Notes<'_>, is_counter: bo
         }
         Some(result)
     };
-    result = operate(result.sub(&previous), "subtraction", notes)?;
+    if !from_zero {
+        result = operate(result.sub(&previous), "subtraction", notes)?;
+    }
     if is_counter {
         for (index, (_, histogram)) in points.iter().enumerate().skip(1) {
             if histogram_restarted(window, index, &previous) {

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::matrix::{ABSENT, Column};
-use super::{Evaluator, QueryError, Result, Steps, extended, parallel};
+use super::{Evaluator, HistogramView, QueryError, Result, Steps, extended, parallel};
 use crate::ast::{Expr, ExprKind, Extension, MatrixSelector, VectorSelector};
-use crate::histogram::Histogram;
+use crate::histogram::{Histogram, ResetHint};
 use crate::labels::Matcher;
 use crate::series::{Selection, Series, is_stale};
 use crate::value::{MatrixSeries, Value};
@@ -38,11 +38,14 @@ impl RangeVector {
 
 impl Evaluator<'_> {
     pub(super) fn select(&self, matchers: &[Matcher], after: i64, until: i64) -> Result<Vec<Series>> {
-        let series = self.source.select(&Selection { matchers, after, until })?;
+        let mut series = self.source.select(&Selection { matchers, after, until })?;
         let max = self.options.limits.max_series;
         if series.len() > max {
             let message = format!("a selector matches {} series, more than the limit of {max}", series.len());
             return Err(QueryError::Limit(message));
+        }
+        if self.view.get() == HistogramView::Statistics {
+            series.iter_mut().for_each(|series| tell_resets(&mut series.histograms));
         }
         Ok(series)
     }
@@ -164,6 +167,18 @@ impl Column {
 
 fn is_stale_histogram(histogram: &Histogram) -> bool {
     is_stale(histogram.sum)
+}
+
+/// Looks for resets where nothing is known of them, as long as there is a histogram before.
+fn tell_resets(histograms: &mut [(i64, Arc<Histogram>)]) {
+    let mut before: Option<Arc<Histogram>> = None;
+    for (_, histogram) in histograms.iter_mut().filter(|(_, histogram)| !is_stale_histogram(histogram)) {
+        if let Some(before) = before.filter(|_| histogram.reset_hint == ResetHint::Unknown) {
+            let was_reset = histogram.detect_reset(&before);
+            Arc::make_mut(histogram).reset_hint = if was_reset { ResetHint::Reset } else { ResetHint::NotReset };
+        }
+        before = Some(Arc::clone(histogram));
+    }
 }
 
 /// Takes staleness markers out: no range has them.

@@ -2,7 +2,7 @@
 
 use super::matrix::Column;
 use super::selector::{RangeSeries, RangeVector};
-use super::{Evaluator, QueryError, Result, Steps};
+use super::{Evaluator, HistogramView, QueryError, Result, Steps};
 use crate::ast::{Extension, Subquery};
 use crate::histogram::ResetHint;
 use crate::series::Series;
@@ -26,7 +26,8 @@ impl Evaluator<'_> {
             let message = "query processing would load too many samples into memory in query execution";
             return Err(QueryError::Limit(format!("{message} (limit: {max})")));
         }
-        let columns = self.vector(&subquery.expr, inner)?;
+        // Resets between the steps can only be found in the buckets.
+        let columns = self.viewing(HistogramView::Buckets, || self.vector(&subquery.expr, inner))?;
         vector.series = columns.into_iter().map(|column| series_of(column, inner)).collect();
         Ok(vector)
     }

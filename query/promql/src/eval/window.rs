@@ -194,7 +194,7 @@ impl Task<'_> {
         let is_plain = vector.extension == Extension::None && samples.histograms.is_empty() && !samples.is_delta;
         if let Some(rate) = rate::FloatRate::of(self.name).filter(|_| is_plain) {
             let ends = self.steps.times().map(|time| vector.end(time));
-            rate.fill(samples, &resets, vector.range, ends, &mut column.floats);
+            rate.fill(samples, starts, &resets, vector.range, ends, &mut column.floats);
             return Ok(());
         }
         let (mut floats, mut histograms, mut reset) = (Bounds::default(), Bounds::default(), Bounds::default());

@@ -62,7 +62,21 @@ impl Parser<'_> {
                 | Kind::Operator(BinaryOp::Add | BinaryOp::Sub)
                 | Word(Keyword::Step | Keyword::Range)
                 | Aggregate(AggregateOp::Min | AggregateOp::Max)
-        )
+        ) || self.extreme().is_some()
+    }
+
+    /// Whether the smaller or the larger of two durations comes next: `min` and `max`, since Prometheus 3.10 also
+    /// `min_of` and `max_of`.
+    fn extreme(&self) -> Option<AggregateOp> {
+        match self.peek().kind {
+            Kind::Aggregate(op @ (AggregateOp::Min | AggregateOp::Max)) => Some(op),
+            Kind::Identifier => match self.text(self.peek().position).to_ascii_lowercase().as_str() {
+                "min_of" => Some(AggregateOp::Min),
+                "max_of" => Some(AggregateOp::Max),
+                _ => None,
+            },
+            _ => None,
+        }
     }
 
     fn duration_of(&self, expr: DurationExpr, position: Position) -> Result<Duration, ParseError> {
@@ -124,6 +138,9 @@ impl Parser<'_> {
         if let Some(number) = self.number()? {
             return Ok(DurationExpr::Number(number));
         }
+        if let Some(op) = self.extreme() {
+            return self.extreme_of_two(op);
+        }
         match self.peek().kind {
             Kind::LeftParen => {
                 self.advance();
@@ -137,19 +154,17 @@ impl Parser<'_> {
                 self.expect(&Kind::RightParen, "duration expression", "\")\"")?;
                 Ok(if keyword == Keyword::Step { DurationExpr::Step } else { DurationExpr::Range })
             }
-            Kind::Aggregate(op @ (AggregateOp::Min | AggregateOp::Max)) => {
-                self.advance();
-                self.expect(&Kind::LeftParen, "duration expression", "\"(\"")?;
-                let left = Box::new(self.duration_expr(1)?);
-                self.expect(&Kind::Comma, "duration expression", "\",\"")?;
-                let right = Box::new(self.duration_expr(1)?);
-                self.expect(&Kind::RightParen, "duration expression", "\")\"")?;
-                Ok(match op {
-                    AggregateOp::Min => DurationExpr::Min(left, right),
-                    _ => DurationExpr::Max(left, right),
-                })
-            }
             _ => Err(self.unexpected("duration expression", EXPECTED)),
         }
+    }
+
+    fn extreme_of_two(&mut self, op: AggregateOp) -> Result<DurationExpr, ParseError> {
+        self.advance();
+        self.expect(&Kind::LeftParen, "duration expression", "\"(\"")?;
+        let left = Box::new(self.duration_expr(1)?);
+        self.expect(&Kind::Comma, "duration expression", "\",\"")?;
+        let right = Box::new(self.duration_expr(1)?);
+        self.expect(&Kind::RightParen, "duration expression", "\")\"")?;
+        Ok(if op == AggregateOp::Min { DurationExpr::Min(left, right) } else { DurationExpr::Max(left, right) })
     }
 }

@@ -199,8 +199,14 @@ impl Lexer<'_> {
     fn word(&mut self) -> Result<Kind, String> {
         let start = self.at;
         if self.in_brackets {
-            self.skip_while(is_alpha);
+            self.skip_while(|byte| is_alpha(byte) || byte == b'_');
             return match Kind::of_word(&self.query[start..self.at]) {
+                None if ["min_of", "max_of"]
+                    .iter()
+                    .any(|name| self.query[start..self.at].eq_ignore_ascii_case(name)) =>
+                {
+                    Ok(Kind::Identifier)
+                }
                 Some(kind @ Kind::Keyword(Keyword::Step | Keyword::Range)) => Ok(kind),
                 Some(kind @ Kind::Aggregate(crate::ast::AggregateOp::Min | crate::ast::AggregateOp::Max)) => Ok(kind),
                 _ => Err(format!(

@@ -30,8 +30,8 @@ fn timed(line: &LoadedLine, step: i64) -> Series {
                 series.start_times.push(start);
             }
             Some(Point::Histogram { histogram, .. }) => {
+                // Prometheus' storage keeps no start times of histograms, and scripts expect that.
                 series.histograms.push((time, Arc::clone(histogram)));
-                series.histogram_start_times.push(start);
             }
             None => {}
         }

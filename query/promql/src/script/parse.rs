@@ -92,14 +92,16 @@ fn load(line: usize, text: &str, lines: &mut Lines<'_>) -> Result<Load, ParseErr
     };
     let step = parse_duration(step).map_err(at(line))?;
     let mut load = Load { line, step, with_custom_buckets, series: Vec::new() };
-    let mut starts = Vec::new();
+    let (mut starts, mut default_starts) = (Vec::new(), Vec::new());
     while let Some((line, text)) = lines.next_in_block() {
         match parse_series(text).map_err(at(line))? {
             Line::StartOffsets(labels, offsets) => starts.push((line, labels, offsets)),
+            Line::DefaultStartOffsets(offsets) => default_starts = offsets,
             Line::Points(labels, points) => {
                 // As in Prometheus the last line of a series counts.
                 load.series.retain(|other| other.labels != labels);
-                load.series.push(LoadedLine { line, labels, points, start_offsets: Vec::new() });
+                let start_offsets = default_starts.iter().copied().cycle().take(points.len()).collect();
+                load.series.push(LoadedLine { line, labels, points, start_offsets });
             }
         }
     }

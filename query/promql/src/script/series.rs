@@ -18,10 +18,15 @@ pub(super) enum Line {
     Points(Labels, Vec<Option<Point>>),
     /// An `@st` line: start times relative to the times of points.
     StartOffsets(Labels, Vec<Option<i64>>),
+    /// An `@st` line without a series: for all series after it that have no such line of their own.
+    DefaultStartOffsets(Vec<Option<i64>>),
 }
 
 pub(super) fn parse_series(line: &str) -> Result<Line, String> {
     let mut cursor = Cursor::new(line);
+    if cursor.take("@st") {
+        return Ok(Line::DefaultStartOffsets(take_items(&mut cursor, start_offsets)?));
+    }
     let labels = take_labels(&mut cursor)?;
     if cursor.take("@st") {
         return Ok(Line::StartOffsets(labels, take_items(&mut cursor, start_offsets)?));
@@ -173,7 +178,9 @@ fn combine(current: &Histogram, step: &Histogram, subtract: bool) -> Result<Hist
 }
 
 fn start_offsets(cursor: &mut Cursor<'_>, offsets: &mut Items<i64>) -> Result<(), String> {
-    let mut offset = take_duration(cursor)?;
+    // `*` is the same as before.
+    let before = cursor.take("*").then(|| offsets.iter().rev().find_map(|offset| *offset).unwrap_or(0));
+    let mut offset = if let Some(before) = before { before } else { take_duration(cursor)? };
     let has_step = matches!(cursor.peek(), Some('+' | '-'));
     let step = if has_step { take_duration(cursor)? } else { 0 };
     let times = repetitions(cursor)?;

@@ -122,6 +122,14 @@ fn start_times_belong_to_points() {
 }
 
 #[test]
+fn start_times_can_be_the_same_for_all_series() {
+    let load = load("load 1m\n a 1 2\n @st -10s _\n b 1 2 3\n c@st -1s *x1\n c 1 2 3");
+    assert_eq!(load.series[0].start_offsets, [], "only for what comes after it");
+    assert_eq!(load.series[1].start_offsets, [Some(-10_000), None, Some(-10_000)]);
+    assert_eq!(load.series[2].start_offsets, [Some(-1000); 3], "its own line counts, and a star repeats");
+}
+
+#[test]
 fn commands_are_read_with_their_lines() {
     let script = parse(
         "# comment\n\nclear\nload_with_nhcb 30s\n a 1\n # ends the block\n\neval range from 1m to 1h30m \
