@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use trivium_ingest::decode::ReplayDecoder;
 use trivium_ingest::{Ingest, IngestConfig, IngestDeps};
 use trivium_model::{Clock, SignalKind, SystemClock};
+use trivium_query::alerting::Alerting;
 use trivium_query::{QueryConfig, QueryState};
 use trivium_scrape::ScrapeMetrics;
 use trivium_storage::catalog::SqliteCatalog;
@@ -23,6 +24,7 @@ use trivium_storage::{RecoveryReport, Storage, StorageConfig, StorageDeps};
 
 use crate::cli::{LogsArgs, ServeArgs};
 use crate::config::{Config, LogFormat};
+use crate::rules::{PipelineSink, built_in};
 use crate::scrape::Scraping;
 use crate::self_telemetry::{SelfTelemetry, SpanLayer};
 use crate::server;
@@ -86,11 +88,13 @@ async fn run(
     };
     let stop = CancellationToken::new();
     let bound = server::Bound::of(&listeners.otlp_grpc, &listeners.otlp_http, &listeners.http)?;
+    let alerting = start_alerting(config, demo, &state, &ingest, bound.http, query).await?;
 
     let admin = server::Admin {
         storage: storage.clone(),
         registry: Arc::new(Mutex::new(registry)),
         scraping: scraping.clone(),
+        alerting: Arc::clone(&alerting),
         stop: stop.clone(),
     };
     let telemetry = telemetry.map(|telemetry| {
@@ -98,6 +102,7 @@ async fn run(
         telemetry.start(ingest.pipeline(), move || admin.exposition().ok())
     });
     let api = trivium_query::router(state)
+        .merge(trivium_query::alerting_router(Arc::clone(&alerting)))
         .merge(ingest.remote_write_router())
         .merge(crate::scrape::targets_router(scraping.clone()));
     let api = server::router(api, admin);
@@ -116,6 +121,8 @@ async fn run(
     let demo = demo.then(|| tokio::spawn(crate::demo::run_inside(bound.otlp_http, stop.clone())));
     let reason = wait_for_stop(&storage, &stop).await;
     tracing::info!(reason, "stopping");
+    // What rules write last must still be taken.
+    alerting.stop().await;
     if let Some(telemetry) = telemetry {
         telemetry.finish().await;
     }
@@ -134,6 +141,22 @@ async fn run(
     storage.close().await;
     tracing::info!("stopped");
     Ok(if storage.failed().is_some() { ExitCode::from(2) } else { ExitCode::SUCCESS })
+}
+
+/// Evaluates rules and SLOs beside the queries of people, away from ingest.
+async fn start_alerting(
+    config: &Config,
+    demo: bool,
+    state: &Arc<QueryState>,
+    ingest: &Ingest,
+    address: std::net::SocketAddr,
+    query: &Runtime,
+) -> anyhow::Result<Arc<Alerting>> {
+    let sink = Arc::new(PipelineSink(ingest.pipeline()));
+    let holder = format!("{}-{:x}", std::process::id(), RandomState::new().build_hasher().finish());
+    let (settings, built_in) = (config.alerting(address), built_in(demo));
+    let start = Alerting::start(settings, built_in, Arc::clone(state), sink, holder);
+    query.spawn(start).await.context("the evaluators died")?.map_err(|error| anyhow::anyhow!("{error}"))
 }
 
 async fn finish(name: &str, task: tokio::task::JoinHandle<std::io::Result<()>>) {

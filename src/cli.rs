@@ -33,6 +33,8 @@ pub(crate) enum Command {
     Find(IdArgs),
     /// Run test scripts in the language of Prometheus' own PromQL tests against a server that is started for them.
     PromqlTest(PromqlTestArgs),
+    /// Check rules and SLOs, run their unit tests, or try them on stored history.
+    Rules(RulesArgs),
     /// Check a data folder: catalog against files, checksums, the WAL. The server may be running.
     Verify(VerifyArgs),
     /// Print the effective configuration, commented, as a file that --config reads.
@@ -125,6 +127,30 @@ pub(crate) struct ServeArgs {
     /// Resource attributes that PromQL sees as labels of every series, separated by commas
     #[arg(long, env = "TRIVIUM_PROMOTE_RESOURCE_ATTRIBUTES", value_delimiter = ',')]
     promote_resource_attributes: Option<Vec<String>>,
+    /// Rule files in Prometheus' format, separated by commas; * and ? stand within the last part of a path [default: none]
+    #[arg(long = "rules", env = "TRIVIUM_RULE_FILES", value_delimiter = ',')]
+    rule_files: Option<Vec<String>>,
+    /// Files of SLOs, OpenSLO v1 or the short form, likewise [default: none]
+    #[arg(long = "slos", env = "TRIVIUM_SLO_FILES", value_delimiter = ',')]
+    slo_files: Option<Vec<String>>,
+    /// Routes and receivers of notifications in Alertmanager's format [default: none, they are only recorded]
+    #[arg(long = "alertmanager-config", env = "TRIVIUM_ALERTMANAGER_CONFIG_FILE")]
+    alertmanager_config_file: Option<PathBuf>,
+    /// Alertmanagers that are sent all alerts instead, separated by commas [default: none]
+    #[arg(long, env = "TRIVIUM_ALERTMANAGER_URLS", value_delimiter = ',')]
+    alertmanager_urls: Option<Vec<String>>,
+    /// Where people reach this server, for links in notifications [default: http:// and the address of the API]
+    #[arg(long, env = "TRIVIUM_EXTERNAL_URL")]
+    external_url: Option<String>,
+    /// Labels of this server that all its alerts get: name=value, separated by commas
+    #[arg(long, env = "TRIVIUM_EXTERNAL_LABELS", value_delimiter = ',')]
+    external_labels: Option<Vec<String>>,
+    /// How often groups of rules are evaluated that do not say [default: 1m]
+    #[arg(long, env = "TRIVIUM_EVALUATION_INTERVAL")]
+    evaluation_interval: Option<String>,
+    /// Networks that are not public and may nevertheless be notified, separated by commas: 10.0.0.0/8
+    #[arg(long, env = "TRIVIUM_NOTIFY_ALLOW_NETWORKS", value_delimiter = ',')]
+    notify_allow_networks: Option<Vec<String>>,
     /// Also send the demo telemetry to the server once it is ready
     #[arg(long, env = "TRIVIUM_DEMO")]
     pub(crate) demo: bool,
@@ -165,7 +191,15 @@ impl ServeArgs {
             promql_delayed_name_removal,
             promql_start_timestamps,
             otlp_translation_strategy,
-            promote_resource_attributes
+            promote_resource_attributes,
+            rule_files,
+            slo_files,
+            alertmanager_config_file,
+            alertmanager_urls,
+            external_url,
+            external_labels,
+            evaluation_interval,
+            notify_allow_networks
         );
         config.validate()?;
         Ok(config)
@@ -255,6 +289,63 @@ pub(crate) struct LogsArgs {
 pub(crate) struct IdArgs {
     /// The ID
     pub(crate) id: String,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RulesArgs {
+    #[command(subcommand)]
+    pub(crate) command: RulesCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RulesCommand {
+    /// Check files of rules and of SLOs: syntax, and what is likely to be wrong.
+    Check(RulesCheckArgs),
+    /// Run unit tests in the format of `promtool test rules`.
+    Test(RulesTestArgs),
+    /// Try a rule file on the history of a running server.
+    Backtest(BacktestArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RulesCheckArgs {
+    /// Files of rules or SLOs
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// API address of a running server that is asked whether selectors match anything
+    #[arg(long)]
+    pub(crate) url: Option<String>,
+    /// Fail on warnings too
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Print the findings as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RulesTestArgs {
+    /// Files of tests
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BacktestArgs {
+    /// The rule file
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// From when: RFC 3339, Unix seconds or now-7d
+    #[arg(long, default_value = "now-7d")]
+    pub(crate) start: String,
+    /// Until when
+    #[arg(long, default_value = "now")]
+    pub(crate) end: String,
+    /// Labels that notifications are grouped by
+    #[arg(long, value_delimiter = ',', default_value = "alertname")]
+    pub(crate) group_by: Vec<String>,
     #[command(flatten)]
     pub(crate) server: ServerArgs,
 }

@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 use trivium_model::SignalKind;
 use trivium_query::PromqlConfig;
+use trivium_query::alerting::AlertingConfig;
 use trivium_query::series::{SeriesConfig, TranslationStrategy};
 
 /// How log lines of the server look.
@@ -114,6 +115,14 @@ pub(crate) struct Config {
     pub(crate) promql_start_timestamps: bool,
     pub(crate) otlp_translation_strategy: String,
     pub(crate) promote_resource_attributes: Vec<String>,
+    pub(crate) rule_files: Vec<String>,
+    pub(crate) slo_files: Vec<String>,
+    pub(crate) alertmanager_config_file: PathBuf,
+    pub(crate) alertmanager_urls: Vec<String>,
+    pub(crate) external_url: String,
+    pub(crate) external_labels: Vec<String>,
+    pub(crate) evaluation_interval: String,
+    pub(crate) notify_allow_networks: Vec<String>,
 }
 
 impl Default for Config {
@@ -147,12 +156,20 @@ impl Default for Config {
             promql_start_timestamps: false,
             otlp_translation_strategy: "UnderscoreEscapingWithSuffixes".into(),
             promote_resource_attributes: Vec::new(),
+            rule_files: Vec::new(),
+            slo_files: Vec::new(),
+            alertmanager_config_file: PathBuf::new(),
+            alertmanager_urls: Vec::new(),
+            external_url: String::new(),
+            external_labels: Vec::new(),
+            evaluation_interval: "1m".into(),
+            notify_allow_networks: Vec::new(),
         }
     }
 }
 
 /// One setting as the reference shows it: key, what it does.
-const REFERENCE: [(&str, &str); 27] = [
+const REFERENCE: [(&str, &str); 35] = [
     ("data_dir", "Where everything is kept. One process at a time; the folder is locked."),
     ("otlp_grpc", "Address of OTLP over gRPC; port 0 picks a free one."),
     ("otlp_http", "Address of OTLP over HTTP: /v1/logs, /v1/metrics, /v1/traces."),
@@ -220,6 +237,27 @@ const REFERENCE: [(&str, &str); 27] = [
         "promote_resource_attributes",
         "Resource attributes that PromQL sees as labels of every series, such as [\"k8s.namespace.name\"].",
     ),
+    (
+        "rule_files",
+        "Rule files in Prometheus' format, such as [\"rules/*.yml\"]; * and ? stand within the last part of a path.",
+    ),
+    ("slo_files", "Files of SLOs, OpenSLO v1 or the short form of query/slo/README.md, likewise."),
+    (
+        "alertmanager_config_file",
+        "Routes and receivers in Alertmanager's format (alertmanager.yml). Empty: notifications are only recorded.",
+    ),
+    ("alertmanager_urls", "Alertmanagers that are sent all alerts instead, such as [\"http://am:9093\"]."),
+    (
+        "external_url",
+        "Where people reach this server, for links in notifications. Empty: http:// and the address bound.",
+    ),
+    ("external_labels", "Labels of this server that all its alerts get, such as [\"region=eu\"]."),
+    ("evaluation_interval", "How often groups of rules are evaluated that do not say."),
+    (
+        "notify_allow_networks",
+        "Networks that are not public and may nevertheless be notified, such as [\"10.0.0.0/8\"]. Without it, receivers on\n\
+         # loopback, private and link-local addresses are refused, so that a rule cannot reach what it should not.",
+    ),
 ];
 
 impl Config {
@@ -240,6 +278,7 @@ impl Config {
             ("seal_after", &self.seal_after),
             ("query_timeout", &self.query_timeout),
             ("promql_lookback", &self.promql_lookback),
+            ("evaluation_interval", &self.evaluation_interval),
         ] {
             if let Err(error) = humantime::parse_duration(value) {
                 problems.push(format!("{key} = {value:?} is not a duration such as 30s or 5m: {error}"));
@@ -258,6 +297,9 @@ impl Config {
         }
         if let Err(error) = self.otlp_translation_strategy.parse::<TranslationStrategy>() {
             problems.push(format!("otlp_translation_strategy: {error}"));
+        }
+        if let Some(label) = self.external_labels.iter().find(|label| !label.contains('=')) {
+            problems.push(format!("external_labels: {label:?} is not of the form name=value"));
         }
         if problems.is_empty() {
             return Ok(());
@@ -301,6 +343,26 @@ impl Config {
             translation: self.otlp_translation_strategy.parse().unwrap_or_default(),
             promote_resource_attributes: self.promote_resource_attributes.clone(),
             ..SeriesConfig::default()
+        }
+    }
+
+    /// What is evaluated and who is told; `address` is where the API was bound.
+    pub(crate) fn alerting(&self, address: SocketAddr) -> AlertingConfig {
+        let external_labels = self.external_labels.iter().filter_map(|label| label.split_once('='));
+        AlertingConfig {
+            rule_files: self.rule_files.clone(),
+            slo_files: self.slo_files.clone(),
+            alertmanager_config: Some(self.alertmanager_config_file.clone())
+                .filter(|file| !file.as_os_str().is_empty()),
+            alertmanager_urls: self.alertmanager_urls.clone(),
+            external_url: match self.external_url.trim_end_matches('/') {
+                "" => format!("http://{address}"),
+                url => url.to_owned(),
+            },
+            external_labels: external_labels.map(|(name, value)| (name.into(), value.into())).collect(),
+            evaluation_interval: humantime::parse_duration(&self.evaluation_interval)
+                .unwrap_or(Duration::from_secs(60)),
+            notify_allow_networks: self.notify_allow_networks.clone(),
         }
     }
 

@@ -3,7 +3,6 @@
 
 mod answer;
 mod server;
-mod write;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,6 @@
-//! Samples of scripts as requests of remote write 2.0.
+//! Samples as requests of remote write 2.0: those of test scripts, and those that rules record.
+
+use std::collections::HashMap;
 
 use prost::Message;
 use trivium_promql::histogram::{Histogram, ResetHint, Span};
@@ -10,7 +12,7 @@ use trivium_proto::prometheus::{BucketSpan, Count, Histogram as Message2, ZeroCo
 const SAMPLES_MAX: usize = 100_000;
 
 /// Compressed bodies that together hold the series.
-pub(super) fn requests(series: &[Series]) -> Result<Vec<Vec<u8>>, String> {
+pub(crate) fn requests(series: &[Series]) -> Result<Vec<Vec<u8>>, String> {
     let mut bodies = Vec::new();
     let mut writer = Writer::default();
     for series in series {
@@ -27,12 +29,17 @@ pub(super) fn requests(series: &[Series]) -> Result<Vec<Vec<u8>>, String> {
 
 struct Writer {
     request: Request,
+    symbols: HashMap<String, u32>,
     samples: usize,
 }
 
 impl Default for Writer {
     fn default() -> Self {
-        Self { request: Request { symbols: vec![String::new()], ..Request::default() }, samples: 0 }
+        Self {
+            request: Request { symbols: vec![String::new()], ..Request::default() },
+            symbols: HashMap::from([(String::new(), 0)]),
+            samples: 0,
+        }
     }
 }
 
@@ -75,12 +82,13 @@ impl Writer {
     }
 
     fn symbol(&mut self, text: &str) -> u32 {
-        let symbols = &mut self.request.symbols;
-        let place = symbols.iter().position(|symbol| symbol == text).unwrap_or_else(|| {
-            symbols.push(text.to_owned());
-            symbols.len() - 1
-        });
-        u32::try_from(place).unwrap_or_default()
+        if let Some(place) = self.symbols.get(text) {
+            return *place;
+        }
+        let place = u32::try_from(self.request.symbols.len()).unwrap_or_default();
+        self.request.symbols.push(text.to_owned());
+        self.symbols.insert(text.to_owned(), place);
+        place
     }
 
     fn finish(self) -> Result<Vec<u8>, String> {

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 use trivium_model::SignalKind;
+use trivium_query::alerting::Alerting;
 use trivium_storage::Storage;
 
 use crate::scrape::Scraping;
@@ -49,6 +50,7 @@ pub(crate) struct Admin {
     pub(crate) storage: Storage,
     pub(crate) registry: Arc<Mutex<Registry>>,
     pub(crate) scraping: Option<Arc<Scraping>>,
+    pub(crate) alerting: Arc<Alerting>,
     pub(crate) stop: CancellationToken,
 }
 
@@ -62,6 +64,7 @@ impl Admin {
         let end = text.len() - text.strip_suffix("# EOF\n").map_or(0, |_| "# EOF\n".len());
         text.truncate(end);
         text.push_str(&storage_gauges(&self.storage));
+        text.push_str(&self.alerting.exposition());
         text.push_str("# EOF\n");
         Ok(text)
     }
@@ -186,14 +189,22 @@ async fn flush(State(admin): State<Admin>) -> Response {
 
 /// Reads again what is in files that can change: the scrape configuration. Settings need a restart, and the answer says so.
 async fn reload(State(admin): State<Admin>) -> Response {
-    let Some(scraping) = &admin.scraping else {
-        let message = "no file is configured that can change; settings need a restart";
-        return Json(json!({"reloaded": [], "message": message})).into_response();
-    };
-    match scraping.reload().await {
-        Ok(file) => Json(json!({"reloaded": [file], "message": "settings need a restart"})).into_response(),
+    let mut reloaded = Vec::new();
+    let mut reload = admin.alerting.reload();
+    if let (Ok(_), Some(scraping)) = (&reload, &admin.scraping) {
+        match scraping.reload().await {
+            Ok(file) => reloaded.push(file.display().to_string()),
+            Err(error) => reload = Err(format!("{error:#}")),
+        }
+    }
+    match reload {
+        Ok(what) => {
+            reloaded.push(what);
+            Json(json!({"reloaded": reloaded, "message": "settings need a restart"})).into_response()
+        }
         Err(error) => {
-            let message = format!("{error:#}; what was loaded before stays in force");
+            tracing::warn!(error, "the configuration was not reloaded");
+            let message = format!("{error}; what was loaded before stays in force");
             (StatusCode::BAD_REQUEST, Json(json!({"error": {"kind": "invalid_argument", "message": message}})))
                 .into_response()
         }

@@ -11,7 +11,6 @@ use trivium_promql::Series;
 use trivium_promql::script::{Answer, Target};
 
 use super::answer;
-use super::write;
 
 /// A server with nothing in it, and how to ask it.
 pub(super) struct ServerTarget {
@@ -100,7 +99,7 @@ impl Target for ServerTarget {
 
     fn load(&mut self, series: Vec<Series>) -> Result<(), String> {
         self.is_used = true;
-        for body in write::requests(&series)? {
+        for body in crate::remote_write::requests(&series)? {
             let request = self.client.post(format!("{}/write", self.running.url));
             let response = request
                 .header("content-type", "application/x-protobuf;proto=io.prometheus.write.v2.Request")

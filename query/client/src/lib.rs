@@ -4,6 +4,7 @@
 //! Everything that comes from telemetry is made harmless before it is rendered: it may be hostile to a terminal. The JSON
 //! answers are handed on as they came.
 
+mod backtest;
 mod log_line;
 mod request;
 mod story;
@@ -75,6 +76,14 @@ pub async fn tail(url: &str, query: &str, json: bool, mut print: impl FnMut(&str
         }
     }
     Ok(())
+}
+
+/// Tries rules on stored history: what they would have done, or the JSON answer as it came. `request` is the body of
+/// `POST /api/v1/rules/backtest`.
+pub async fn backtest(url: &str, request: &Value, json: bool) -> anyhow::Result<String> {
+    let api = Api::new(url)?;
+    let answer = api.ask(api.post(&["rules", "backtest"], request)).await?;
+    rendered(answer, json, backtest::render)
 }
 
 /// One trace as a tree with its log records, or the JSON answer as it came.

@@ -170,11 +170,6 @@ impl Alerting {
         self.with_rules(RuleManager::groups).unwrap_or_default()
     }
 
-    /// The rules as they are configured.
-    pub(crate) fn rules(&self) -> Arc<RuleSet> {
-        self.with_rules(RuleManager::rules).unwrap_or_default()
-    }
-
     pub(crate) fn templates(&self) -> &SloTemplates {
         &self.templates
     }

@@ -11,7 +11,7 @@ use arrow::datatypes::{DataType, Float64Type, Int64Type, TimeUnit};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use async_trait::async_trait;
 use trivium_alert::{Querier, StepRange};
-use trivium_model::{ErrorKind, TenantId, UnixNanos};
+use trivium_model::{ErrorKind, UnixNanos};
 use trivium_promql::MatrixSeries;
 use trivium_slo::{
     Group, GroupCounts, Indicator, IndicatorQuerier, MeasuredSlice, Part, Query, QueryError, SliceRequest,
@@ -330,6 +330,3 @@ fn add_rows(
     }
     Ok(())
 }
-
-/// The tenant whose SLOs are measured.
-pub(crate) const TENANT: TenantId = TenantId::DEFAULT;
