@@ -347,6 +347,7 @@ async fn a_reload_keeps_the_state_of_rules_that_are_still_there() {
     let stale: Vec<String> = bench.written().into_iter().filter(|line| line.ends_with("stale")).collect();
     assert_eq!(stale.len(), 2, "the series of the removed rule end: {stale:?}");
     assert!(stale.iter().all(|line| line.contains("alertname=\"B\"")));
+    assert!(bench.history().await.contains(&"1 removed a".to_owned()), "{:?}", bench.history().await);
     bench.at(3).await;
     assert_eq!(bench.status().rules[1].state, Some(AlertState::Firing));
 }
