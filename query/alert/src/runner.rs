@@ -157,6 +157,8 @@ impl Runner {
             .zip(keys)
             .map(|(rule, key)| RuleState::restore(rule.clone(), memory.remove(&key), key, before.as_ref(), &options))
             .collect();
+        let key = group.key();
+        let unsaved = memory.values().flat_map(|gone| history::removed(&*deps.clock, &key, &gone.alerts)).collect();
         let orphans = memory.into_values().flat_map(|memory| memory.series).collect();
         let metrics = GroupMetrics {
             interval_seconds: Duration::from_millis(interval_ms.unsigned_abs()).as_secs_f64(),
@@ -174,7 +176,7 @@ impl Runner {
             rules,
             orphans,
             written: loaded.written,
-            unsaved: Vec::new(),
+            unsaved,
             metrics,
             status,
             is_durable: true,
@@ -411,6 +413,8 @@ pub(crate) async fn retire(
     taken: &(dyn Fn(&Labels) -> bool + Sync),
 ) -> Result<(), StateError> {
     let mut loaded = record::load(&*deps.store, options.tenant, group).await?;
+    let gone = loaded.rules.values();
+    let events: Vec<HistoryEvent> = gone.flat_map(|gone| history::removed(&*deps.clock, group, &gone.alerts)).collect();
     let all: HashSet<Labels> = loaded.rules.drain().flat_map(|(_, memory)| memory.series).collect();
     let mut samples: Vec<SampleToWrite> = all
         .into_iter()
@@ -423,7 +427,8 @@ pub(crate) async fn retire(
     {
         tracing::warn!(group, error, "cannot mark the series of a removed group as stale");
     }
-    let changes = loaded.written.changes(Vec::new(), |_, _| false);
+    let mut changes = loaded.written.changes(Vec::new(), |_, _| false);
+    changes.extend(events.into_iter().map(StateChange::Append));
     deps.store.apply(options.tenant, lease, changes).await
 }
 

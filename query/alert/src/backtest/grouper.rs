@@ -7,7 +7,8 @@ use crate::alert::AlertState;
 use crate::duration::millis;
 use crate::seam::AlertNotice;
 
-/// Counts notifications: is handed what the notifier would have been told, in the order of time.
+/// Counts notifications: is handed what the notifier would have been told, in the order of time and without repetitions:
+/// each alert when it begins to fire and when it is resolved.
 pub trait NotificationModel: Send {
     /// Takes an alert that was told in its slot.
     fn take(&mut self, notice: &AlertNotice);

@@ -36,6 +36,9 @@ const MAX_FIRINGS: usize = 10_000;
 /// Evaluations of rules in one backtest.
 const MAX_EVALUATIONS: i64 = 5_000_000;
 
+/// Firings and resolutions of all alerts in one backtest.
+const MAX_NOTICES: usize = 200_000;
+
 /// How long after its end an alert that fires again flaps.
 const FLAP_WINDOW_MS: i64 = 15 * 60_000;
 
@@ -75,8 +78,14 @@ pub async fn backtest(
         rules.extend(run(&querier, &templates, &options, &told, group, &request).await?);
     }
     let mut notices = std::mem::take(&mut *told.0.lock().unwrap_or_else(PoisonError::into_inner));
-    notices.sort_by_key(|notice| notice.slot_ms);
-    notices.iter().for_each(|notice| model.take(notice));
+    if notices.left_out > 0 {
+        let total = notices.list.len() + notices.left_out;
+        return Err(format!(
+            "the alerts fire and resolve {total} times, more than {MAX_NOTICES}; take a shorter range"
+        ));
+    }
+    notices.list.sort_by_key(|notice| notice.slot_ms);
+    notices.list.iter().for_each(|notice| model.take(notice));
     let notifications = model.finish(request.end_ms);
     let rules = finish(rules, &request);
     Ok(BacktestReport { start_ms: request.start_ms, end_ms: request.end_ms, rules, notifications })
@@ -103,14 +112,33 @@ fn check_size(request: &BacktestRequest) -> Result<(), String> {
     Ok(())
 }
 
-/// Collects what would have been told.
+/// Collects what would have been told, without repetitions: an alert that goes on firing is told once.
 #[derive(Debug, Default)]
-struct Told(Mutex<Vec<AlertNotice>>);
+struct Told(Mutex<Notices>);
+
+#[derive(Debug, Default)]
+struct Notices {
+    list: Vec<AlertNotice>,
+    last: HashMap<(String, u64), (AlertState, i64)>,
+    left_out: usize,
+}
 
 #[async_trait]
 impl Notifier for Told {
     async fn notify(&self, _tenant: TenantId, alerts: Vec<AlertNotice>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(alerts);
+        let mut notices = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for alert in alerts {
+            let news = (alert.state, alert.starts_at_ms);
+            let key = (alert.group.clone(), alert.fingerprint);
+            if notices.last.insert(key, news) == Some(news) {
+                continue;
+            }
+            if notices.list.len() < MAX_NOTICES {
+                notices.list.push(alert);
+            } else {
+                notices.left_out += 1;
+            }
+        }
     }
 }
 

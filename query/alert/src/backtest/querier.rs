@@ -251,8 +251,7 @@ fn times(series: &MatrixSeries) -> impl Iterator<Item = i64> + '_ {
     series.floats.iter().map(|(time, _)| *time).chain(histograms)
 }
 
-/// Whether the order of the result says which series are in it; no: it never does. But `limitk` and friends take what comes
-/// first, which a range query may answer differently.
+/// Whether an expression takes some series and not others by their order, which a range query may have differently.
 fn is_ordered(expr: &Expr) -> bool {
     let mut found = false;
     visit(expr, &mut |expr| {

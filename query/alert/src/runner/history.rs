@@ -1,11 +1,11 @@
 //! What is told of an evaluation: status and history.
 
 use serde::Serialize;
-use trivium_model::{HistoryEvent, UnixNanos};
+use trivium_model::{Clock, HistoryEvent, UnixNanos};
 
 use super::evaluate::Context;
 use super::{ChangeList, RuleState, to_millis};
-use crate::alert::{fingerprint, to_map};
+use crate::alert::{Alert, AlertState, fingerprint, to_map};
 use crate::seam::Completeness;
 use crate::status::{Evaluation, Health};
 
@@ -78,6 +78,33 @@ fn push(context: &Context<'_>, state: &RuleState, told: &Told<'_>, fingerprint: 
         Ok(value) => history.push(HistoryEvent { kind: KIND.to_owned(), at, id, value }),
         Err(error) => tracing::error!(group, %error, "a line of alert history cannot be written"),
     }
+}
+
+/// The end of alerts whose rule is no more: they are not resolved, nobody looks any longer.
+pub(super) fn removed<'a>(
+    clock: &dyn Clock,
+    group: &'a str,
+    alerts: &'a [Alert],
+) -> impl Iterator<Item = HistoryEvent> + use<'a> {
+    let at = clock.now();
+    let active = alerts.iter().filter(|alert| alert.state != AlertState::Inactive);
+    active.map(move |alert| {
+        let fingerprint = format!("{:016x}", alert.fingerprint());
+        let value = serde_json::json!({
+            "transition": "removed",
+            "file": group.rsplit_once(';').map_or("", |(file, _)| file),
+            "group": group.rsplit_once(';').map_or(group, |(_, name)| name),
+            "rule": alert.labels.get("alertname"),
+            "labels": to_map(&alert.labels),
+            "annotations": &alert.annotations,
+            "value": alert.value.to_string(),
+            "activeAtMs": alert.active_at_ms,
+            "fingerprint": &fingerprint,
+            "slotMs": to_millis(at),
+        });
+        let id = format!("{group};{fingerprint};removed;{}", to_millis(at));
+        HistoryEvent { kind: KIND.to_owned(), at, id, value: value.to_string() }
+    })
 }
 
 /// Notes how an evaluation went, and in the history when that is not how it went before.

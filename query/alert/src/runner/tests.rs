@@ -347,6 +347,7 @@ async fn a_reload_keeps_the_state_of_rules_that_are_still_there() {
     let stale: Vec<String> = bench.written().into_iter().filter(|line| line.ends_with("stale")).collect();
     assert_eq!(stale.len(), 2, "the series of the removed rule end: {stale:?}");
     assert!(stale.iter().all(|line| line.contains("alertname=\"B\"")));
+    assert!(bench.history().await.contains(&"1 removed a".to_owned()), "{:?}", bench.history().await);
     bench.at(3).await;
     assert_eq!(bench.status().rules[1].state, Some(AlertState::Firing));
 }
@@ -376,6 +377,73 @@ async fn without_the_lease_nothing_is_told() {
 }
 
 type RuleView = (Health, Option<String>, Option<i64>, Option<AlertState>, Vec<Alert>);
+
+/// A store whose writes fail while it is told so.
+#[derive(Debug, Default)]
+struct Flaky(trivium_model::MemoryStateStore, std::sync::atomic::AtomicBool);
+
+impl StateStore for Flaky {
+    fn list(
+        &self,
+        tenant: TenantId,
+        kind: &str,
+        prefix: &str,
+    ) -> trivium_model::StateFuture<'_, Vec<trivium_model::StateRecord>> {
+        self.0.list(tenant, kind, prefix)
+    }
+
+    fn apply(
+        &self,
+        tenant: TenantId,
+        lease: Option<Lease>,
+        changes: Vec<StateChange>,
+    ) -> trivium_model::StateFuture<'_, ()> {
+        if self.1.load(std::sync::atomic::Ordering::SeqCst) {
+            let message = "the disk is full".to_owned();
+            let error = StateError::Store { kind: trivium_model::ErrorKind::Unavailable, message };
+            return Box::pin(std::future::ready(Err(error)));
+        }
+        self.0.apply(tenant, lease, changes)
+    }
+
+    fn history(
+        &self,
+        tenant: TenantId,
+        kind: &str,
+        range: trivium_model::TimeRange,
+        limit: u32,
+    ) -> trivium_model::StateFuture<'_, Vec<HistoryEvent>> {
+        self.0.history(tenant, kind, range, limit)
+    }
+
+    fn lease(
+        &self,
+        name: &str,
+        holder: &str,
+        now: UnixNanos,
+        ttl: Duration,
+    ) -> trivium_model::StateFuture<'_, Option<Lease>> {
+        self.0.lease(name, holder, now, ttl)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_silences_no_alert_and_loses_no_history() {
+    let store = Arc::new(Flaky::default());
+    let mut bench = Bench::new("groups: [{name: g, rules: [{alert: A, expr: errors > 5}]}]").await;
+    errors(&bench.world, "a", &[9.0, 1.0, 1.0]);
+    bench.runner.deps.store = Arc::clone(&store) as _;
+    store.1.store(true, std::sync::atomic::Ordering::SeqCst);
+    bench.at(0).await;
+    assert_eq!(bench.told(), ["0 firing A,a [0..4]"]);
+    bench.at(1).await;
+    store.1.store(false, std::sync::atomic::Ordering::SeqCst);
+    bench.at(2).await;
+    let everything = store.history(TenantId::DEFAULT, "alert", trivium_model::TimeRange::ALL, 10).await.unwrap();
+    assert_eq!(everything.len(), 3, "pending, firing and resolved");
+    let kept = store.list(TenantId::DEFAULT, record::ALERT, "").await.unwrap();
+    assert_eq!(kept.len(), 1, "the resolved alert");
+}
 
 /// All that can be seen from outside at a step.
 #[derive(Debug, PartialEq)]

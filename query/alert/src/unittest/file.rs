@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use chrono::DateTime;
 use serde::{Deserialize, Deserializer, de};
 use trivium_promql::Labels;
 use trivium_promql::script::{Command, LoadedLine, Point, Script};
@@ -11,12 +12,26 @@ use super::Pairs;
 use super::compare::{AlertView, Sample, SampleContent};
 use crate::duration::{millis, parse_duration};
 
+/// About the year 5138: far from where times overflow.
+const MAX_SECONDS: u64 = 100_000_000_000;
+
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     parse_duration(&String::deserialize(deserializer)?).map_err(de::Error::custom)
 }
 
 fn some_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     duration(deserializer).map(Some)
+}
+
+/// A time as RFC 3339 or in seconds since 1970.
+fn timestamp<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if let Ok(time) = DateTime::parse_from_rfc3339(&text) {
+        return Ok(time.timestamp_millis());
+    }
+    let seconds = text.parse().ok().filter(|seconds: &i64| seconds.unsigned_abs() < MAX_SECONDS);
+    let wrong = || de::Error::custom(format!("{text:?} is neither a time as RFC 3339 nor seconds since 1970"));
+    seconds.map(|seconds| seconds * 1000).ok_or_else(wrong)
 }
 
 fn one_minute() -> Duration {
@@ -43,6 +58,9 @@ pub(super) struct TestFile {
 pub(super) struct TestGroup {
     #[serde(default, deserialize_with = "some_duration")]
     pub(super) interval: Option<Duration>,
+    /// The time that all others of the test are counted from.
+    #[serde(default, rename = "start_timestamp", deserialize_with = "timestamp")]
+    pub(super) start_ms: i64,
     #[serde(default)]
     pub(super) name: String,
     #[serde(default)]

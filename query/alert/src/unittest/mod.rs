@@ -105,6 +105,7 @@ pub async fn unit_test_file(path: &str, templates: Arc<dyn Templates>) -> Result
 
 /// Rules under test.
 struct Bench {
+    start_ms: i64,
     source: Arc<TestSource>,
     runners: Vec<(Runner, StatusCell)>,
     fuzzy: bool,
@@ -129,7 +130,7 @@ async fn run(
         external_url: test.external_url.clone(),
         ..Options::default()
     };
-    let mut bench = Bench { runners: Vec::new(), fuzzy: file.fuzzy_compare, source };
+    let mut bench = Bench { start_ms: test.start_ms, runners: Vec::new(), fuzzy: file.fuzzy_compare, source };
     bench.load(rules, options, templates).await?;
     let mut failures = Vec::new();
     let mut alert_tests: Vec<&AlertTest> = test.alert_rule_test.iter().collect();
@@ -179,7 +180,7 @@ impl Bench {
     async fn evaluate(&mut self, ts: i64) -> Vec<String> {
         let mut errors = Vec::new();
         for (runner, cell) in &mut self.runners {
-            if runner.evaluate(ts, None).await.is_err() {
+            if runner.evaluate(self.start_ms.saturating_add(ts), None).await.is_err() {
                 errors.push("the state of the test is lost".to_owned());
             }
             let status = Arc::clone(&cell.lock().unwrap_or_else(PoisonError::into_inner));
@@ -223,7 +224,7 @@ impl Bench {
             Ok(expected) => expected,
             Err(error) => return failed(format!("err: {error}")),
         };
-        let mut found = match self.source.vector(expr, millis(test.eval_time)) {
+        let mut found = match self.source.vector(expr, self.start_ms.saturating_add(millis(test.eval_time))) {
             Ok(found) => found.into_iter().map(Sample::from).collect::<Vec<_>>(),
             Err(error) => return failed(format!("err: {error}")),
         };

@@ -28,7 +28,7 @@ impl TestSource {
         for line in test.lines()? {
             let mut series = Series { labels: line.labels, ..Series::default() };
             for (index, point) in line.points.into_iter().enumerate() {
-                let time = i64::try_from(index).unwrap_or(i64::MAX).saturating_mul(step);
+                let time = i64::try_from(index).unwrap_or(i64::MAX).saturating_mul(step).saturating_add(test.start_ms);
                 match point {
                     Some(Point::Float(value)) => {
                         series.times.push(time);

@@ -145,3 +145,21 @@ async fn floats_may_be_near_if_told_so() {
     assert!(!run_tests(RULES, &tests("false")).await.unwrap().passed());
     assert!(run_tests(RULES, &tests("true")).await.unwrap().passed());
 }
+
+#[tokio::test]
+async fn tests_may_begin_at_another_time() {
+    let tests = |start: &str| {
+        let expr = "{expr: 'timestamp(up)', eval_time: 1m, exp_samples: [{value: 1704067260}]}";
+        let alert = "{eval_time: 5m, alertname: InstanceDown, exp_alerts: []}";
+        let series = "{series: up, values: 0x9}";
+        format!(
+            "rule_files: [a]\ntests: [{{start_timestamp: {start}, input_series: [{series}], alert_rule_test: [{alert}], promql_expr_test: [{expr}]}}]"
+        )
+    };
+    for start in ["1704067200", "'2024-01-01T00:00:00Z'"] {
+        let report = run_tests(RULES, &tests(start)).await.unwrap();
+        // Five minutes after the start, not after 1970.
+        assert!(matches!(report.tests[0].failures.as_slice(), [alert] if alert.contains("InstanceDown")), "{report:?}");
+    }
+    assert!(run_tests(RULES, &tests("tomorrow")).await.unwrap_err().to_string().contains("RFC 3339"));
+}
