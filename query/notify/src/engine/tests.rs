@@ -444,6 +444,8 @@ fn an_outage_resolves_nothing() {
     sim.alert(&[("alertname", "A"), ("instance", "1")], 120);
     sim.pass(60);
     sim.restart(1800);
+    // Another one at once must not forget that nobody listened.
+    sim.restart(5);
     sim.pass(30);
     sim.alert(&[("alertname", "A"), ("instance", "1")], 120);
     sim.pass(50);
