@@ -18,6 +18,9 @@ use crate::engine::{ALERT, Core, GROUP, Kept, LOG, META, Outcome, SILENCE, SendJ
 use crate::metrics::MetricSample;
 use crate::silence::SilenceState;
 
+#[cfg(test)]
+mod tests;
+
 /// For how long the right to notify is taken, and how often it is prolonged.
 const LEASE: Duration = Duration::from_secs(30);
 const LEASE_RENEWAL: Duration = Duration::from_secs(10);

@@ -4,6 +4,8 @@
 //! versions, ending an unknown silence is 404 (as since 0.28) and not 500.
 //! Each test says so and passes when the binaries are not installed (`apt-get install prometheus-alertmanager`).
 
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking and says why it skips")]
+
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;

@@ -2,8 +2,6 @@
 
 mod model;
 mod query;
-#[cfg(test)]
-mod tests;
 
 use std::collections::BTreeSet;
 

@@ -203,6 +203,7 @@ macro_rules! with_message {
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
                 let mut fields = BTreeMap::<String, Value>::deserialize(from)?;
+                fields.values_mut().for_each(numbers_to_texts);
                 $(let $own = match fields.remove(stringify!($own)) {
                     None | Some(Value::Null) => None,
                     Some(value) => Some(read::<$own_kind, D::Error>(stringify!($own), value)?),
@@ -213,6 +214,16 @@ macro_rules! with_message {
             }
         }
     };
+}
+
+/// As in YAML for Go, a number is taken where a text is expected; none of these sections wants a number.
+fn numbers_to_texts(value: &mut Value) {
+    match value {
+        Value::Number(number) => *value = number.to_string().into(),
+        Value::Array(items) => items.iter_mut().for_each(numbers_to_texts),
+        Value::Object(entries) => entries.values_mut().for_each(numbers_to_texts),
+        _ => {}
+    }
 }
 
 fn read<T: serde::de::DeserializeOwned, E: serde::de::Error>(name: &str, value: Value) -> Result<T, E> {

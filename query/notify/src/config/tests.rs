@@ -150,3 +150,32 @@ fn what_is_wrong_is_refused_with_its_line() {
         assert!(error.contains(expected), "{text}\n{error}");
     }
 }
+
+#[test]
+fn numbers_are_taken_where_texts_are_expected() {
+    let text = "
+global: {smtp_smarthost: 'h:25', smtp_from: a@b, smtp_auth_password: 12345}
+route: {receiver: a}
+receivers:
+- name: a
+  pagerduty_configs: [{routing_key: 1234567, details: {count: 5}}]
+  slack_configs: [{api_url: 'http://x', title: 7}]
+  email_configs: [{to: x@y, headers: {Priority: 1}}]
+";
+    let config = parse(text).unwrap();
+    assert!(!config.original.contains("12345"), "{}", config.original);
+}
+
+#[test]
+fn errors_do_not_show_secrets() {
+    for text in [
+        "route: {receiver: a}\nreceivers: [{name: a, slack_configs: [{api_url: 'hush', chanel: x}]}]",
+        "route: {receiver: a}\nreceivers: [{name: a, pagerduty_configs: [{routing_key: hush, routing_key_file: x}]}]",
+        "route: {receiver: a}\nreceivers: [{name: a, webhook_configs: [{url: 'hush'}]}]",
+        "route: {receiver: a}\nreceivers: [{name: a, opsgenie_configs: [{api_key: [hush]}]}]",
+        "route: {receiver: a}\nreceivers: [{name: a, email_configs: [{auth_password: hush, bad: 1}]}]",
+    ] {
+        let error = parse(text).expect_err(text);
+        assert!(!error.contains("hush"), "{text}\n{error}");
+    }
+}

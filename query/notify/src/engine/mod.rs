@@ -107,6 +107,7 @@ impl Core {
             let downtime = now.0.saturating_sub(alive).max(0);
             for alert in alerts.iter_mut().filter(|alert| alert.ends_at > alive) {
                 alert.ends_at = alert.ends_at.saturating_add(downtime);
+                self.changes.put(ALERT, alert.fingerprint().to_string(), &*alert);
             }
         }
         self.regroup(alerts, &states, now);

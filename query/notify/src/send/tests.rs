@@ -13,7 +13,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 use trivium_model::UnixNanos;
 
-use super::{OutgoingPolicy, Senders};
+use super::{ExternalSender, OutgoingPolicy, Senders};
 use crate::alert::Alert;
 use crate::alert::AlertInput;
 use crate::config::Config;
@@ -293,4 +293,42 @@ async fn a_mail_that_must_be_encrypted_is_not_sent_in_clear() {
     let outcome = deliver(&receiver, LOCAL, vec![alert("A", false)]).await;
     assert_ne!(outcome, Outcome::Sent);
     assert!(!server.await.unwrap().iter().any(|line| line.starts_with("AUTH") || line.starts_with("MAIL")));
+}
+
+#[tokio::test]
+async fn alerts_go_to_external_alertmanagers_in_batches() {
+    let (server, absent) = (Server::default(), TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let urls = [format!("{}/am/", server.start().await), format!("http://{}", absent.local_addr().unwrap())];
+    drop(absent);
+    let sender = ExternalSender::new(&urls, OutgoingPolicy { allow: vec![LOCAL.parse().unwrap()] }).unwrap();
+    let alert = |number: usize| AlertInput {
+        labels: [("alertname", number.to_string())].into_iter().collect(),
+        starts_at: Some(NOW),
+        ..AlertInput::default()
+    };
+    sender.send(&(0..10_300).map(alert).collect::<Vec<_>>());
+    let value = |name: &str| -> Vec<f64> {
+        sender.metrics().iter().filter(|sample| sample.name == name).map(|sample| sample.value).collect()
+    };
+    assert_eq!(value("prometheus_notifications_dropped_total"), [300.0, 300.0], "the oldest give way");
+    let all_sent = async {
+        while value("prometheus_notifications_queue_length") != [0.0, 0.0]
+            || value("prometheus_notifications_sent_total")[0] + value("prometheus_notifications_errors_total")[1]
+                < 20_000.0
+        {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        () = sender.run() => {}
+        () = all_sent => {}
+    }
+    let requests = server.requests.lock().unwrap();
+    let sizes: Vec<usize> = requests.iter().map(|(_, _, body)| body.as_array().unwrap().len()).collect();
+    assert_eq!((sizes.len(), sizes[0], sizes[39]), (40, 256, 16));
+    assert_eq!(requests[0].1, "/am/api/v2/alerts");
+    assert_eq!(
+        requests[0].2[0],
+        json!({"labels": {"alertname": "300"}, "annotations": {}, "generatorURL": "", "startsAt": "2026-11-21T12:00:00.000000000Z"})
+    );
 }
