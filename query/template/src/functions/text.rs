@@ -26,18 +26,22 @@ pub(super) fn map(call: &Call<'_>, change: impl FnOnce(&str) -> String) -> Resul
     Ok(change(call.text(0)?).into())
 }
 
+/// What a match costs, in bytes of work.
+const MATCH_BYTES: usize = 64;
+
 /// Replaces match by match, so that a long replacement cannot outgrow the limit.
 fn replace_all(call: &mut Call<'_>) -> Result<Value, String> {
     call.expect(3)?;
     let pattern = call.text(0)?.to_owned();
     let regex = call.regex(&pattern)?;
-    let (replacement, text) = (call.text(1)?, call.text(2)?);
+    let (replacement, text) = (call.text(1)?.to_owned(), call.text(2)?.to_owned());
     let mut result = String::with_capacity(text.len());
     let mut end = 0;
-    for captures in regex.captures_iter(text) {
+    for captures in regex.captures_iter(&text) {
+        call.charge(MATCH_BYTES)?;
         let Some(whole) = captures.get(0) else { continue };
         result.push_str(&text[end..whole.start()]);
-        captures.expand(replacement, &mut result);
+        captures.expand(&replacement, &mut result);
         end = whole.end();
         if result.len() > call.text_limit() {
             return Err(format!("the text exceeds the limit of {} bytes", call.text_limit()));
