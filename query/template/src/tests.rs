@@ -362,6 +362,29 @@ fn prometheus_functions_answer_exactly() {
             "21none",
         ),
         ("{{ if gt $value 0.1 }}high{{ end }} {{ $value }}%", "high 0.123%"),
+        // Answered by promtool 2.42.
+        ("{{ .Labels }} {{ $value | printf \"%5.3f\" }}", "map[instance:i:9100 job:node] 0.123"),
+        (r#"{{ title "foo_bar baz-qux x2y ünï" }} | {{ "ßé" | toUpper }}"#, "Foo_bar Baz-Qux X2y Ünï | ßÉ"),
+        (
+            "{{ 999.99 | humanize }} {{ 999999.0 | humanize }} {{ 0.00001 | humanize }} {{ -1234.5 | humanize }} {{ 1023.9 | humanize1024 }}",
+            "1000 1000k 10u -1.234k 1024",
+        ),
+        (
+            "{{ 0.999 | humanizeDuration }} {{ 59.99999 | humanizeDuration }} {{ 1.5e9 | toTime }}",
+            "999ms 60s 2017-07-14 02:40:00 +0000 UTC",
+        ),
+        (
+            r#"{{ "axbx" | reReplaceAll "(.)x" "${1}y$0" }} {{ args 1 "a" }} {{ (args 1).nope }}"#,
+            "ayaxbybx map[arg0:1 arg1:a] <no value>",
+        ),
+        (
+            "{{ range query \"m\" | sortByLabel \"instance\" }}{{ . }}{{ end }}",
+            "{map[__name__:metric __value__:v instance:a] 11}{map[__name__:metric __value__:v instance:b] 21}",
+        ),
+        (
+            "{{ .Foo }}",
+            r#"template: t:1:4: executing "t" at <.Foo>: can't evaluate field Foo in type struct { Labels map[string]string; ExternalLabels map[string]string; ExternalURL string; Value float64 }"#,
+        ),
         (r#"{{ define "a" }}x{{ . }}{{ end }}{{ $name := "a" }}{{ tmpl $name 3 }}"#, "x3"),
     ] {
         assert_eq!(expand(text), expected, "{text}");

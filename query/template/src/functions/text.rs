@@ -4,8 +4,8 @@ use super::{Call, Functions};
 use crate::value::Value;
 
 pub(super) fn insert(functions: &mut Functions<'_>) {
-    functions.insert("toUpper", |call| map(call, str::to_uppercase));
-    functions.insert("toLower", |call| map(call, str::to_lowercase));
+    functions.insert("toUpper", |call| map(call, |text| case(text, char::to_uppercase)));
+    functions.insert("toLower", |call| map(call, |text| case(text, char::to_lowercase)));
     functions.insert("safeHtml", |call| {
         call.expect(1)?;
         Ok(Value::Html(call.text(0)?.into()))
@@ -24,6 +24,15 @@ pub(super) fn insert(functions: &mut Functions<'_>) {
 pub(super) fn map(call: &Call<'_>, change: impl FnOnce(&str) -> String) -> Result<Value, String> {
     call.expect(1)?;
     Ok(change(call.text(0)?).into())
+}
+
+/// Letter by letter as Go does it: what would become several letters (`ß`) stays.
+fn case<I: ExactSizeIterator<Item = char>>(text: &str, change: fn(char) -> I) -> String {
+    let one = |letter: char| {
+        let mut changed = change(letter);
+        if changed.len() == 1 { changed.next().unwrap_or(letter) } else { letter }
+    };
+    text.chars().map(one).collect()
 }
 
 /// What a match costs, in bytes of work.
