@@ -212,10 +212,11 @@ impl Graph {
         let reasons = self.reasons(context);
         let own: BTreeMap<&str, f64> =
             reasons.iter().map(|(service, reasons)| (service.as_str(), total(reasons))).collect();
+        let callees = self.callees();
         let mut suspects: Vec<Suspect> = reasons
             .iter()
             .map(|(service, reasons)| {
-                let explained = self.explained(service, &own);
+                let explained = explained(service, &callees, &own);
                 let own = own.get(service.as_str()).copied().unwrap_or_default();
                 let mut reasons = reasons.clone();
                 reasons.truncate(REASONS_MAX);
@@ -230,25 +231,13 @@ impl Graph {
         suspects
     }
 
-    /// The callee, direct or behind others, whose own change is the greatest.
-    fn explained<'s>(&'s self, service: &str, own: &BTreeMap<&str, f64>) -> Option<(&'s str, f64)> {
-        let mut seen: BTreeSet<&str> = BTreeSet::new();
-        let mut front: Vec<&str> = vec![service];
-        let mut best: Option<(&'s str, f64)> = None;
-        for _ in 0..HOPS_MAX {
-            let mut next: Vec<&'s str> = Vec::new();
-            for ((caller, callee), _) in self.edges.iter() {
-                if front.contains(&caller.as_str()) && callee != service && seen.insert(callee) {
-                    next.push(callee);
-                    let score = own.get(callee.as_str()).copied().unwrap_or_default();
-                    if score > best.map_or(SIGNIFICANT, |(_, score)| score) {
-                        best = Some((callee, score));
-                    }
-                }
-            }
-            front = next.iter().map(|service| &**service).collect();
+    /// The callees of each service.
+    fn callees(&self) -> BTreeMap<&str, Vec<&str>> {
+        let mut callees: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (caller, callee) in self.edges.keys() {
+            callees.entry(caller).or_default().push(callee);
         }
-        best
+        callees
     }
 
     /// What changed of each service.
@@ -285,6 +274,29 @@ impl Graph {
         }
         reasons
     }
+}
+
+/// The callee, direct or behind others, whose own change is the greatest.
+fn explained<'s>(
+    service: &'s str,
+    callees: &BTreeMap<&'s str, Vec<&'s str>>,
+    own: &BTreeMap<&str, f64>,
+) -> Option<(&'s str, f64)> {
+    let mut seen: BTreeSet<&str> = BTreeSet::from([service]);
+    let mut front: Vec<&str> = vec![service];
+    let mut best: Option<(&str, f64)> = None;
+    for _ in 0..HOPS_MAX {
+        let reached = front.iter().flat_map(|caller| callees.get(caller).into_iter().flatten().copied());
+        let next: Vec<&str> = reached.filter(|callee| seen.insert(callee)).collect();
+        for callee in &next {
+            let score = own.get(callee).copied().unwrap_or_default();
+            if score > best.map_or(SIGNIFICANT, |(_, score)| score) {
+                best = Some((callee, score));
+            }
+        }
+        front = next;
+    }
+    best
 }
 
 /// Reasons that are told.

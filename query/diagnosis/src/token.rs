@@ -27,7 +27,7 @@ pub(crate) fn words(text: &str, limit: usize) -> Vec<&str> {
         };
         let word = &rest[..length];
         rest = &rest[length..];
-        let masked = varies(word);
+        let masked = word.len() > WORD_MAX || varies(word);
         // A list of numbers is one wildcard, however long.
         if masked && words.last() == Some(&WILDCARD) {
             continue;
@@ -39,6 +39,9 @@ pub(crate) fn words(text: &str, limit: usize) -> Vec<&str> {
 
 /// The most bytes between two quotes that count as a quoted string.
 const QUOTED_MAX: usize = 200;
+
+/// Longer words are encoded data.
+const WORD_MAX: usize = 96;
 
 fn quoted(text: &str, quote: char) -> Option<usize> {
     let end = text[1..].find(quote)?;
@@ -87,6 +90,7 @@ mod tests {
         assert_eq!(masked("t.c.Travel2Controller#115 [query]"), "t.c.Travel2Controller#115 [ query ]");
         assert_eq!(masked("2023-01-29 16:42:09.486 INFO don't"), "<*> : <*> : <*> INFO don ' t");
         assert_eq!(masked("1 2 3 4"), "<*>");
+        assert_eq!(masked(&format!("token {}", "xyz".repeat(50))), "token <*>");
         assert_eq!(words("a b c d", 2), ["a", "b"]);
     }
 }

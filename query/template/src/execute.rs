@@ -25,6 +25,7 @@ const REGEX_BYTES_MAX: usize = 256 * 1024;
 
 /// Bytes that functions may make for one step.
 const BYTES_PER_STEP: usize = 64;
+const BYTES_PER_ITEM: usize = 16;
 
 pub(crate) struct Executor<'e, 'f> {
     pub(crate) set: &'e TemplateSet,
@@ -401,22 +402,31 @@ impl<'e, 'f> Executor<'e, 'f> {
         operand: &Operand,
         frame: &Frame<'_>,
     ) -> Result<Value, Error> {
+        self.charge_arguments(arguments).map_err(|message| Error::in_expression(frame.source, &operand.at, message))?;
         let value = match method(receiver, name, arguments) {
             Some(result) => result.map_err(|message| format!("error calling {name}: {message}")),
             None if !arguments.is_empty() => Err(format!("{name} is not a method but has arguments")),
             None => field(receiver, name),
         };
-        value
-            .and_then(|value| self.step(1).map(|()| value))
-            .map_err(|message| Error::in_expression(frame.source, &operand.at, message))
+        value.map_err(|message| Error::in_expression(frame.source, &operand.at, message))
     }
 
     fn call(&mut self, name: &str, at: &Range<usize>, arguments: &[Value], frame: &Frame<'_>) -> Result<Value, Error> {
         self.call_function(name, arguments).map_err(|message| Error::in_expression(frame.source, at, message))
     }
 
+    /// What is read costs like what is made, else a loop over a long text would be almost free.
+    fn charge_arguments(&mut self, arguments: &[Value]) -> Result<(), String> {
+        let bytes = arguments.iter().map(|argument| match argument {
+            Value::String(text) | Value::Html(text) => text.len(),
+            Value::List(list) => list.items.len().saturating_mul(BYTES_PER_ITEM),
+            _ => 0,
+        });
+        self.step(1 + (bytes.fold(0, usize::saturating_add) / BYTES_PER_STEP) as u64)
+    }
+
     fn call_function(&mut self, name: &str, arguments: &[Value]) -> Result<Value, String> {
-        self.step(1)?;
+        self.charge_arguments(arguments)?;
         let function = self.functions.get(name);
         let mut call = Call { name, arguments, host: self };
         let result = match &function {

@@ -362,6 +362,29 @@ fn prometheus_functions_answer_exactly() {
             "21none",
         ),
         ("{{ if gt $value 0.1 }}high{{ end }} {{ $value }}%", "high 0.123%"),
+        // Answered by promtool 2.42.
+        ("{{ .Labels }} {{ $value | printf \"%5.3f\" }}", "map[instance:i:9100 job:node] 0.123"),
+        (r#"{{ title "foo_bar baz-qux x2y ünï" }} | {{ "ßé" | toUpper }}"#, "Foo_bar Baz-Qux X2y Ünï | ßÉ"),
+        (
+            "{{ 999.99 | humanize }} {{ 999999.0 | humanize }} {{ 0.00001 | humanize }} {{ -1234.5 | humanize }} {{ 1023.9 | humanize1024 }}",
+            "1000 1000k 10u -1.234k 1024",
+        ),
+        (
+            "{{ 0.999 | humanizeDuration }} {{ 59.99999 | humanizeDuration }} {{ 1.5e9 | toTime }}",
+            "999ms 60s 2017-07-14 02:40:00 +0000 UTC",
+        ),
+        (
+            r#"{{ "axbx" | reReplaceAll "(.)x" "${1}y$0" }} {{ args 1 "a" }} {{ (args 1).nope }}"#,
+            "ayaxbybx map[arg0:1 arg1:a] <no value>",
+        ),
+        (
+            "{{ range query \"m\" | sortByLabel \"instance\" }}{{ . }}{{ end }}",
+            "{map[__name__:metric __value__:v instance:a] 11}{map[__name__:metric __value__:v instance:b] 21}",
+        ),
+        (
+            "{{ .Foo }}",
+            r#"template: t:1:4: executing "t" at <.Foo>: can't evaluate field Foo in type struct { Labels map[string]string; ExternalLabels map[string]string; ExternalURL string; Value float64 }"#,
+        ),
         (r#"{{ define "a" }}x{{ . }}{{ end }}{{ $name := "a" }}{{ tmpl $name 3 }}"#, "x3"),
     ] {
         assert_eq!(expand(text), expected, "{text}");
@@ -416,6 +439,48 @@ fn the_default_templates_run_whole() {
     assert!(html.contains("border-left:4px solid #c62828"), "{html}");
 }
 
+/// The templates that Alertmanager 0.25 brings, executed here and by `amtool`; skipped where it is not installed.
+#[test]
+fn the_installed_alertmanager_answers_alike() {
+    let folder = std::path::Path::new("/usr/share/prometheus/alertmanager");
+    if !folder.join("default.tmpl").exists() {
+        return;
+    }
+    let functions = alertmanager::functions(Time::from_unix_nanos(0));
+    let mut set = TemplateSet::new(Limits::default());
+    for file in ["default.tmpl", "email.tmpl"] {
+        let text = std::fs::read_to_string(folder.join(file)).expect("a template");
+        set.add(file, &text, &functions).expect(file);
+    }
+    let data = file_with_data();
+    let names = set.names().filter(|name| name.contains(".default.") && !name.contains("instances"));
+    for name in names.map(str::to_owned).collect::<Vec<_>>() {
+        for (mode, kind) in [(Mode::Text, "text"), (Mode::Html, "html")] {
+            let text = format!("{{{{ template {name:?} . }}}}");
+            let output = std::process::Command::new("amtool")
+                .args(["template", "render", "--template.glob=/usr/share/prometheus/alertmanager/*.tmpl"])
+                .arg(format!("--template.type={kind}"))
+                .arg(format!("--template.data={}", data.display()))
+                .arg(format!("--template.text={text}"))
+                .output()
+                .expect("amtool");
+            assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+            let ours = set.expand(&text, mode, &notification(), &functions).expect(&name);
+            assert_eq!(ours.trim_end(), String::from_utf8_lossy(&output.stdout).trim_end(), "{name} as {kind}");
+        }
+    }
+    std::fs::remove_file(data).expect("our file");
+    assert!(set.contains("email.default.html") && set.contains("slack.default.title"));
+}
+
+/// The notification as the JSON that `amtool` reads.
+fn file_with_data() -> std::path::PathBuf {
+    let json = crate::json::write(&notification(), 1 << 20).expect("JSON");
+    let path = std::env::temp_dir().join(format!("trivium-template-{}.json", std::process::id()));
+    std::fs::write(&path, json).expect("a file");
+    path
+}
+
 #[test]
 fn html_is_escaped_by_where_a_value_stands() {
     let html = |text: &str| render_mode(text, Mode::Html).unwrap_or_else(|error| error);
@@ -451,6 +516,8 @@ fn nothing_outgrows_its_limit() {
         r#"{{ $x := printf "%100000d" 1 }}{{ reReplaceAll " " $x $x }}"#,
         r#"{{ match "(((a{100}){100}){100})" "a" }}"#,
         r#"{{ range 100 }}{{ match (printf "a%d" .) "a" }}{{ end }}"#,
+        r#"{{ $x := printf "%900000d" 1 }}{{ range 900000 }}{{ $_ := match "b$" $x }}{{ end }}"#,
+        r#"{{ $x := printf "%900000d" 1 }}{{ range 900000 }}{{ $_ := reReplaceAll " " "" $x }}{{ end }}"#,
     ] {
         let error = render_mode(text, Mode::Text).expect_err(text);
         let told = ["limit", "more than", "deeper", "regexp"].iter().any(|word| error.contains(word));

@@ -29,7 +29,7 @@ pub fn data(
     value: f64,
 ) -> Value {
     Value::record(
-        "template.AlertTemplateData",
+        "struct { Labels map[string]string; ExternalLabels map[string]string; ExternalURL string; Value float64 }",
         vec![
             ("Labels", Value::labels(labels)),
             ("ExternalLabels", Value::labels(external_labels)),
