@@ -1,6 +1,6 @@
 //! Adding, subtracting and scaling histograms.
 
-use super::buckets::exponential_bound;
+use super::bounds::exponential_bound;
 use super::layout::{index_at_schema, spans};
 use super::{CUSTOM_BUCKETS_SCHEMA, Histogram, MAX_SCHEMA, MIN_SCHEMA, ResetHint};
 

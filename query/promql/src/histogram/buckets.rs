@@ -1,6 +1,7 @@
 //! Buckets with their bounds, and iterators over them.
 
-use super::{Histogram, MAX_SCHEMA, MIN_SCHEMA};
+use super::Histogram;
+use super::bounds::exponential_bound;
 
 /// One bucket with its bounds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -17,22 +18,6 @@ pub struct Bucket {
     pub count: f64,
     /// Its place within schema and sign; 0 for the zero bucket.
     pub index: i32,
-}
-
-/// The upper bound (by its absolute value) of an exponential bucket.
-pub(super) fn exponential_bound(index: i64, schema: i32) -> f64 {
-    let schema = schema.clamp(MIN_SCHEMA, MAX_SCHEMA);
-    let (exponent, fraction) = if schema <= 0 {
-        (index << -schema, 0.0)
-    } else {
-        let steps = 1_i64 << schema;
-        (index >> schema, (index & (steps - 1)) as f64 / steps as f64)
-    };
-    // The bound after the largest number would be +Inf, but +Inf has a bucket of its own.
-    if exponent == 1024 && fraction == 0.0 {
-        return f64::MAX;
-    }
-    fraction.exp2() * (exponent.clamp(-1100, 1100) as f64).exp2()
 }
 
 /// The upper bound of a custom bucket.

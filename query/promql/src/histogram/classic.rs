@@ -151,6 +151,8 @@ pub fn custom_from_classic(
     count: Option<f64>,
 ) -> Result<Histogram, HistogramError> {
     buckets.sort_by(|a, b| a.upper.total_cmp(&b.upper));
+    // `le="0.2"` and `le="2e-1"` are the same bucket.
+    buckets.dedup_by(|later, kept| later.upper == kept.upper);
     let total = count.or(buckets.last().map(|bucket| bucket.count)).unwrap_or(0.0);
     if buckets.last().is_none_or(|bucket| bucket.upper != f64::INFINITY) {
         buckets.push(ClassicBucket { upper: f64::INFINITY, count: total });

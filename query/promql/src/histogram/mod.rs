@@ -5,6 +5,7 @@
 //! Prometheus' table in the last digit.
 
 mod arithmetic;
+mod bounds;
 mod buckets;
 mod classic;
 mod compensated;

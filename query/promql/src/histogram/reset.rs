@@ -1,7 +1,7 @@
 //! Detecting counter resets between two histograms of a series.
 
 use super::arithmetic::{common_bounds, is_exponential, regroup, zero_count_up_to};
-use super::buckets::exponential_bound;
+use super::bounds::exponential_bound;
 use super::{Histogram, ResetHint};
 
 impl Histogram {
