@@ -12,6 +12,7 @@ pub mod histogram;
 mod labels;
 mod number;
 mod parse;
+mod pretty;
 mod print;
 pub mod script;
 mod series;

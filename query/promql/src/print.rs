@@ -134,13 +134,29 @@ impl Display for Labels {
 
 impl Display for Subquery {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{}[{}:", self.expr, self.range)?;
-        if let Some(step) = &self.step {
+        write!(f, "{}{}", self.expr, Suffix(self))
+    }
+}
+
+/// What follows the expression of a subquery.
+struct Suffix<'a>(&'a Subquery);
+
+impl Display for Suffix<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "[{}:", self.0.range)?;
+        if let Some(step) = &self.0.step {
             step.fmt(f)?;
         }
         f.write_char(']')?;
-        write_at(self.at, f)?;
-        write_offset(self.offset.as_ref(), f)
+        write_at(self.0.at, f)?;
+        write_offset(self.0.offset.as_ref(), f)
+    }
+}
+
+impl Subquery {
+    /// Range, step and modifiers as text.
+    pub(crate) fn suffix(&self) -> String {
+        Suffix(self).to_string()
     }
 }
 
@@ -183,13 +199,7 @@ impl DurationOp {
 
 impl Display for Aggregate {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str(self.op.as_str())?;
-        if self.without {
-            write!(f, " without ({}) ", label_list(&self.grouping))?;
-        } else if !self.grouping.is_empty() {
-            write!(f, " by ({}) ", label_list(&self.grouping))?;
-        }
-        f.write_char('(')?;
+        write!(f, "{}(", self.prefix())?;
         if let Some(param) = &self.param {
             write!(f, "{param}, ")?;
         }
@@ -197,10 +207,31 @@ impl Display for Aggregate {
     }
 }
 
+impl Aggregate {
+    /// The operator with the grouping.
+    pub(crate) fn prefix(&self) -> String {
+        let op = self.op.as_str();
+        if self.without {
+            format!("{op} without ({}) ", label_list(&self.grouping))
+        } else if self.grouping.is_empty() {
+            op.to_owned()
+        } else {
+            format!("{op} by ({}) ", label_list(&self.grouping))
+        }
+    }
+}
+
+impl Binary {
+    /// The operator with its modifiers.
+    pub(crate) fn operation(&self) -> String {
+        let modifier = if self.returns_bool { " bool" } else { "" };
+        format!("{}{modifier}{}", self.op.as_str(), self.matching)
+    }
+}
+
 impl Display for Binary {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let modifier = if self.returns_bool { " bool" } else { "" };
-        write!(f, "{} {}{modifier}{} {}", self.left, self.op.as_str(), self.matching, self.right)
+        write!(f, "{} {} {}", self.left, self.operation(), self.right)
     }
 }
 

@@ -25,7 +25,7 @@ fn parsed(state: &QueryState, form: &Form) -> Result<Expr, ApiError> {
 
 pub(super) async fn format_query(State(state): State<Arc<QueryState>>, form: Form) -> Result<Response, ApiError> {
     let mut json = String::new();
-    write_text(&mut json, &parsed(&state, &form)?.to_string());
+    write_text(&mut json, &parsed(&state, &form)?.pretty());
     Ok(data(&json))
 }
 
