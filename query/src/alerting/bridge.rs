@@ -77,7 +77,8 @@ impl Bridge {
         let kept = store.list(TenantId::DEFAULT, INCIDENTS, "").await.map_err(failed)?;
         let incidents = kept.first().and_then(|record| serde_json::from_slice(&record.value).ok()).unwrap_or_default();
         let kept = store.list(TenantId::DEFAULT, EVIDENCE, "").await.map_err(failed)?;
-        let evidence = kept.into_iter().filter_map(|record| Some((record.key, serde_json::from_slice(&record.value).ok()?)));
+        let evidence =
+            kept.into_iter().filter_map(|record| Some((record.key, serde_json::from_slice(&record.value).ok()?)));
         Ok(Self(Arc::new(Inner {
             state,
             querier,

@@ -70,10 +70,12 @@ pub(super) async fn diagnose(state: &Arc<QueryState>, querier: &StoreQuerier, qu
     let before = TimeRange { start: UnixNanos(onset - BASELINE), end: UnixNanos(onset - GAP) };
     let telemetry = Telemetry::new(state);
     let mut problems = Vec::new();
-    let mut noted = |result: Result<_, String>| result.unwrap_or_else(|problem| {
-        problems.push(problem);
-        Default::default()
-    });
+    let mut noted = |result: Result<_, String>| {
+        result.unwrap_or_else(|problem| {
+            problems.push(problem);
+            Default::default()
+        })
+    };
     let baseline = noted(telemetry.read(before).await);
     let window = noted(telemetry.read(during).await);
     let seen = telemetry.versions(UnixNanos(onset - 3 * BASELINE), UnixNanos(now)).await;
@@ -200,7 +202,8 @@ impl Facts {
 
     fn origin(&self, service: &str, suspects: &[Suspect]) -> Value {
         let deploy = self.deploy_of(service);
-        let reasons = suspects.first().map(|suspect| suspect.reasons.iter().map(|reason| reason.text.clone()).collect());
+        let reasons =
+            suspects.first().map(|suspect| suspect.reasons.iter().map(|reason| reason.text.clone()).collect());
         let reasons: Vec<String> = reasons.unwrap_or_default();
         json!({
             "service": service,
@@ -275,15 +278,13 @@ fn observe(stretch: &Stretch, phase: Phase, graph: &mut Graph, miner: &mut Miner
 /// New or grown patterns: those of the services that matter before all others.
 fn log_patterns(mut grown: Vec<Grown>, services: &[&str]) -> Vec<Value> {
     let place = |pattern: &Grown| services.iter().position(|service| *service == pattern.service).unwrap_or(usize::MAX);
-    grown.sort_by(|left, right| {
-        place(left).cmp(&place(right)).then_with(|| right.score.total_cmp(&left.score))
-    });
+    grown.sort_by(|left, right| place(left).cmp(&place(right)).then_with(|| right.score.total_cmp(&left.score)));
     let shown = grown.iter().take(PATTERNS_MAX);
     shown
         .map(|pattern| {
-            let samples = pattern.samples.iter().map(|sample| {
-                json!({"text": sample.text, "time": sample.time.to_string(), "trace_id": sample.trace_id})
-            });
+            let samples = pattern.samples.iter().map(
+                |sample| json!({"text": sample.text, "time": sample.time.to_string(), "trace_id": sample.trace_id}),
+            );
             json!({
                 "service": pattern.service, "pattern": pattern.template, "severity": pattern.severity,
                 "before": pattern.before, "during": pattern.during, "new": pattern.is_new(),

@@ -84,13 +84,8 @@ impl<'a> Telemetry<'a> {
     }
 
     async fn batches(&self, sql: String) -> Result<Vec<RecordBatch>, String> {
-        let request = SqlRequest {
-            tenant: TenantId::DEFAULT,
-            sql,
-            timeout: None,
-            rows_max: Some(2 * ROWS_MAX),
-            now: None,
-        };
+        let request =
+            SqlRequest { tenant: TenantId::DEFAULT, sql, timeout: None, rows_max: Some(2 * ROWS_MAX), now: None };
         let mut answer = self.state.engine.run(&request).await.map_err(|error| error.to_string())?;
         let mut batches = Vec::new();
         while let Some(batch) = answer.next().await {
@@ -109,7 +104,8 @@ impl<'a> Telemetry<'a> {
             .await?;
         let count = |name: &str| -> usize {
             let column = counts.first().and_then(|batch| batch.column_by_name(name));
-            let count = column.filter(|column| !column.is_empty()).map(|column| column.as_primitive::<Int64Type>().value(0));
+            let count =
+                column.filter(|column| !column.is_empty()).map(|column| column.as_primitive::<Int64Type>().value(0));
             usize::try_from(count.unwrap_or_default()).unwrap_or(0)
         };
         let every = count("spans").max(count("logs")).div_ceil(ROWS_MAX).max(1);
@@ -256,7 +252,9 @@ fn one_in(every: usize) -> String {
     if every <= 1 {
         return String::new();
     }
-    format!(" AND (trace_id IS NULL OR bit_length(encode(trace_id, 'hex')) = 0 OR (ascii(right(encode(trace_id, 'hex'), 1)) * 16 + ascii(right(encode(trace_id, 'hex'), 2))) % {every} = 0)")
+    format!(
+        " AND (trace_id IS NULL OR bit_length(encode(trace_id, 'hex')) = 0 OR (ascii(right(encode(trace_id, 'hex'), 1)) * 16 + ascii(right(encode(trace_id, 'hex'), 2))) % {every} = 0)"
+    )
 }
 
 fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, String> {
@@ -307,8 +305,7 @@ impl Interner {
 }
 
 fn add_spans(rows: &mut Vec<SpanRow>, batch: &RecordBatch) -> Result<(), String> {
-    let (traces, spans, parents) =
-        (ids(batch, "trace_id")?, ids(batch, "span_id")?, ids(batch, "parent_span_id")?);
+    let (traces, spans, parents) = (ids(batch, "trace_id")?, ids(batch, "span_id")?, ids(batch, "parent_span_id")?);
     let [services, names, attributes, resources] =
         ["service_name", "name", "attributes", "resource"].map(|name| text(batch, name));
     let (services, names, attributes, resources) = (services?, names?, attributes?, resources?);
