@@ -217,7 +217,7 @@ impl Facts {
     fn traces(&self, window: &Stretch, services: &[&str]) -> Vec<Value> {
         let mut found: Vec<(String, &str)> = self.exemplars.iter().map(|id| (id.clone(), "exemplar")).collect();
         for service in services {
-            let mut spans: Vec<&SpanRow> = window.spans.iter().filter(|span| span.service == *service).collect();
+            let mut spans: Vec<&SpanRow> = window.spans.iter().filter(|span| *span.service == **service).collect();
             spans.sort_by_key(|span| (!span.failed, std::cmp::Reverse(span.end - span.start)));
             let of = |span: &&SpanRow| (format!("{:032x}", span.trace_id), if span.failed { "failed" } else { "slow" });
             found.extend(spans.iter().take(TRACES_MAX).map(of));
@@ -298,7 +298,7 @@ fn log_patterns(mut grown: Vec<Grown>, services: &[&str]) -> Vec<Value> {
 /// than 99 of 100 spans of the same name in the baseline.
 fn contrast<'a>(baseline: &Stretch, window: &Stretch, services: impl Iterator<Item = &'a str>) -> Vec<Value> {
     let services: BTreeSet<&str> = services.collect();
-    let is_wanted = |span: &&SpanRow| services.contains(span.service.as_str());
+    let is_wanted = |span: &&SpanRow| services.contains(&*span.service);
     let failed = window.spans.iter().filter(is_wanted).any(|span| span.failed);
     let mut usual: BTreeMap<(&str, &str), Vec<i64>> = BTreeMap::new();
     if !failed {
@@ -313,9 +313,8 @@ fn contrast<'a>(baseline: &Stretch, window: &Stretch, services: impl Iterator<It
             (key, durations[durations.len() * 99 / 100])
         })
         .collect();
-    let is_slow = |span: &SpanRow| {
-        limits.get(&(span.service.as_str(), span.name.as_str())).is_some_and(|limit| span.end - span.start > *limit)
-    };
+    let is_slow =
+        |span: &SpanRow| limits.get(&(&*span.service, &*span.name)).is_some_and(|limit| span.end - span.start > *limit);
     let mut contrast = Contrast::new(attributes::Limits::default());
     for (stretch, phase) in [(baseline, Phase::Before), (window, Phase::During)] {
         for span in stretch.spans.iter().filter(is_wanted) {
