@@ -304,7 +304,7 @@ fn tasks(
     holder: &str,
 ) -> Vec<JoinHandle<()>> {
     let deps = EvaluatorDeps {
-        querier: Arc::new(SliceCounter { state: Arc::clone(state), querier: Arc::clone(querier) }),
+        querier: Arc::new(SliceCounter::new(Arc::clone(state), Arc::clone(querier))),
         store: state.storage.state(),
         clock: Arc::clone(&state.clock),
         slos: state.slos.clone(),
