@@ -272,7 +272,8 @@ impl Inner {
         }
         alerts.sort_by(|left, right| (left.0.starts_at_ms, &left.0.rule).cmp(&(right.0.starts_at_ms, &right.0.rule)));
         alerts.truncate(ALERTS_MAX);
-        let question = Question { alerts, incident: incident.to_owned(), external_url: self.external_url.clone() };
+        let question =
+            Question { alerts, incident: incident.to_owned(), onset: None, external_url: self.external_url.clone() };
         let evidence = diagnose(&self.state, &self.querier, &question).await;
         lock(&self.evidence).insert(incident.to_owned(), evidence.clone());
         let change = StateChange::Put {
@@ -289,6 +290,17 @@ impl Inner {
             .map(|firing| input(&firing.notice, Some(incident.to_owned()), Some(evidence.clone())))
             .collect();
         self.hand_on(inputs).await;
+    }
+
+    /// What changed at a time, without any alert.
+    pub(super) async fn explain_at(&self, onset: UnixNanos) -> Value {
+        let question = Question {
+            alerts: Vec::new(),
+            incident: String::new(),
+            onset: Some(onset),
+            external_url: self.external_url.clone(),
+        };
+        diagnose(&self.state, &self.querier, &question).await
     }
 
     /// Incidents for people, the newest first: members, times, evidence.

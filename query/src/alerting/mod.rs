@@ -6,6 +6,7 @@
 //! SLOs are measured in slices by [`SliceCounter`]; their alerts are rules over the virtual series `slo_alert`.
 
 mod bridge;
+mod burners;
 mod diagnosis;
 mod files;
 mod history;
@@ -217,9 +218,17 @@ impl Alerting {
         self.incidents.incidents()
     }
 
-    /// What burned the budget of an SLO.
-    pub(crate) async fn top_burners(&self, _name: &str) -> Option<serde_json::Value> {
-        None
+    /// What changed at a time.
+    pub(crate) async fn explain_at(&self, onset: UnixNanos) -> Result<serde_json::Value, Error> {
+        let _permit = self.state.admission.acquire().await?;
+        Ok(self.incidents.explain_at(onset).await)
+    }
+
+    /// What burned the budget of an SLO over spans in its last hour: attributes and log patterns of bad spans against good.
+    pub(crate) async fn top_burners(&self, name: &str) -> Option<serde_json::Value> {
+        let definitions = self.state.slos.definitions();
+        let slo = definitions.iter().find(|slo| slo.name == name)?;
+        burners::top(&self.state, slo).await
     }
 
     pub(crate) fn options(&self) -> Options {

@@ -10,7 +10,7 @@ use arrow::compute::{cast, max, min};
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimeUnit, TimestampNanosecondType, UInt64Type};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use async_trait::async_trait;
-use trivium_alert::{Querier, StepRange};
+use trivium_alert::StepRange;
 use trivium_model::{ErrorKind, SignalKind, TenantId, UnixNanos};
 use trivium_promql::MatrixSeries;
 use trivium_slo::{
@@ -135,7 +135,7 @@ impl SliceCounter {
             Query::Promql(expression) => {
                 let slo = &request.slo;
                 let query = promql_of_slice(expression, slo.slice, &slo.group_by, counter);
-                let series = self.querier.promql_range(request.tenant, &query, ends(request)).await.map_err(failed)?;
+                let series = self.querier.range_of_ours(request.tenant, &query, ends(request)).await.map_err(failed)?;
                 Ok(series.iter().flat_map(|series| points(request, series)).collect())
             }
             Query::Sql(sql) => {

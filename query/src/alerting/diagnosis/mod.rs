@@ -22,9 +22,9 @@ use trivium_model::{TimeRange, UnixNanos};
 use super::querier::StoreQuerier;
 use crate::state::QueryState;
 use onset::of_alert as onset_of;
-use telemetry::{LogRow, SpanRow, Telemetry};
+use telemetry::LogRow;
 
-pub(super) use telemetry::within;
+pub(super) use telemetry::{SpanRow, Telemetry, within};
 
 /// Spans, or log records, read of one stretch of time.
 const ROWS_MAX: usize = 150_000;
@@ -54,6 +54,8 @@ pub(super) struct Question {
     pub(super) alerts: Vec<(AlertNotice, String)>,
     /// Its name.
     pub(super) incident: String,
+    /// Since when, if that is known.
+    pub(super) onset: Option<UnixNanos>,
     /// Where people reach us.
     pub(super) external_url: String,
 }
@@ -61,11 +63,12 @@ pub(super) struct Question {
 /// Explains an incident. Never fails: what could not be found out is left out, and why is in `"incomplete"`.
 pub(super) async fn diagnose(state: &Arc<QueryState>, querier: &StoreQuerier, question: &Question) -> Value {
     let begun = Instant::now();
-    let mut onset = i64::MAX;
+    let now = state.clock.now().0;
+    let mut onset = question.onset.map_or(i64::MAX, |onset| onset.0);
     for (notice, _) in &question.alerts {
         onset = onset.min(onset_of(querier, notice).await);
     }
-    let now = state.clock.now().0;
+    let onset = onset.min(now);
     let during = TimeRange { start: UnixNanos(onset - MINUTE / 2), end: UnixNanos((onset + WINDOW).min(now)) };
     let before = TimeRange { start: UnixNanos(onset - BASELINE), end: UnixNanos(onset - GAP) };
     let telemetry = Telemetry::new(state);
@@ -103,8 +106,8 @@ fn summary_of(alerts: &[(AlertNotice, String)]) -> String {
 /// What a stretch of time holds.
 #[derive(Debug, Default)]
 pub(super) struct Stretch {
-    spans: Vec<SpanRow>,
-    logs: Vec<LogRow>,
+    pub(super) spans: Vec<SpanRow>,
+    pub(super) logs: Vec<LogRow>,
 }
 
 struct Facts {
@@ -248,16 +251,7 @@ fn observe(stretch: &Stretch, phase: Phase, graph: &mut Graph, miner: &mut Miner
     let templates: Vec<String> = stretch.logs.iter().map(|log| template(&log.body)).collect();
     for log in &stretch.logs {
         let trace_id = if log.trace_id == 0 { String::new() } else { format!("{:032x}", log.trace_id) };
-        let severity = log.severity;
-        let record = patterns::Record {
-            service: &log.service,
-            severity,
-            text: &log.body,
-            time: log.time,
-            trace_id: &trace_id,
-            correlation_ids: &[],
-        };
-        miner.observe(&record, phase);
+        miner.observe(&log.as_pattern(&trace_id), phase);
     }
     let mut traces: BTreeMap<u128, (Vec<graph::Span<'_>>, Vec<graph::Log<'_>>)> = BTreeMap::new();
     for span in &stretch.spans {

@@ -7,8 +7,8 @@ use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryArray, RecordBatch, 
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use trivium_alert::AlertNotice;
-use trivium_diagnosis::graph;
 use trivium_diagnosis::versions::Seen;
+use trivium_diagnosis::{graph, patterns};
 use trivium_model::{TenantId, TimeRange, UnixNanos};
 use trivium_promql::{MatchKind, Matcher};
 
@@ -21,21 +21,21 @@ use crate::state::QueryState;
 
 /// A span.
 #[derive(Debug)]
-pub(super) struct SpanRow {
-    pub(super) trace_id: u128,
+pub(in crate::alerting) struct SpanRow {
+    pub(in crate::alerting) trace_id: u128,
     span_id: u64,
     parent_id: u64,
-    pub(super) service: Arc<str>,
-    pub(super) name: Arc<str>,
-    pub(super) start: i64,
-    pub(super) end: i64,
-    pub(super) failed: bool,
+    pub(in crate::alerting) service: Arc<str>,
+    pub(in crate::alerting) name: Arc<str>,
+    pub(in crate::alerting) start: i64,
+    pub(in crate::alerting) end: i64,
+    pub(in crate::alerting) failed: bool,
     attributes: Arc<str>,
     resource: Arc<str>,
 }
 
 impl SpanRow {
-    pub(super) fn as_graph(&self) -> graph::Span<'_> {
+    pub(in crate::alerting) fn as_graph(&self) -> graph::Span<'_> {
         graph::Span {
             trace_id: self.trace_id,
             span_id: self.span_id,
@@ -48,8 +48,12 @@ impl SpanRow {
         }
     }
 
+    pub(in crate::alerting) fn is_root(&self) -> bool {
+        self.parent_id == 0
+    }
+
     /// Attributes of the span and its resource, as text; a key of both counts for the span.
-    pub(super) fn attributes(&self) -> BTreeMap<String, String> {
+    pub(in crate::alerting) fn attributes(&self) -> BTreeMap<String, String> {
         let mut all = BTreeMap::new();
         for object in [&self.resource, &self.attributes] {
             let Ok(serde_json::Value::Object(object)) = serde_json::from_str(object) else { continue };
@@ -64,22 +68,35 @@ impl SpanRow {
 
 /// A log record.
 #[derive(Debug)]
-pub(super) struct LogRow {
-    pub(super) time: i64,
-    pub(super) service: Arc<str>,
-    pub(super) severity: u8,
-    pub(super) body: String,
-    pub(super) trace_id: u128,
-    pub(super) span_id: u64,
+pub(in crate::alerting) struct LogRow {
+    pub(in crate::alerting) time: i64,
+    pub(in crate::alerting) service: Arc<str>,
+    pub(in crate::alerting) severity: u8,
+    pub(in crate::alerting) body: String,
+    pub(in crate::alerting) trace_id: u128,
+    pub(in crate::alerting) span_id: u64,
+}
+
+impl LogRow {
+    pub(in crate::alerting) fn as_pattern<'a>(&'a self, trace_id: &'a str) -> patterns::Record<'a> {
+        patterns::Record {
+            service: &self.service,
+            severity: self.severity,
+            text: &self.body,
+            time: self.time,
+            trace_id,
+            correlation_ids: &[],
+        }
+    }
 }
 
 /// Reads by SQL, within the limits of every query.
-pub(super) struct Telemetry<'a> {
+pub(in crate::alerting) struct Telemetry<'a> {
     state: &'a Arc<QueryState>,
 }
 
 impl<'a> Telemetry<'a> {
-    pub(super) fn new(state: &'a Arc<QueryState>) -> Self {
+    pub(in crate::alerting) fn new(state: &'a Arc<QueryState>) -> Self {
         Self { state }
     }
 
@@ -95,7 +112,7 @@ impl<'a> Telemetry<'a> {
     }
 
     /// Spans and log records of a stretch of time; of much traffic those of every n-th trace, whole.
-    pub(super) async fn read(&self, range: TimeRange) -> Result<Stretch, String> {
+    pub(in crate::alerting) async fn read(&self, range: TimeRange) -> Result<Stretch, String> {
         let within = within(range);
         let counts = self
             .batches(format!(
@@ -132,7 +149,7 @@ impl<'a> Telemetry<'a> {
     }
 
     /// Versions of services and when they were seen.
-    pub(super) async fn versions(&self, start: UnixNanos, end: UnixNanos) -> Result<Vec<Seen>, String> {
+    pub(in crate::alerting) async fn versions(&self, start: UnixNanos, end: UnixNanos) -> Result<Vec<Seen>, String> {
         let within = within(TimeRange { start, end });
         let sql = format!(
             "SELECT service_name, resource['service.version'] AS version, min(time) AS first, max(time) AS last \
@@ -156,7 +173,7 @@ impl<'a> Telemetry<'a> {
     }
 
     /// Processor use by service, from gauges whose name speaks of it.
-    pub(super) async fn cpu(
+    pub(in crate::alerting) async fn cpu(
         &self,
         before: TimeRange,
         during: TimeRange,
@@ -198,7 +215,11 @@ impl<'a> Telemetry<'a> {
     }
 
     /// Trace IDs of exemplars on the series that the alerts are about.
-    pub(super) async fn exemplars(&self, alerts: &[(AlertNotice, String)], range: TimeRange) -> Vec<String> {
+    pub(in crate::alerting) async fn exemplars(
+        &self,
+        alerts: &[(AlertNotice, String)],
+        range: TimeRange,
+    ) -> Vec<String> {
         let state = Arc::clone(self.state);
         let selectors: Vec<Vec<Matcher>> = alerts.iter().flat_map(|(notice, _)| selectors(notice)).take(20).collect();
         let (start, end) = (range.start.0.div_euclid(1_000_000), range.end.0.div_euclid(1_000_000));

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `/api/v1/rules`, `/api/v1/alerts` and the same below `/prometheus` | as Prometheus, with more members |
 //! | `/api/v1/incidents` | alerts that belong together, with what explains them |
+//! | `/api/v1/diagnosis?at=` | what changed at a time |
 //! | `/api/v1/rules/backtest` | what rules would have done |
 //! | `/api/v1/slos`, `/api/v1/slos/{name}` | budgets and burn rates |
 //! | `/alertmanager/api/v2/*` | as Alertmanager |
@@ -29,6 +30,7 @@ pub fn router(alerting: Arc<Alerting>) -> Router {
         .route("/prometheus/api/v1/alerts", get(rules::alerts))
         .route("/prometheus/api/v1/alertmanagers", get(rules::alertmanagers))
         .route("/api/v1/incidents", get(rules::incidents))
+        .route("/api/v1/diagnosis", get(rules::diagnosis))
         .route("/api/v1/rules/backtest", post(backtest::backtest))
         .route("/api/v1/slos", get(slos::list))
         .route("/api/v1/slos/{name}", get(slos::one))
