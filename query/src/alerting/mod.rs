@@ -6,10 +6,12 @@
 //! SLOs are measured in slices by [`SliceCounter`]; their alerts are rules over the virtual series `slo_alert`.
 
 mod bridge;
+mod diagnosis;
 mod files;
 mod history;
 mod log_rows;
 mod querier;
+mod service_graph;
 mod slo_counts;
 mod slo_rules;
 mod slo_series;
@@ -74,6 +76,7 @@ pub struct Alerting {
     pub(crate) querier: Arc<StoreQuerier>,
     templates: Arc<SloTemplates>,
     external: Option<Arc<ExternalSender>>,
+    incidents: Arc<bridge::Inner>,
     stop: CancellationToken,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -121,7 +124,15 @@ impl Alerting {
         let notifier = Arc::new(notifier.await.map_err(|error| error.to_string())?);
         let external = external(&config, definitions.policy)?;
         let stop = CancellationToken::new();
-        let bridge = Bridge::open(Arc::clone(&state), Arc::clone(&notifier), external.clone(), &config).await?;
+        let bridge = Bridge::open(
+            Arc::clone(&state),
+            Arc::clone(&querier),
+            Arc::clone(&notifier),
+            external.clone(),
+            config.external_url.clone(),
+        )
+        .await?;
+        let incidents = bridge.inner();
         let deps = Deps {
             querier: Arc::clone(&querier) as _,
             sink,
@@ -142,6 +153,7 @@ impl Alerting {
             querier,
             templates,
             external,
+            incidents,
             stop,
             tasks: Mutex::new(tasks),
         }))
@@ -198,6 +210,11 @@ impl Alerting {
         end: UnixNanos,
     ) -> Result<BTreeMap<String, Vec<Interval>>, Error> {
         history::firings(&*self.state.storage.state(), start, end).await
+    }
+
+    /// Incidents, the newest first, with what explains them.
+    pub(crate) fn incidents(&self) -> Vec<serde_json::Value> {
+        self.incidents.incidents()
     }
 
     /// What burned the budget of an SLO.

@@ -82,3 +82,7 @@ pub(super) async fn alertmanagers(State(alerting): State<Arc<Alerting>>) -> Resp
     let active: Vec<_> = alerting.alertmanager_urls().iter().map(|url| json!({"url": url})).collect();
     success(json!({"activeAlertmanagers": active, "droppedAlertmanagers": []}))
 }
+
+pub(super) async fn incidents(State(alerting): State<Arc<Alerting>>) -> Response {
+    Json(json!({"incidents": alerting.incidents()})).into_response()
+}
