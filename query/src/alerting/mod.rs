@@ -112,7 +112,7 @@ impl Alerting {
         let templates = Arc::new(SloTemplates::new(state.slos.clone()));
         let definitions = definitions(&config, &built_in, &templates)?;
         state.slos.replace(definitions.slos);
-        let rules = with_slo_rules(definitions.rules, &state.slos);
+        let rules = with_slo_rules(definitions.rules, &state.slos, &config);
         let surroundings = Surroundings {
             store: state.storage.state(),
             tenant: TenantId::DEFAULT,
@@ -169,7 +169,7 @@ impl Alerting {
         let slos = definitions.slos.slos.len();
         self.state.slos.replace(definitions.slos);
         let rules = definitions.rules.groups.iter().map(|group| group.rules.len()).sum::<usize>();
-        let all = with_slo_rules(definitions.rules, &self.state.slos);
+        let all = with_slo_rules(definitions.rules, &self.state.slos, &self.config);
         self.with_rules(|manager| manager.reload(all));
         Ok(format!("{rules} rules, {slos} SLOs"))
     }
@@ -291,8 +291,9 @@ fn definitions(config: &AlertingConfig, built_in: &BuiltIn, templates: &SloTempl
     })
 }
 
-fn with_slo_rules(mut rules: RuleSet, slos: &Slos) -> RuleSet {
-    rules.groups.extend(slos.definitions().iter().filter_map(|slo| slo_rules::group(slo)));
+fn with_slo_rules(mut rules: RuleSet, slos: &Slos, config: &AlertingConfig) -> RuleSet {
+    let interval = config.evaluation_interval;
+    rules.groups.extend(slos.definitions().iter().filter_map(|slo| slo_rules::group(slo, interval)));
     rules
 }
 
