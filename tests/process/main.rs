@@ -2,6 +2,7 @@
 
 mod clients;
 mod commands;
+mod diagnosis;
 mod doors;
 mod external;
 mod prometheus;

@@ -23,12 +23,15 @@ const NANOS_PER_MILLI: i64 = 1_000_000;
 /// For how long the newest time of a table is taken as known: one look serves all rules of a slot.
 const WATERMARK_AGE: Duration = Duration::from_secs(1);
 
+/// When a signal was looked at, and the newest time of its rows in milliseconds.
+type Watermark = (UnixNanos, Option<i64>);
+
 /// Answers from the tables of a tenant. Rules have their own permits: a flood of questions from people must not keep alerts
 /// from being evaluated.
 #[derive(Debug)]
 pub(crate) struct StoreQuerier {
     state: Arc<QueryState>,
-    watermarks: Mutex<[Option<(UnixNanos, Option<i64>)>; 3]>,
+    watermarks: Mutex<[Option<Watermark>; 3]>,
 }
 
 impl StoreQuerier {

@@ -1,7 +1,6 @@
 //! Counts the events of SLOs, slice by slice, in the store.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -275,7 +274,7 @@ fn span_sql(request: &SliceRequest, spans: &SpanIndicator) -> String {
             "SELECT DISTINCT trace_id AS bad_trace FROM logs WHERE {bounds} AND trace_id IS NOT NULL AND matches(body, {})",
             quoted(search)
         );
-        let _ = write!(from, " LEFT JOIN ({bad}) ON trace_id = bad_trace");
+        from.push_str(&format!(" LEFT JOIN ({bad}) ON trace_id = bad_trace"));
         good.push("bad_trace IS NULL".to_owned());
     }
     let groups: Vec<String> = request.slo.group_by.iter().map(|label| group_expression(label)).collect();
