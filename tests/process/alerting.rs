@@ -1,0 +1,6 @@
+//! Rules, SLOs and notifications in the running server: telemetry goes in by OTLP and remote write, people are told by
+//! HTTP and mail, and nothing that happens to the process in between is seen by them.
+
+mod amtool;
+mod means;
+mod rules;
