@@ -3,4 +3,5 @@
 
 mod amtool;
 mod means;
+mod notifications;
 mod rules;
