@@ -5,3 +5,4 @@ mod amtool;
 mod means;
 mod notifications;
 mod rules;
+mod slos;
