@@ -5,4 +5,5 @@ mod amtool;
 mod means;
 mod notifications;
 mod rules;
+mod side_by_side;
 mod slos;
