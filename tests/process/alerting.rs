@@ -2,6 +2,7 @@
 //! HTTP and mail, and nothing that happens to the process in between is seen by them.
 
 mod amtool;
+mod amtool;
 mod means;
 mod notifications;
 mod rules;
