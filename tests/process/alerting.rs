@@ -5,6 +5,7 @@ mod amtool;
 mod amtool;
 mod means;
 mod notifications;
+mod reload;
 mod rules;
 mod side_by_side;
 mod slos;
