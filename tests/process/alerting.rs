@@ -3,6 +3,7 @@
 
 mod amtool;
 mod amtool;
+mod commands;
 mod means;
 mod notifications;
 mod reload;
