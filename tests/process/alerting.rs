@@ -4,6 +4,7 @@
 mod amtool;
 mod amtool;
 mod commands;
+mod demo;
 mod means;
 mod notifications;
 mod reload;
