@@ -1,5 +1,6 @@
 //! Tests that start the real binary, drive it over the network, kill it and restart it. Each has its own folder and ports.
 
+mod alerting;
 mod clients;
 mod commands;
 mod diagnosis;

@@ -12,7 +12,7 @@ use trivium_model::{SignalKind, TenantId, UnixNanos};
 use trivium_promql::{Engine, EngineOptions, MatrixSeries, ParseOptions, QueryError, Value, VectorSample, When};
 use trivium_storage::Snapshot;
 
-use super::{log_rows, sql_rows};
+use super::{WithSlos, log_rows, sql_rows};
 use crate::api::prometheus_engine_options;
 use crate::lookup::Deadline;
 use crate::series::StoredSeries;
@@ -104,6 +104,8 @@ fn evaluate(
     let deadline = Deadline::after(state.config.timeout);
     let series = StoredSeries::new(&state.series, &state.storage, tenant, deadline)
         .with_samples_max(state.config.promql.samples_max);
+    // The alerts of SLOs are rules over their series.
+    let series = WithSlos { stored: &series, slos: &state.slos, clock: &*state.clock };
     let engine = Engine::new(options);
     let check = || deadline.check().map_err(|error| error.to_string());
     engine.run(&series, query, when, &check).map(|answer| answer.value).map_err(|error: QueryError| error.to_string())
