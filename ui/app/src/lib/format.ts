@@ -69,8 +69,10 @@ export function level(number: number): Level {
 export function hue(name: string): number {
   let hash = 2166136261;
   for (let index = 0; index < name.length; index++) hash = Math.imul(hash ^ name.charCodeAt(index), 16777619);
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
   // Away from the red of errors.
-  return 45 + (((hash >>> 0) * 137.508) % 300);
+  return 50 + (((hash ^ (hash >>> 16)) >>> 0) % 25) * 12;
 }
 
 /** A value within a log search, quoted where it must be. */
