@@ -1,5 +1,5 @@
 import { ApiError, ask } from "./api";
-import type { Alert, ManagedAlert, Rule, RuleGroup, Slo } from "./types";
+import type { Alert, Incident, ManagedAlert, Rule, RuleGroup, Slo } from "./types";
 
 export interface Active { rule: Rule; group: RuleGroup; alert: Alert; silenced: boolean; managed: ManagedAlert | undefined }
 
@@ -46,3 +46,17 @@ export async function active_alerts(signal?: AbortSignal): Promise<Active[]> {
 }
 
 export const service_of = (labels: Record<string, string>) => labels.service ?? labels.service_name ?? labels["service.name"] ?? labels.job?.replace(/^.*\//, "") ?? "";
+
+export async function incidents(signal?: AbortSignal): Promise<Incident[]> {
+  const answer = await optional(ask<{ incidents: Incident[] }>("/api/v1/incidents", {}, signal), { incidents: [] });
+  return answer.incidents;
+}
+
+const COMPARISON = /\s*(>=|<=|>|<|==|!=)\s*(?:bool\s+)?(-?\d+(?:\.\d+)?(?:e[-+]?\d+)?)\s*$/i;
+
+/** An expression of PromQL without its last comparison, and what it is compared with. */
+export function split_threshold(expression: string): { expression: string; threshold: number | null; operator: string } {
+  const match = COMPARISON.exec(expression);
+  if (!match) return { expression, threshold: null, operator: "" };
+  return { expression: expression.slice(0, match.index).trim(), threshold: Number(match[2]), operator: match[1] ?? "" };
+}

@@ -32,6 +32,7 @@ function made(path: string): Screen {
     case "trace": return page("traces", `Trace ${rest.slice(0, 8)}`, () => import("../screens/trace/TracePage.svelte"), { id: rest });
     case "traces": return page("traces", "Traces", () => import("../screens/traces/Traces.svelte"));
     case "logs": return page("logs", "Logs", () => import("../screens/logs/Logs.svelte"));
+    case "service":
     case "services": return page("services", rest, () => import("../screens/service/Service.svelte"), { name: rest });
     case "alerts":
       return rest

@@ -185,3 +185,24 @@ export interface BacktestReport {
     noise?: { score: number };
   }[];
 }
+
+/** What explains an incident; members may be absent. */
+export interface Evidence {
+  summary?: string;
+  origin?: { service?: string; version?: string; deploy?: string; reasons?: string[] } | null;
+  traces?: (string | { trace_id: string; text?: string; why?: string })[];
+  log_patterns?: { service: string; pattern: string; severity: number; before: number; during: number; new: boolean; samples?: { text: string; time: string; trace_id?: string }[] }[];
+  attributes?: { name: string; value: string; text: string; bad_share: number; other_share: number }[];
+  deploys?: { service: string; version: string; previous: string | null; at: string; text: string }[];
+  incomplete?: string[];
+  onset?: string;
+}
+export interface Incident {
+  id: string;
+  opened_at: string;
+  closed_at: string | null;
+  services: string[];
+  /** What has resolved may have lost its labels. */
+  alerts: { labels: Record<string, string> | null; annotations: Record<string, string> | null; fingerprint: string; onset: string; resolved_at: string | null; service: string }[];
+  evidence: Evidence | null;
+}
