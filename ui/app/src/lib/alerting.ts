@@ -1,0 +1,62 @@
+import { ApiError, ask } from "./api";
+import type { Alert, Incident, ManagedAlert, Rule, RuleGroup, Slo } from "./types";
+
+export interface Active { rule: Rule; group: RuleGroup; alert: Alert; silenced: boolean; managed: ManagedAlert | undefined }
+
+const optional = async <T>(promise: Promise<T>, otherwise: T): Promise<T> => {
+  try {
+    return await promise;
+  } catch (error) {
+    // A server without rules has no such paths.
+    if (error instanceof ApiError && error.status === 404) return otherwise;
+    throw error;
+  }
+};
+
+export async function rule_groups(signal?: AbortSignal): Promise<RuleGroup[]> {
+  const answer = await optional(ask<{ data: { groups: RuleGroup[] } }>("/api/v1/rules", {}, signal), { data: { groups: [] } });
+  return answer.data.groups;
+}
+
+export async function slos(signal?: AbortSignal): Promise<Slo[]> {
+  return (await optional(ask<{ slos: Slo[] }>("/api/v1/slos", {}, signal), { slos: [] })).slos;
+}
+
+export async function managed_alerts(signal?: AbortSignal): Promise<ManagedAlert[]> {
+  return optional(ask<ManagedAlert[]>("/alertmanager/api/v2/alerts", {}, signal), []);
+}
+
+const same = (one: Record<string, string>, other: Record<string, string>) =>
+  Object.keys(one).length === Object.keys(other).length && Object.entries(one).every(([name, value]) => other[name] === value);
+
+/** Everything that is pending or firing, with what the notifier knows of it; the firing and loud first. */
+export async function active_alerts(signal?: AbortSignal): Promise<Active[]> {
+  const [groups, managed] = await Promise.all([rule_groups(signal), managed_alerts(signal).catch(() => [])]);
+  const found: Active[] = [];
+  for (const group of groups) {
+    for (const rule of group.rules) {
+      for (const alert of rule.alerts ?? []) {
+        const known = managed.find((each) => same(each.labels, alert.labels));
+        found.push({ rule, group, alert, managed: known, silenced: (known?.status.silencedBy.length ?? 0) > 0 });
+      }
+    }
+  }
+  const rank = (each: Active) => (each.silenced ? 4 : 0) + (each.alert.state === "firing" ? 0 : 2) + (each.alert.labels.severity === "page" ? 0 : 1);
+  return found.sort((one, other) => rank(one) - rank(other) || Date.parse(other.alert.activeAt) - Date.parse(one.alert.activeAt));
+}
+
+export const service_of = (labels: Record<string, string>) => labels.service ?? labels.service_name ?? labels["service.name"] ?? labels.job?.replace(/^.*\//, "") ?? "";
+
+export async function incidents(signal?: AbortSignal): Promise<Incident[]> {
+  const answer = await optional(ask<{ incidents: Incident[] }>("/api/v1/incidents", {}, signal), { incidents: [] });
+  return answer.incidents;
+}
+
+const COMPARISON = /\s*(>=|<=|>|<|==|!=)\s*(?:bool\s+)?(-?\d+(?:\.\d+)?(?:e[-+]?\d+)?)\s*$/i;
+
+/** An expression of PromQL without its last comparison, and what it is compared with. */
+export function split_threshold(expression: string): { expression: string; threshold: number | null; operator: string } {
+  const match = COMPARISON.exec(expression);
+  if (!match) return { expression, threshold: null, operator: "" };
+  return { expression: expression.slice(0, match.index).trim(), threshold: Number(match[2]), operator: match[1] ?? "" };
+}

@@ -1,0 +1,92 @@
+import { parameter, update } from "./router.svelte";
+
+const UNITS: Record<string, number> = { ms: 1, s: 1e3, m: 6e4, h: 36e5, d: 864e5, w: 6048e5 };
+
+/** The clock of the page: it moves when something is asked anew, so that all charts of a page agree. */
+export const clock = $state({ now: Date.now(), ticks: 0 });
+
+export function tick() {
+  clock.now = Date.now();
+  clock.ticks += 1;
+}
+
+/** Milliseconds of `now-15m`, ISO 8601 or milliseconds since 1970. */
+export function parse_time(text: string, now: number): number | null {
+  const relative = /^now(?:\s*([-+])\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w))?$/.exec(text.trim());
+  if (relative) {
+    const shift = relative[2] ? Number(relative[2]) * (UNITS[relative[3] ?? "s"] ?? 0) : 0;
+    return relative[1] === "+" ? now + shift : now - shift;
+  }
+  if (/^\d{16,19}$/.test(text.trim())) return Number(BigInt(text.trim()) / 1_000_000n);
+  if (/^\d{12,14}$/.test(text.trim())) return Number(text);
+  if (/^\d{9,10}(\.\d+)?$/.test(text.trim())) return Number(text) * 1e3;
+  const at = Date.parse(text);
+  return Number.isNaN(at) ? null : at;
+}
+
+export const range = {
+  get start() { return parameter("start", "now-1h"); },
+  get end() { return parameter("end", "now"); },
+  get from() { return parse_time(this.start, clock.now) ?? clock.now - 36e5; },
+  get to() { return Math.max(parse_time(this.end, clock.now) ?? clock.now, this.from + 1); },
+  get is_relative() { return this.end.startsWith("now"); },
+  get label() {
+    const match = /^now-(\d+)(m|h|d|w)$/.exec(this.start);
+    if (match && this.end === "now") {
+      const words: Record<string, string> = { m: "minute", h: "hour", d: "day", w: "week" };
+      const count = Number(match[1]);
+      return `Last ${count === 1 ? "" : `${count} `}${words[match[2] ?? "h"]}${count === 1 ? "" : "s"}`;
+    }
+    return `${moment(this.from)} – ${moment(this.to)}`;
+  },
+  /** As parameters of our API. */
+  get parameters() { return { start: String(Math.floor(this.from / 1e3)), end: String(Math.ceil(this.to / 1e3)) }; },
+  /** As a condition in SQL. */
+  sql(column = "time") {
+    const at = (time: number) => `'${new Date(time).toISOString()}'`;
+    return `${column} >= ${at(this.from)} AND ${column} < ${at(this.to)}`;
+  },
+};
+
+export const iso = (time: number) => new Date(time).toISOString();
+
+export function zoom(from: number, to: number) {
+  if (to - from < 1) return;
+  update({ start: iso(Math.floor(from)), end: iso(Math.ceil(to)) });
+}
+
+export const zone = {
+  get is_utc() { return parameter("tz") === "utc"; },
+  get options(): Intl.DateTimeFormatOptions { return this.is_utc ? { timeZone: "UTC" } : {}; },
+};
+
+const formats = new Map<string, Intl.DateTimeFormat>();
+
+function format(time: number, options: Intl.DateTimeFormatOptions): string {
+  if (!Number.isFinite(time)) return "–";
+  const all = { hourCycle: "h23", ...options, ...zone.options } as const;
+  const key = JSON.stringify(all);
+  let made = formats.get(key);
+  if (!made) formats.set(key, (made = new Intl.DateTimeFormat("en-GB", all)));
+  return made.format(time);
+}
+
+const HM = { hour: "2-digit", minute: "2-digit" } as const;
+const HMS = { ...HM, second: "2-digit" } as const;
+
+/** With the day when it is not today. */
+export function moment(time: number): string {
+  const is_near = Math.abs(clock.now - time) < 12 * 36e5;
+  return format(time, is_near ? HMS : { day: "2-digit", month: "short", ...HM });
+}
+export const hms = (time: number) => format(time, HMS);
+export const hm = (time: number) => format(time, HM);
+export const hms_millis = (time: number) => format(time, { ...HMS, fractionalSecondDigits: 3 });
+export const full = (time: number) =>
+  `${format(time, { year: "numeric", month: "2-digit", day: "2-digit", ...HMS, fractionalSecondDigits: 3 })} ${zone.is_utc ? "UTC" : "local"}`;
+
+/** A label for an axis over so many milliseconds. */
+export function axis_time(time: number, span: number): string {
+  if (span < 10 * 6e4) return hms(time);
+  return span < 36 * 36e5 ? hm(time) : format(time, { day: "2-digit", month: "short", ...HM });
+}
