@@ -2,7 +2,6 @@
 //! HTTP and mail, and nothing that happens to the process in between is seen by them.
 
 mod amtool;
-mod amtool;
 mod commands;
 mod demo;
 mod means;
