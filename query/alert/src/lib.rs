@@ -31,7 +31,7 @@ pub use backtest::{
 pub use duration::{format_duration, parse_duration};
 pub use file::{
     Group, MAX_FILE_BYTES, NoData, Problem, Rule, RuleFileError, RuleKind, RuleQuery, RuleSet, SourceFile,
-    TemplateCheck, parse_rule_file,
+    TemplateCheck, parse_rule_file, read_files,
 };
 pub use lint::{Finding, Level, LintOptions, lint, lint_selectors};
 pub use log_query::{Comparison, LogAggregation, LogQuery, Threshold};

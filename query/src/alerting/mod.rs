@@ -8,7 +8,6 @@
 mod bridge;
 mod burners;
 mod diagnosis;
-mod files;
 mod history;
 mod log_rows;
 mod querier;
@@ -25,7 +24,9 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use trivium_alert::{Deps, GroupStatus, Interval, LeaseOptions, Options, RuleManager, RuleSet, Sink};
+use trivium_alert::{
+    Deps, GroupStatus, Interval, LeaseOptions, Options, RuleManager, RuleSet, Sink, SourceFile, read_files,
+};
 use trivium_model::{TenantId, UnixNanos};
 use trivium_notify::{
     Config as NotifyConfig, ExternalSender, Network, Notifier, OutgoingPolicy, RuntimeTimer, Surroundings,
@@ -269,13 +270,16 @@ fn options(config: &AlertingConfig) -> Options {
 
 fn definitions(config: &AlertingConfig, built_in: &BuiltIn, templates: &SloTemplates) -> Result<Definitions, String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
-    let mut rule_files = files::read(&config.rule_files)?;
-    rule_files.extend(built_in.rules.iter().cloned());
-    let rule_files: Vec<_> =
-        rule_files.into_iter().map(|(path, text)| trivium_alert::SourceFile { path, text }).collect();
-    let mut slo_files = files::read(&config.slo_files)?;
-    slo_files.extend(built_in.slos.iter().cloned());
-    let slo_files: Vec<_> = slo_files.into_iter().map(|(path, text)| trivium_slo::SourceFile { path, text }).collect();
+    let read = |patterns: &[String], built_in: &[(String, String)]| {
+        let mut files = read_files(patterns).map_err(|error| text(&error))?;
+        files.extend(built_in.iter().map(|(path, text)| SourceFile { path: path.clone(), text: text.clone() }));
+        Ok::<_, String>(files)
+    };
+    let rule_files = read(&config.rule_files, &built_in.rules)?;
+    let slo_files: Vec<_> = read(&config.slo_files, &built_in.slos)?
+        .into_iter()
+        .map(|SourceFile { path, text }| trivium_slo::SourceFile { path, text })
+        .collect();
     let notify = match &config.alertmanager_config {
         Some(file) => NotifyConfig::load(file),
         None => NotifyConfig::built_in(),

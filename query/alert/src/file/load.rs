@@ -39,20 +39,7 @@ impl RuleSet {
     /// Reads the files that the patterns match, in the order of their paths. `*` and `?` stand within the last part of a
     /// path; a pattern without them must name a file that is there.
     pub fn load(patterns: &[String], templates: &dyn TemplateCheck) -> Result<Self, RuleFileError> {
-        let (mut files, mut problems) = (Vec::new(), Vec::new());
-        for pattern in patterns {
-            match expand(pattern) {
-                Ok(paths) => files.extend(paths),
-                Err(message) => problems.push(Problem { file: pattern.clone(), line: 0, message }),
-            }
-        }
-        let mut sources = Vec::new();
-        for path in files {
-            match read(&path) {
-                Ok(text) => sources.push(SourceFile { path, text }),
-                Err(message) => problems.push(Problem { file: path, line: 0, message }),
-            }
-        }
+        let (sources, mut problems) = read_all(patterns);
         match Self::parse(&sources, templates) {
             Ok(set) if problems.is_empty() => Ok(set),
             Ok(_) => Err(RuleFileError { problems }),
@@ -62,6 +49,31 @@ impl RuleSet {
             }
         }
     }
+}
+
+/// Reads the files that the patterns match, as [`RuleSet::load`] does; with anything wrong there are none.
+pub fn read_files(patterns: &[String]) -> Result<Vec<SourceFile>, RuleFileError> {
+    let (sources, problems) = read_all(patterns);
+    if problems.is_empty() { Ok(sources) } else { Err(RuleFileError { problems }) }
+}
+
+fn read_all(patterns: &[String]) -> (Vec<SourceFile>, Vec<Problem>) {
+    let (mut files, mut problems) = (Vec::new(), Vec::new());
+    for pattern in patterns {
+        match expand(pattern) {
+            Ok(paths) => files.extend(paths),
+            Err(message) => problems.push(Problem { file: pattern.clone(), line: 0, message }),
+        }
+    }
+    let (mut sources, mut seen) = (Vec::new(), HashSet::new());
+    files.retain(|path| seen.insert(path.clone()));
+    for path in files {
+        match read(&path) {
+            Ok(text) => sources.push(SourceFile { path, text }),
+            Err(message) => problems.push(Problem { file: path, line: 0, message }),
+        }
+    }
+    (sources, problems)
 }
 
 fn read(path: &str) -> Result<String, String> {

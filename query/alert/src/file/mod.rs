@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::log_query::LogQuery;
 
-pub use load::{RuleSet, SourceFile};
+pub use load::{RuleSet, SourceFile, read_files};
 
 /// Longer rule files are refused.
 pub const MAX_FILE_BYTES: usize = 16 * 1024 * 1024;
