@@ -153,7 +153,9 @@ async fn start_alerting(
     query: &Runtime,
 ) -> anyhow::Result<Arc<Alerting>> {
     let sink = Arc::new(PipelineSink(ingest.pipeline()));
-    let holder = format!("{}-{:x}", std::process::id(), RandomState::new().build_hasher().finish());
+    // The lock on the folder, where the catalog is, is ours: what the last process held is ours too, without a wait until it
+    // lapses. A catalog that several processes share will need a name for each of them.
+    let holder = "server".to_owned();
     let (settings, built_in) = (config.alerting(address), built_in(demo));
     let start = Alerting::start(settings, built_in, Arc::clone(state), sink, holder);
     query.spawn(start).await.context("the evaluators died")?.map_err(|error| anyhow::anyhow!("{error}"))

@@ -40,13 +40,17 @@ impl Scraping {
         Ok(Self { file: file.to_path_buf(), scraper: Mutex::new(Some(scraper)) })
     }
 
-    /// Reads the file again. When it is wrong, everything stays as it was.
-    pub(crate) async fn reload(&self) -> anyhow::Result<&Path> {
-        let config = load(&self.file)?;
+    /// Reads the file again; nothing changes yet.
+    pub(crate) fn read(&self) -> anyhow::Result<ScrapeConfig> {
+        load(&self.file)
+    }
+
+    /// Scrapes what was [`Self::read`].
+    pub(crate) async fn apply(&self, config: ScrapeConfig) -> &Path {
         if let Some(scraper) = &*self.scraper.lock().await {
             scraper.reload(config);
         }
-        Ok(&self.file)
+        &self.file
     }
 
     /// What is scraped, and how it went last.

@@ -187,21 +187,11 @@ async fn flush(State(admin): State<Admin>) -> Response {
     }
 }
 
-/// Reads again what is in files that can change: the scrape configuration. Settings need a restart, and the answer says so.
+/// Reads again what is in files that can change: rules, SLOs, receivers and the scrape configuration. Settings need a restart,
+/// and the answer says so.
 async fn reload(State(admin): State<Admin>) -> Response {
-    let mut reloaded = Vec::new();
-    let mut reload = admin.alerting.reload();
-    if let (Ok(_), Some(scraping)) = (&reload, &admin.scraping) {
-        match scraping.reload().await {
-            Ok(file) => reloaded.push(file.display().to_string()),
-            Err(error) => reload = Err(format!("{error:#}")),
-        }
-    }
-    match reload {
-        Ok(what) => {
-            reloaded.push(what);
-            Json(json!({"reloaded": reloaded, "message": "settings need a restart"})).into_response()
-        }
+    match reload_all(&admin).await {
+        Ok(reloaded) => Json(json!({"reloaded": reloaded, "message": "settings need a restart"})).into_response(),
         Err(error) => {
             tracing::warn!(error, "the configuration was not reloaded");
             let message = format!("{error}; what was loaded before stays in force");
@@ -209,4 +199,15 @@ async fn reload(State(admin): State<Admin>) -> Response {
                 .into_response()
         }
     }
+}
+
+/// All or nothing: everything is read before anything is applied.
+async fn reload_all(admin: &Admin) -> Result<Vec<String>, String> {
+    let scraping = admin.scraping.as_ref().map(|scraping| Ok((scraping, scraping.read()?))).transpose();
+    let scraping = scraping.map_err(|error: anyhow::Error| format!("{error:#}"))?;
+    let mut reloaded = vec![admin.alerting.reload()?];
+    if let Some((scraping, config)) = scraping {
+        reloaded.insert(0, scraping.apply(config).await.display().to_string());
+    }
+    Ok(reloaded)
 }

@@ -13,8 +13,10 @@ step "tools"
 if ! python3 -c 'import venv, ensurepip' 2>/dev/null || ! command -v cc >/dev/null; then
   apt-get update -qq && apt-get install -y -qq python3-venv python3-pip build-essential
 fi
-# The differential test asks a real Prometheus the same questions.
-command -v prometheus >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends prometheus; }
+# The differential tests ask a real Prometheus the same questions, and have a real Alertmanager told the same alerts.
+if ! command -v prometheus >/dev/null || ! command -v amtool >/dev/null; then
+  apt-get update -qq && apt-get install -y -qq --no-install-recommends prometheus prometheus-alertmanager
+fi
 [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
 "$venv/bin/pip" install --quiet --disable-pip-version-check -r tests/clients/requirements.txt
 mkdir -p "$modules"

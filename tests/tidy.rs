@@ -91,7 +91,23 @@ fn crates_depend_downwards_only() {
         ("ingest", &["trivium-model", "trivium-proto", "trivium-storage"]),
         ("ingest/demo", &["trivium-model", "trivium-proto"]),
         ("ingest/scrape", &["trivium-model", "trivium-proto"]),
-        ("query", &["trivium-model", "trivium-promql", "trivium-storage"]),
+        (
+            "query",
+            &[
+                "trivium-alert",
+                "trivium-diagnosis",
+                "trivium-model",
+                "trivium-notify",
+                "trivium-promql",
+                "trivium-slo",
+                "trivium-storage",
+            ],
+        ),
+        ("query/alert", &["trivium-model", "trivium-promql", "trivium-template"]),
+        ("query/diagnosis", &[]),
+        ("query/notify", &["trivium-model", "trivium-template"]),
+        ("query/slo", &["trivium-model"]),
+        ("query/template", &[]),
         ("query/client", &[]),
         ("query/promql", &[]),
         ("ui", &[]),
@@ -120,7 +136,7 @@ fn crates_depend_downwards_only() {
 
 #[test]
 fn every_on_disk_format_is_described() {
-    for folder in ["storage/src/wal", "storage/src/part", "storage/src/catalog"] {
+    for folder in ["storage/src/wal", "storage/src/part", "storage/src/catalog", "query/slo/src/slice"] {
         let path = root().join(folder).join("FORMAT.md");
         assert!(path.exists(), "{} is missing", path.display());
     }

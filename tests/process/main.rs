@@ -1,7 +1,9 @@
 //! Tests that start the real binary, drive it over the network, kill it and restart it. Each has its own folder and ports.
 
+mod alerting;
 mod clients;
 mod commands;
+mod diagnosis;
 mod doors;
 mod external;
 mod prometheus;

@@ -35,9 +35,9 @@ const OFF_GRID: i64 = 1_300;
 const STALE: u64 = 0x7ff0_0000_0000_0002;
 
 /// A Prometheus of the test's own, killed when dropped.
-struct Prometheus {
+pub(crate) struct Prometheus {
     child: Child,
-    url: String,
+    pub(crate) url: String,
 }
 
 impl Drop for Prometheus {
@@ -48,7 +48,7 @@ impl Drop for Prometheus {
 }
 
 #[expect(clippy::print_stdout, reason = "a skipped test says so")]
-fn binary() -> Option<PathBuf> {
+pub(crate) fn binary() -> Option<PathBuf> {
     let path = PathBuf::from("/usr/bin/prometheus");
     if path.exists() {
         return Some(path);
@@ -57,10 +57,11 @@ fn binary() -> Option<PathBuf> {
     None
 }
 
-async fn start_prometheus(binary: &Path, folder: &Path) -> Prometheus {
+/// Starts it on a folder with this configuration, and returns when it is ready.
+pub(crate) async fn start_prometheus(binary: &Path, folder: &Path, configuration: &str) -> Prometheus {
     let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port();
     let config = folder.join("prometheus.yml");
-    std::fs::write(&config, "global: {}\n").expect("the configuration is written");
+    std::fs::write(&config, configuration).expect("the configuration is written");
     let child = Command::new(binary)
         .arg(format!("--config.file={}", config.display()))
         .arg(format!("--storage.tsdb.path={}", folder.join("tsdb").display()))
@@ -398,7 +399,7 @@ async fn ask(client: &reqwest::Client, base: &str, (path, form): &Question) -> V
 async fn prometheus_and_trivium_answer_alike() {
     let Some(binary) = binary() else { return };
     let folder = TempDir::new().expect("a folder");
-    let prometheus = start_prometheus(&binary, folder.path()).await;
+    let prometheus = start_prometheus(&binary, folder.path(), "global: {}\n").await;
     let server = Server::start(&folder.path().join("trivium"), &[]);
     let client = reqwest::Client::new();
     let body = snap::raw::Encoder::new().compress_vec(&telemetry().encode_to_vec()).expect("it compresses");

@@ -320,6 +320,9 @@ pub enum BinaryOp {
     Mod,
     Pow,
     Atan2,
+    BitAnd,
+    BitOr,
+    BitXor,
     Equal,
     NotEqual,
     Less,
@@ -344,6 +347,9 @@ impl BinaryOp {
             Self::Mod => "%",
             Self::Pow => "^",
             Self::Atan2 => "atan2",
+            Self::BitAnd => "bitand",
+            Self::BitOr => "bitor",
+            Self::BitXor => "bitxor",
             Self::Equal => "==",
             Self::NotEqual => "!=",
             Self::Less => "<",
@@ -372,7 +378,12 @@ impl BinaryOp {
     /// Whether its result is no longer what the metric's name says.
     pub fn changes_metric(self) -> bool {
         use BinaryOp::{Add, Atan2, Div, Mod, Mul, Pow, Sub};
-        matches!(self, Add | Sub | Mul | Div | Mod | Pow | Atan2)
+        matches!(self, Add | Sub | Mul | Div | Mod | Pow | Atan2) || self.is_bitwise()
+    }
+
+    /// Whether it works on the bits of whole numbers.
+    pub fn is_bitwise(self) -> bool {
+        matches!(self, Self::BitAnd | Self::BitOr | Self::BitXor)
     }
 }
 

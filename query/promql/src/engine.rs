@@ -1,5 +1,8 @@
 //! The engine: from the text of a query to its answer.
 
+use std::fmt;
+use std::ops::Deref;
+
 use crate::ast::{Expr, ExprKind, ValueType};
 use crate::eval::{Evaluator, Steps};
 use crate::parse::{ParseError, ParseOptions, parse};
@@ -56,6 +59,79 @@ impl Default for EngineOptions {
     }
 }
 
+/// One of the [`Limits`], or one that the source has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitKind {
+    /// [`Limits::max_samples`].
+    Samples,
+    /// [`Limits::max_points`].
+    Points,
+    /// [`Limits::max_series`].
+    Series,
+    /// A limit of the source, which its message names.
+    Source,
+}
+
+impl LimitKind {
+    /// How a user gets below the limit, or an operator raises it. A limit of the source says that itself.
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Self::Samples => "select fewer series, a shorter range or a larger step, or raise the limit on samples",
+            Self::Points => "take a larger step or a shorter range, or raise the limit on points",
+            Self::Series => "add matchers that select fewer series, or raise the limit on series",
+            Self::Source => "",
+        }
+    }
+}
+
+/// A limit that a query would exceed. As text it says what was wanted and what the limit is; a reference to it is a
+/// reference to that text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitExceeded {
+    /// Which limit.
+    pub limit: LimitKind,
+    /// Its value; unknown if it is the source's.
+    pub max: Option<usize>,
+    message: String,
+}
+
+impl LimitExceeded {
+    pub(crate) fn samples(max: usize) -> Self {
+        let message = "query processing would load too many samples into memory in query execution";
+        Self { limit: LimitKind::Samples, max: Some(max), message: format!("{message} (limit: {max})") }
+    }
+
+    pub(crate) fn series(found: usize, max: usize) -> Self {
+        let message = format!("a selector matches {found} series, more than the limit of {max}");
+        Self { limit: LimitKind::Series, max: Some(max), message }
+    }
+
+    fn points(max: usize) -> Self {
+        let message = format!(
+            "exceeded maximum resolution of {max} points per timeseries. Try decreasing the query resolution (?step=XX)"
+        );
+        Self { limit: LimitKind::Points, max: Some(max), message }
+    }
+
+    fn source(message: String) -> Self {
+        Self { limit: LimitKind::Source, max: None, message }
+    }
+}
+
+impl fmt::Display for LimitExceeded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Deref for LimitExceeded {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.message
+    }
+}
+
 /// Why a query has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
@@ -70,7 +146,7 @@ pub enum QueryError {
     Execution(String),
     /// It would use more than it may.
     #[error("{0}")]
-    Limit(String),
+    Limit(LimitExceeded),
     /// It took too long, or its client is gone.
     #[error("{0}")]
     Ended(String),
@@ -83,7 +159,7 @@ impl From<SourceError> for QueryError {
     fn from(error: SourceError) -> Self {
         match error {
             SourceError::Ended(message) => Self::Ended(message),
-            SourceError::Limit(message) => Self::Limit(message),
+            SourceError::Limit(message) => Self::Limit(LimitExceeded::source(message)),
             SourceError::Storage(message) => Self::Storage(message),
         }
     }
@@ -195,9 +271,7 @@ impl Engine {
         let steps = Steps::between(start, end, step);
         let max = self.options.limits.max_points;
         if steps.count > max {
-            return Err(QueryError::Limit(format!(
-                "exceeded maximum resolution of {max} points per timeseries. Try decreasing the query resolution (?step=XX)"
-            )));
+            return Err(QueryError::Limit(LimitExceeded::points(max)));
         }
         Ok((steps, end))
     }

@@ -18,7 +18,7 @@ pub mod script;
 mod series;
 mod value;
 
-pub use engine::{Check, Engine, EngineOptions, Limits, QueryError, When};
+pub use engine::{Check, Engine, EngineOptions, LimitExceeded, LimitKind, Limits, QueryError, When};
 pub use functions::{FUNCTIONS, Function, Variadic};
 pub use histogram::Histogram;
 pub use labels::{Label, Labels, METRIC_NAME, METRIC_TYPE, METRIC_UNIT, MatchKind, Matcher};

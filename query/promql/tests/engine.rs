@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use trivium_promql::script::MemorySource;
 use trivium_promql::{
-    Engine, EngineOptions, Histogram, Labels, Limits, ParseOptions, QueryError, SampleValue, Series, Value, When,
+    Engine, EngineOptions, Histogram, Labels, LimitKind, Limits, ParseOptions, QueryError, SampleValue, Series, Value,
+    When,
 };
 
 const MINUTE: i64 = 60_000;
@@ -273,13 +274,21 @@ fn limits_refuse_and_say_which() {
         assert!(is_limit || query.contains(" + "), "{query}: {error:?}");
     }
     let error = engine.range(&source, "1", 0, MINUTE, 1).unwrap_err();
+    let limit = |error: &QueryError| match error {
+        QueryError::Limit(limit) => Some((limit.limit, limit.max)),
+        _ => None,
+    };
+    assert_eq!(limit(&error), Some((LimitKind::Points, Some(100))));
     assert_eq!(
         error.to_string(),
         "exceeded maximum resolution of 100 points per timeseries. Try decreasing the query resolution (?step=XX)"
     );
     let error = engine.instant(&source, "requests_total", 0).unwrap_err();
+    assert_eq!(limit(&error), Some((LimitKind::Series, Some(2))));
+    assert!(LimitKind::Series.remedy().contains("raise the limit"));
     assert_eq!(error.to_string(), "a selector matches 3 series, more than the limit of 2");
     let error = engine.range(&source, "gauge", 0, 60 * MINUTE, MINUTE).unwrap_err();
+    assert_eq!(limit(&error), Some((LimitKind::Samples, Some(20))));
     assert!(error.to_string().starts_with("query processing would load too many samples into memory"));
 }
 

@@ -127,6 +127,9 @@ impl Evaluator {
     pub async fn pass(&self) -> Pass {
         let epoch = self.lease().await.map(|lease| lease.epoch);
         let leads = epoch.is_some();
+        if leads && let Some(arrived) = self.deps.querier.arrived() {
+            self.deps.slos.all().iter().for_each(|tracked| self.note_arrival(tracked, arrived));
+        }
         let advance = |tracked| async move { self.advance_noting(&tracked, epoch).await };
         let concurrency = self.config.concurrency.max(1);
         let results = futures::stream::iter(self.deps.slos.all()).map(advance).buffer_unordered(concurrency);
@@ -181,6 +184,18 @@ impl Evaluator {
                 Pass { failures: 1, ..Pass::default() }
             }
         }
+    }
+
+    /// Slices within the late window are measured again anyway.
+    fn note_arrival(&self, tracked: &Tracked, arrived: UnixNanos) {
+        let width = tracked.definition.slice.seconds();
+        let late = self.config.late.as_secs().cast_signed() / width;
+        let slice = arrived.0.div_euclid(1_000_000_000).div_euclid(width);
+        tracked.change(|state| {
+            if slice < state.timeline.end() - late {
+                state.again = Some(state.again.map_or(slice, |again| again.min(slice)));
+            }
+        });
     }
 
     /// Reads what another process measured.
@@ -263,11 +278,12 @@ impl Evaluator {
             tracing::error!(slo = slo.name, record = damaged, "a record of slices is damaged and counts as unmeasured");
         }
         tracked.note(|health| health.damaged = restored.damaged);
-        tracked.put(State { epoch, kept, timeline: restored.timeline });
+        tracked.put(State { epoch, kept, timeline: restored.timeline, again: None });
         Ok(())
     }
 
-    /// New slices with those that may have late data before them; otherwise a day of history, newest first.
+    /// New slices with those that may have late data before them; otherwise what telemetry arrived for, a day at once;
+    /// otherwise a day of history, newest first.
     fn due(&self, slo: &SloDefinition, state: &State, complete: i64, oldest: i64) -> Option<Due> {
         let per_day = i64::try_from(slo.slice.per_day()).unwrap_or(1);
         let (first, end) = (state.timeline.first(), state.timeline.end());
@@ -277,6 +293,10 @@ impl Evaluator {
             let late = late.min(per_day / 2).max(1);
             let begin = (end - late).max(first);
             return Some(Due { first: begin, end: complete.min(begin + per_day.max(late + 1)) });
+        }
+        if let Some(again) = state.again.filter(|again| *again < end) {
+            let begin = again.max(first);
+            return Some(Due { first: begin, end: end.min(begin + per_day) });
         }
         let begin = (first - 1).div_euclid(per_day) * per_day;
         (first > oldest).then_some(Due { first: begin.max(oldest), end: first })
@@ -329,6 +349,10 @@ impl Evaluator {
         tracked.change(|state| {
             state.timeline.write(first, slices);
             state.kept = kept;
+            let measured = first + i64::try_from(slices.len()).unwrap_or(0);
+            if state.again.is_some_and(|again| again.max(state.timeline.first()) >= first && again < measured) {
+                state.again = Some(measured).filter(|next| *next < state.timeline.end());
+            }
         });
         Ok(())
     }

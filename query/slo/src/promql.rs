@@ -12,7 +12,8 @@ pub(crate) const EXPRESSION_BYTES_MAX: usize = 16 * 1024;
 /// The instant query that answers for one slice when it is evaluated at the slice's end.
 ///
 /// An expression with `$slice` is taken as it is, with the length in its place: `sum(increase(x_total[$slice]))`. A mere
-/// selector becomes the sum by the groups of its increase (`counter`) or of its samples. Anything else is left alone.
+/// selector becomes the sum by the groups of its increase (`counter`), which the caller must let
+/// be written with the modifier `anchored`, or of its samples. Anything else is left alone.
 pub fn promql_of_slice(expression: &str, slice: SliceWidth, group_by: &[String], counter: bool) -> String {
     let range = render_window(slice.seconds());
     let expression = expression.trim();
@@ -22,9 +23,10 @@ pub fn promql_of_slice(expression: &str, slice: SliceWidth, group_by: &[String],
     if !is_selector(expression) {
         return expression.to_owned();
     }
-    let function = if counter { "increase" } else { "sum_over_time" };
+    // `anchored` counts from the sample before the slice instead of extrapolating: slices then add up exactly.
+    let (function, anchor) = if counter { ("increase", " anchored") } else { ("sum_over_time", "") };
     let by = if group_by.is_empty() { String::new() } else { format!(" by ({})", group_by.join(", ")) };
-    format!("sum{by} ({function}({expression}[{range}]))")
+    format!("sum{by} ({function}({expression}[{range}]{anchor}))")
 }
 
 /// Whether the expression is one selector, `name`, `name{…}` or `{…}`, and nothing more.
@@ -112,7 +114,10 @@ mod tests {
     #[test]
     fn a_selector_becomes_the_increase_of_a_slice() {
         let ask = |expression: &str| promql_of_slice(expression, SliceWidth::FIVE_MINUTES, &["route".to_owned()], true);
-        assert_eq!(ask(r#"x_total{code!~"5..|}"}"#), r#"sum by (route) (increase(x_total{code!~"5..|}"}[5m]))"#);
+        assert_eq!(
+            ask(r#"x_total{code!~"5..|}"}"#),
+            r#"sum by (route) (increase(x_total{code!~"5..|}"}[5m] anchored))"#
+        );
         assert_eq!(ask("sum(increase(x_total[$slice]))"), "sum(increase(x_total[5m]))");
         assert_eq!(ask(r#"a{x="1"} / b{y="2"}"#), r#"a{x="1"} / b{y="2"}"#);
         assert_eq!(promql_of_slice("x", SliceWidth::MINUTE, &[], false), "sum (sum_over_time(x[1m]))");

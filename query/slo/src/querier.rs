@@ -75,4 +75,10 @@ pub trait IndicatorQuerier: Send + Sync + std::fmt::Debug {
     /// Up to when telemetry of this SLO is expected to be complete. Slices that end later are not asked for. What arrives
     /// even later is found when the last slices are measured again.
     fn watermark(&self, slo: &SloDefinition, now: UnixNanos) -> UnixNanos;
+
+    /// The earliest time of telemetry that arrived since this was last asked: slices from then on are measured again,
+    /// however old they are. `None` when nothing arrived.
+    fn arrived(&self) -> Option<UnixNanos> {
+        None
+    }
 }

@@ -35,6 +35,9 @@ pub(crate) struct State {
     pub(crate) epoch: u64,
     pub(crate) kept: Kept,
     pub(crate) timeline: Timeline,
+    /// The first of the slices that are to be measured again, because telemetry arrived for them. Not kept: what arrives
+    /// while nobody measures is found by whoever has the store measured anew.
+    pub(crate) again: Option<i64>,
 }
 
 /// One SLO and what is known of it.

@@ -243,7 +243,7 @@ mod tests {
         let mut timeline = Timeline::new(slo.slice, slo.method, 0);
         timeline.write(0, &vec![slice; (DAYS * 288) as usize]);
         let kept = Kept::new(slo.generation(), slo.slice, 0);
-        slos.get("shop").unwrap().put(State { epoch: 1, kept, timeline });
+        slos.get("shop").unwrap().put(State { epoch: 1, kept, timeline, again: None });
         slos
     }
 

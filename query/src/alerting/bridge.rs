@@ -1,45 +1,128 @@
-//! From alerts to notifications.
+//! From alerts to notifications: which incident an alert belongs to, and what explains it.
+//!
+//! An alert is handed to the notifier at once; its diagnosis follows when it is done and is told with the next notification
+//! of the group, so that a slow one delays nothing.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use trivium_alert::{AlertNotice, Notifier as AlertReceiver};
-use trivium_model::{TenantId, UnixNanos};
+use serde_json::Value;
+use trivium_alert::{AlertNotice, AlertState, Notifier as AlertReceiver};
+use trivium_diagnosis::incident::{self, Incidents, Topology};
+use trivium_model::{StateChange, TenantId, UnixNanos};
 use trivium_notify::{AlertInput, ExternalSender, Labels, Notifier};
 
-use super::AlertingConfig;
+use super::diagnosis::{Question, diagnose};
+use super::querier::StoreQuerier;
+use super::service_graph;
 use crate::state::QueryState;
 
 const NANOS_PER_MILLI: i64 = 1_000_000;
 
+/// The kind of the record that holds all incidents, and of those that hold their evidence.
+const INCIDENTS: &str = "incidents";
+const EVIDENCE: &str = "incident_evidence";
+
+/// How long an incident is remembered after its end.
+const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// How old the service graph may be.
+const GRAPH_AGE: Duration = Duration::from_secs(60);
+
+/// How long the service graph is waited for: without it alerts of different services are incidents of their own.
+const GRAPH_WAIT: Duration = Duration::from_secs(3);
+
+/// More alerts than this are diagnosed as the first ones are.
+const ALERTS_MAX: usize = 50;
+
 /// Hands alerts on.
 #[derive(Debug)]
-pub(super) struct Bridge {
+pub(super) struct Bridge(Arc<Inner>);
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    state: Arc<QueryState>,
+    querier: Arc<StoreQuerier>,
     notifier: Arc<Notifier>,
     external: Option<Arc<ExternalSender>>,
+    external_url: String,
+    incidents: Mutex<Incidents>,
+    topology: Mutex<Option<(UnixNanos, Arc<Topology>)>>,
+    /// Alerts that fire, by fingerprint.
+    firing: Mutex<HashMap<String, Firing>>,
+    /// Incidents whose diagnosis runs, and whether it must run once more after that.
+    running: Mutex<HashMap<String, bool>>,
+    evidence: Mutex<BTreeMap<String, Value>>,
+}
+
+#[derive(Clone, Debug)]
+struct Firing {
+    notice: AlertNotice,
+    service: String,
+    incident: String,
 }
 
 impl Bridge {
     pub(super) async fn open(
-        _state: Arc<QueryState>,
+        state: Arc<QueryState>,
+        querier: Arc<StoreQuerier>,
         notifier: Arc<Notifier>,
         external: Option<Arc<ExternalSender>>,
-        _config: &AlertingConfig,
+        external_url: String,
     ) -> Result<Self, String> {
-        Ok(Self { notifier, external })
+        let store = state.storage.state();
+        let failed = |error: trivium_model::StateError| format!("the incidents could not be read: {error}");
+        let kept = store.list(TenantId::DEFAULT, INCIDENTS, "").await.map_err(failed)?;
+        let incidents = kept.first().and_then(|record| serde_json::from_slice(&record.value).ok()).unwrap_or_default();
+        let kept = store.list(TenantId::DEFAULT, EVIDENCE, "").await.map_err(failed)?;
+        let evidence =
+            kept.into_iter().filter_map(|record| Some((record.key, serde_json::from_slice(&record.value).ok()?)));
+        Ok(Self(Arc::new(Inner {
+            state,
+            querier,
+            notifier,
+            external,
+            external_url,
+            incidents: Mutex::new(incidents),
+            topology: Mutex::default(),
+            firing: Mutex::default(),
+            running: Mutex::default(),
+            evidence: Mutex::new(evidence.collect()),
+        })))
+    }
+
+    pub(super) fn inner(&self) -> Arc<Inner> {
+        Arc::clone(&self.0)
     }
 }
 
-fn input(notice: &AlertNotice) -> AlertInput {
-    let time = |millis: i64| UnixNanos(millis.saturating_mul(NANOS_PER_MILLI));
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The service that an alert is about, by the labels that tell one.
+fn service_of(notice: &AlertNotice) -> String {
+    let names = ["service", "service_name", "service.name", "slo_service", "job"];
+    let found = names.iter().find_map(|name| notice.labels.get(*name).filter(|value| !value.is_empty()));
+    // A job is `namespace/name`.
+    found.map(|value| value.rsplit('/').next().unwrap_or(value).to_owned()).unwrap_or_default()
+}
+
+fn time(millis: i64) -> UnixNanos {
+    UnixNanos(millis.saturating_mul(NANOS_PER_MILLI))
+}
+
+fn input(notice: &AlertNotice, incident: Option<String>, evidence: Option<Value>) -> AlertInput {
     AlertInput {
         labels: Labels(notice.labels.clone()),
         annotations: Labels(notice.annotations.clone()),
         starts_at: Some(time(notice.starts_at_ms)),
         ends_at: Some(time(notice.ends_at_ms)),
         generator_url: notice.generator_url.clone(),
-        incident: None,
-        evidence: None,
+        incident,
+        evidence,
         sampled_at: notice.completeness.watermark_ms.map(time),
         evaluated_at: Some(time(notice.slot_ms)),
     }
@@ -48,7 +131,26 @@ fn input(notice: &AlertNotice) -> AlertInput {
 #[async_trait]
 impl AlertReceiver for Bridge {
     async fn notify(&self, _tenant: TenantId, alerts: Vec<AlertNotice>) {
-        let inputs: Vec<AlertInput> = alerts.iter().map(input).collect();
+        let inner = &self.0;
+        let (incidents, fresh) = inner.assign(&alerts).await;
+        let known = lock(&inner.evidence).clone();
+        let inputs: Vec<AlertInput> = alerts
+            .iter()
+            .zip(&incidents)
+            .map(|(notice, incident)| {
+                let evidence = incident.as_ref().and_then(|incident| known.get(incident).cloned());
+                input(notice, incident.clone(), evidence)
+            })
+            .collect();
+        inner.hand_on(inputs).await;
+        for incident in fresh {
+            Inner::explain(inner, incident);
+        }
+    }
+}
+
+impl Inner {
+    async fn hand_on(&self, inputs: Vec<AlertInput>) {
         if let Some(external) = &self.external {
             external.send(&inputs);
             return;
@@ -56,8 +158,186 @@ impl AlertReceiver for Bridge {
         match self.notifier.put(inputs).await {
             Ok(refused) => refused.iter().for_each(|problem| tracing::warn!(problem, "an alert cannot be notified")),
             Err(error) => {
-                tracing::error!(error = %error.body(), "alerts could not be handed to the notifier; they are sent again")
+                tracing::error!(error = %error, "alerts could not be handed to the notifier; they are sent again");
             }
         }
     }
+
+    /// The incident of each alert, and the incidents that grew.
+    async fn assign(&self, alerts: &[AlertNotice]) -> (Vec<Option<String>>, Vec<String>) {
+        let is_new = |notice: &AlertNotice| {
+            notice.state == AlertState::Firing && !lock(&self.firing).contains_key(&fingerprint(notice))
+        };
+        let topology = if alerts.iter().any(is_new) { self.topology().await } else { Arc::default() };
+        let (mut names, mut fresh) = (Vec::new(), Vec::new());
+        for notice in alerts {
+            let (fingerprint, service) = (fingerprint(notice), service_of(notice));
+            let mut incidents = lock(&self.incidents);
+            if notice.state != AlertState::Firing {
+                let name = incidents.of(&fingerprint).map(str::to_owned);
+                incidents.resolve(&fingerprint, time(notice.ends_at_ms).0);
+                lock(&self.firing).remove(&fingerprint);
+                names.push(name);
+                continue;
+            }
+            let alert = incident::Alert {
+                fingerprint: fingerprint.clone(),
+                service: service.clone(),
+                onset: time(notice.starts_at_ms).0,
+            };
+            let joined = incidents.fire(&alert, &topology, &incident::Rules::default());
+            drop(incidents);
+            let firing = Firing { notice: notice.clone(), service, incident: joined.incident.clone() };
+            let before = lock(&self.firing).insert(fingerprint, firing);
+            if before.is_none() && !fresh.contains(&joined.incident) {
+                fresh.push(joined.incident.clone());
+            }
+            names.push(Some(joined.incident));
+        }
+        self.keep().await;
+        (names, fresh)
+    }
+
+    async fn keep(&self) {
+        let old = self.state.clock.now().before(KEPT);
+        let value = {
+            let mut incidents = lock(&self.incidents);
+            incidents.forget(old.0);
+            serde_json::to_vec(&*incidents)
+        };
+        let Ok(value) = value else { return };
+        let change = StateChange::Put { kind: INCIDENTS.into(), key: "all".into(), value };
+        if let Err(error) = self.state.storage.state().apply(TenantId::DEFAULT, None, vec![change]).await {
+            tracing::warn!(%error, "the incidents could not be kept; they are kept with the next alert");
+        }
+    }
+
+    async fn topology(&self) -> Arc<Topology> {
+        let now = self.state.clock.now();
+        let known = lock(&self.topology).clone();
+        if let Some((at, topology)) = &known
+            && now.since(*at) < GRAPH_AGE
+        {
+            return Arc::clone(topology);
+        }
+        let read = tokio::time::timeout(GRAPH_WAIT, service_graph::edges(&self.state, now)).await;
+        match read {
+            Ok(Ok(edges)) => {
+                let edges = edges.iter().map(|(caller, callee)| (caller.as_str(), callee.as_str()));
+                let topology = Arc::new(Topology::from_edges(edges));
+                *lock(&self.topology) = Some((now, Arc::clone(&topology)));
+                topology
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(error, "the service graph could not be read; alerts are grouped by service");
+                known.map(|(_, topology)| topology).unwrap_or_default()
+            }
+            Err(_) => known.map(|(_, topology)| topology).unwrap_or_default(),
+        }
+    }
+
+    /// Explains an incident in the background, once at a time; alerts that join meanwhile have it explained again.
+    fn explain(this: &Arc<Self>, incident: String) {
+        let mut running = lock(&this.running);
+        if let Some(again) = running.get_mut(&incident) {
+            *again = true;
+            return;
+        }
+        running.insert(incident.clone(), false);
+        drop(running);
+        let this = Arc::clone(this);
+        tokio::spawn(async move {
+            loop {
+                this.explain_once(&incident).await;
+                let mut running = lock(&this.running);
+                match running.get_mut(&incident) {
+                    Some(again) if *again => *again = false,
+                    _ => {
+                        running.remove(&incident);
+                        break;
+                    }
+                }
+            }
+        });
+    }
+
+    async fn explain_once(&self, incident: &str) {
+        let mut alerts: Vec<(AlertNotice, String)> = lock(&self.firing)
+            .values()
+            .filter(|firing| firing.incident == incident)
+            .map(|firing| (firing.notice.clone(), firing.service.clone()))
+            .collect();
+        if alerts.is_empty() {
+            return;
+        }
+        alerts.sort_by(|left, right| (left.0.starts_at_ms, &left.0.rule).cmp(&(right.0.starts_at_ms, &right.0.rule)));
+        alerts.truncate(ALERTS_MAX);
+        let question =
+            Question { alerts, incident: incident.to_owned(), onset: None, external_url: self.external_url.clone() };
+        let evidence = diagnose(&self.state, &self.querier, &question).await;
+        lock(&self.evidence).insert(incident.to_owned(), evidence.clone());
+        let change = StateChange::Put {
+            kind: EVIDENCE.into(),
+            key: incident.to_owned(),
+            value: evidence.to_string().into_bytes(),
+        };
+        if let Err(error) = self.state.storage.state().apply(TenantId::DEFAULT, None, vec![change]).await {
+            tracing::warn!(%error, incident, "the evidence of an incident could not be kept");
+        }
+        let inputs = lock(&self.firing)
+            .values()
+            .filter(|firing| firing.incident == incident)
+            .map(|firing| input(&firing.notice, Some(incident.to_owned()), Some(evidence.clone())))
+            .collect();
+        self.hand_on(inputs).await;
+    }
+
+    /// What changed at a time, without any alert.
+    pub(super) async fn explain_at(&self, onset: UnixNanos) -> Value {
+        let question = Question {
+            alerts: Vec::new(),
+            incident: String::new(),
+            onset: Some(onset),
+            external_url: self.external_url.clone(),
+        };
+        diagnose(&self.state, &self.querier, &question).await
+    }
+
+    /// Incidents for people, the newest first: members, times, evidence.
+    pub(super) fn incidents(&self) -> Vec<Value> {
+        let incidents = lock(&self.incidents);
+        let evidence = lock(&self.evidence);
+        let firing = lock(&self.firing);
+        let mut all: Vec<(i64, Value)> = incidents
+            .iter()
+            .map(|(name, incident)| {
+                let members = incident.members.iter().map(|(fingerprint, member)| {
+                    let notice = firing.get(fingerprint).map(|firing| &firing.notice);
+                    serde_json::json!({
+                        "fingerprint": fingerprint,
+                        "service": member.service,
+                        "onset": member.onset.to_string(),
+                        "resolved_at": member.resolved_at.map(|at| at.to_string()),
+                        "labels": notice.map(|notice| &notice.labels),
+                        "annotations": notice.map(|notice| &notice.annotations),
+                    })
+                });
+                let value = serde_json::json!({
+                    "id": name,
+                    "opened_at": incident.opened_at.to_string(),
+                    "closed_at": incident.closed_at.map(|at| at.to_string()),
+                    "services": incident.services(),
+                    "alerts": members.collect::<Vec<_>>(),
+                    "evidence": evidence.get(name),
+                });
+                (incident.opened_at, value)
+            })
+            .collect();
+        all.sort_by_key(|(opened_at, _)| std::cmp::Reverse(*opened_at));
+        all.into_iter().map(|(_, value)| value).collect()
+    }
+}
+
+fn fingerprint(notice: &AlertNotice) -> String {
+    format!("{:016x}", notice.fingerprint)
 }

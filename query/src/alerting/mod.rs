@@ -6,10 +6,13 @@
 //! SLOs are measured in slices by [`SliceCounter`]; their alerts are rules over the virtual series `slo_alert`.
 
 mod bridge;
+mod burners;
+mod diagnosis;
 mod files;
 mod history;
 mod log_rows;
 mod querier;
+mod service_graph;
 mod slo_counts;
 mod slo_rules;
 mod slo_series;
@@ -74,6 +77,7 @@ pub struct Alerting {
     pub(crate) querier: Arc<StoreQuerier>,
     templates: Arc<SloTemplates>,
     external: Option<Arc<ExternalSender>>,
+    incidents: Arc<bridge::Inner>,
     stop: CancellationToken,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -108,7 +112,7 @@ impl Alerting {
         let templates = Arc::new(SloTemplates::new(state.slos.clone()));
         let definitions = definitions(&config, &built_in, &templates)?;
         state.slos.replace(definitions.slos);
-        let rules = with_slo_rules(definitions.rules, &state.slos);
+        let rules = with_slo_rules(definitions.rules, &state.slos, &config);
         let surroundings = Surroundings {
             store: state.storage.state(),
             tenant: TenantId::DEFAULT,
@@ -121,7 +125,15 @@ impl Alerting {
         let notifier = Arc::new(notifier.await.map_err(|error| error.to_string())?);
         let external = external(&config, definitions.policy)?;
         let stop = CancellationToken::new();
-        let bridge = Bridge::open(Arc::clone(&state), Arc::clone(&notifier), external.clone(), &config).await?;
+        let bridge = Bridge::open(
+            Arc::clone(&state),
+            Arc::clone(&querier),
+            Arc::clone(&notifier),
+            external.clone(),
+            config.external_url.clone(),
+        )
+        .await?;
+        let incidents = bridge.inner();
         let deps = Deps {
             querier: Arc::clone(&querier) as _,
             sink,
@@ -142,6 +154,7 @@ impl Alerting {
             querier,
             templates,
             external,
+            incidents,
             stop,
             tasks: Mutex::new(tasks),
         }))
@@ -156,7 +169,7 @@ impl Alerting {
         let slos = definitions.slos.slos.len();
         self.state.slos.replace(definitions.slos);
         let rules = definitions.rules.groups.iter().map(|group| group.rules.len()).sum::<usize>();
-        let all = with_slo_rules(definitions.rules, &self.state.slos);
+        let all = with_slo_rules(definitions.rules, &self.state.slos, &self.config);
         self.with_rules(|manager| manager.reload(all));
         Ok(format!("{rules} rules, {slos} SLOs"))
     }
@@ -200,9 +213,22 @@ impl Alerting {
         history::firings(&*self.state.storage.state(), start, end).await
     }
 
-    /// What burned the budget of an SLO.
-    pub(crate) async fn top_burners(&self, _name: &str) -> Option<serde_json::Value> {
-        None
+    /// Incidents, the newest first, with what explains them.
+    pub(crate) fn incidents(&self) -> Vec<serde_json::Value> {
+        self.incidents.incidents()
+    }
+
+    /// What changed at a time.
+    pub(crate) async fn explain_at(&self, onset: UnixNanos) -> Result<serde_json::Value, Error> {
+        let _permit = self.state.admission.acquire().await?;
+        Ok(self.incidents.explain_at(onset).await)
+    }
+
+    /// What burned the budget of an SLO over spans in its last hour: attributes and log patterns of bad spans against good.
+    pub(crate) async fn top_burners(&self, name: &str) -> Option<serde_json::Value> {
+        let definitions = self.state.slos.definitions();
+        let slo = definitions.iter().find(|slo| slo.name == name)?;
+        burners::top(&self.state, slo).await
     }
 
     pub(crate) fn options(&self) -> Options {
@@ -265,8 +291,9 @@ fn definitions(config: &AlertingConfig, built_in: &BuiltIn, templates: &SloTempl
     })
 }
 
-fn with_slo_rules(mut rules: RuleSet, slos: &Slos) -> RuleSet {
-    rules.groups.extend(slos.definitions().iter().filter_map(|slo| slo_rules::group(slo)));
+fn with_slo_rules(mut rules: RuleSet, slos: &Slos, config: &AlertingConfig) -> RuleSet {
+    let interval = config.evaluation_interval;
+    rules.groups.extend(slos.definitions().iter().filter_map(|slo| slo_rules::group(slo, interval)));
     rules
 }
 
@@ -287,7 +314,7 @@ fn tasks(
     holder: &str,
 ) -> Vec<JoinHandle<()>> {
     let deps = EvaluatorDeps {
-        querier: Arc::new(SliceCounter { state: Arc::clone(state), querier: Arc::clone(querier) }),
+        querier: Arc::new(SliceCounter::new(Arc::clone(state), Arc::clone(querier))),
         store: state.storage.state(),
         clock: Arc::clone(&state.clock),
         slos: state.slos.clone(),

@@ -9,10 +9,10 @@ use arrow::datatypes::TimestampNanosecondType;
 use async_trait::async_trait;
 use trivium_alert::{Completeness, Querier, RowQuery, RuleQuery, StepRange};
 use trivium_model::{SignalKind, TenantId, UnixNanos};
-use trivium_promql::{Engine, MatrixSeries, QueryError, Value, VectorSample, When};
+use trivium_promql::{Engine, EngineOptions, MatrixSeries, ParseOptions, QueryError, Value, VectorSample, When};
 use trivium_storage::Snapshot;
 
-use super::{log_rows, sql_rows};
+use super::{WithSlos, log_rows, sql_rows};
 use crate::api::prometheus_engine_options;
 use crate::lookup::Deadline;
 use crate::series::StoredSeries;
@@ -23,12 +23,15 @@ const NANOS_PER_MILLI: i64 = 1_000_000;
 /// For how long the newest time of a table is taken as known: one look serves all rules of a slot.
 const WATERMARK_AGE: Duration = Duration::from_secs(1);
 
+/// When a signal was looked at, and the newest time of its rows in milliseconds.
+type Watermark = (UnixNanos, Option<i64>);
+
 /// Answers from the tables of a tenant. Rules have their own permits: a flood of questions from people must not keep alerts
 /// from being evaluated.
 #[derive(Debug)]
 pub(crate) struct StoreQuerier {
     state: Arc<QueryState>,
-    watermarks: Mutex<[Option<(UnixNanos, Option<i64>)>; 3]>,
+    watermarks: Mutex<[Option<Watermark>; 3]>,
 }
 
 impl StoreQuerier {
@@ -37,9 +40,31 @@ impl StoreQuerier {
     }
 
     async fn run(&self, tenant: TenantId, query: &str, when: When) -> Result<Value, String> {
+        self.run_with(prometheus_engine_options(&self.state.config.promql), tenant, query, when).await
+    }
+
+    async fn run_with(
+        &self,
+        options: EngineOptions,
+        tenant: TenantId,
+        query: &str,
+        when: When,
+    ) -> Result<Value, String> {
         let (state, query) = (Arc::clone(&self.state), query.to_owned());
-        let work = tokio::task::spawn_blocking(move || evaluate(&state, tenant, &query, when));
+        let work = tokio::task::spawn_blocking(move || evaluate(&state, options, tenant, &query, when));
         work.await.map_err(|error| format!("the query did not end: {error}"))?
+    }
+
+    /// Evaluates a query of ours at every step: with the whole language, whatever is set for people.
+    pub(crate) async fn range_of_ours(
+        &self,
+        tenant: TenantId,
+        query: &str,
+        range: StepRange,
+    ) -> Result<Vec<MatrixSeries>, String> {
+        let mut options = prometheus_engine_options(&self.state.config.promql);
+        options.parse = ParseOptions::EXPERIMENTAL;
+        matrix(self.run_with(options, tenant, query, when(range)).await?)
     }
 
     /// Newest time of the rows of a signal, in milliseconds.
@@ -58,11 +83,30 @@ impl StoreQuerier {
     }
 }
 
-fn evaluate(state: &Arc<QueryState>, tenant: TenantId, query: &str, when: When) -> Result<Value, String> {
+fn when(range: StepRange) -> When {
+    When::Range { start: range.start_ms, end: range.end_ms, step: range.step_ms }
+}
+
+fn matrix(value: Value) -> Result<Vec<MatrixSeries>, String> {
+    match value {
+        Value::Matrix(series) => Ok(series),
+        _ => Err("a range query answers series".to_owned()),
+    }
+}
+
+fn evaluate(
+    state: &Arc<QueryState>,
+    options: EngineOptions,
+    tenant: TenantId,
+    query: &str,
+    when: When,
+) -> Result<Value, String> {
     let deadline = Deadline::after(state.config.timeout);
     let series = StoredSeries::new(&state.series, &state.storage, tenant, deadline)
         .with_samples_max(state.config.promql.samples_max);
-    let engine = Engine::new(prometheus_engine_options(&state.config.promql));
+    // The alerts of SLOs are rules over their series.
+    let series = WithSlos { stored: &series, slos: &state.slos, clock: &*state.clock };
+    let engine = Engine::new(options);
     let check = || deadline.check().map_err(|error| error.to_string());
     engine.run(&series, query, when, &check).map(|answer| answer.value).map_err(|error: QueryError| error.to_string())
 }
@@ -82,11 +126,7 @@ impl Querier for StoreQuerier {
     }
 
     async fn promql_range(&self, tenant: TenantId, query: &str, range: StepRange) -> Result<Vec<MatrixSeries>, String> {
-        let StepRange { start_ms: start, end_ms: end, step_ms: step } = range;
-        match self.run(tenant, query, When::Range { start, end, step }).await? {
-            Value::Matrix(series) => Ok(series),
-            _ => Err("a range query answers series".to_owned()),
-        }
+        matrix(self.run(tenant, query, when(range)).await?)
     }
 
     async fn rows(&self, tenant: TenantId, query: RowQuery<'_>, at_ms: i64) -> Result<Vec<VectorSample>, String> {

@@ -1,22 +1,22 @@
 //! Counts the events of SLOs, slice by slice, in the store.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type, Int64Type, TimeUnit};
+use arrow::compute::{cast, max, min};
+use arrow::datatypes::{DataType, Float64Type, Int64Type, TimeUnit, TimestampNanosecondType, UInt64Type};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use async_trait::async_trait;
-use trivium_alert::{Querier, StepRange};
-use trivium_model::{ErrorKind, UnixNanos};
+use trivium_alert::StepRange;
+use trivium_model::{ErrorKind, SignalKind, TenantId, UnixNanos};
 use trivium_promql::MatrixSeries;
 use trivium_slo::{
     Group, GroupCounts, Indicator, IndicatorQuerier, MeasuredSlice, Part, Query, QueryError, SliceRequest,
     SloDefinition, SpanIndicator, SpanKind, promql_of_slice,
 };
+use trivium_storage::Snapshot;
 
 use super::querier::StoreQuerier;
 use crate::engine::SqlRequest;
@@ -37,8 +37,38 @@ const LOG_MARGIN_NANOS: i64 = 5 * 60 * 1_000_000_000;
 /// Counts in the store.
 #[derive(Debug)]
 pub(crate) struct SliceCounter {
-    pub(crate) state: Arc<QueryState>,
-    pub(crate) querier: Arc<StoreQuerier>,
+    state: Arc<QueryState>,
+    querier: Arc<StoreQuerier>,
+    /// How far each signal was looked at, as a WAL position; `None` before the first look.
+    seen: Mutex<[Option<u64>; 3]>,
+}
+
+/// The earliest time of rows behind a position, which moves to the end. A part that was compacted with older rows counts
+/// with all of its rows: too much is measured again rather than too little.
+fn arrived_after(snapshot: &Snapshot, seen: &mut Option<u64>) -> Option<UnixNanos> {
+    let is_first = seen.is_none();
+    let before = seen.unwrap_or_default();
+    let (mut last, mut earliest) = (before, None::<UnixNanos>);
+    let mut note = |position: u64, first: UnixNanos| {
+        last = last.max(position);
+        if position > before {
+            earliest = Some(earliest.map_or(first, |known| known.min(first)));
+        }
+    };
+    for part in &snapshot.parts {
+        note(part.record().last_position.0, part.record().first_time);
+    }
+    for batch in &snapshot.buffered {
+        let positions =
+            batch.column_by_name("wal_position").and_then(|column| max(column.as_primitive_opt::<UInt64Type>()?));
+        let times =
+            batch.column_by_name("time").and_then(|column| min(column.as_primitive_opt::<TimestampNanosecondType>()?));
+        if let (Some(position), Some(time)) = (positions, times) {
+            note(position, UnixNanos(time));
+        }
+    }
+    *seen = Some(last);
+    earliest.filter(|_| !is_first)
 }
 
 /// A number of each slice and group.
@@ -83,15 +113,28 @@ impl IndicatorQuerier for SliceCounter {
     fn watermark(&self, _slo: &SloDefinition, now: UnixNanos) -> UnixNanos {
         now.before(INGEST_DELAY)
     }
+
+    fn arrived(&self) -> Option<UnixNanos> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let arrivals = SignalKind::ALL.into_iter().filter_map(|signal| {
+            let snapshot = self.state.storage.snapshot(TenantId::DEFAULT, signal);
+            arrived_after(&snapshot, &mut seen[signal.index()])
+        });
+        arrivals.min()
+    }
 }
 
 impl SliceCounter {
+    pub(crate) fn new(state: Arc<QueryState>, querier: Arc<StoreQuerier>) -> Self {
+        Self { state, querier, seen: Mutex::default() }
+    }
+
     async fn numbers(&self, request: &SliceRequest, query: &Query, counter: bool) -> Result<Numbers, QueryError> {
         match query {
             Query::Promql(expression) => {
                 let slo = &request.slo;
                 let query = promql_of_slice(expression, slo.slice, &slo.group_by, counter);
-                let series = self.querier.promql_range(request.tenant, &query, ends(request)).await.map_err(failed)?;
+                let series = self.querier.range_of_ours(request.tenant, &query, ends(request)).await.map_err(failed)?;
                 Ok(series.iter().flat_map(|series| points(request, series)).collect())
             }
             Query::Sql(sql) => {
@@ -231,7 +274,7 @@ fn span_sql(request: &SliceRequest, spans: &SpanIndicator) -> String {
             "SELECT DISTINCT trace_id AS bad_trace FROM logs WHERE {bounds} AND trace_id IS NOT NULL AND matches(body, {})",
             quoted(search)
         );
-        let _ = write!(from, " LEFT JOIN ({bad}) ON trace_id = bad_trace");
+        from.push_str(&format!(" LEFT JOIN ({bad}) ON trace_id = bad_trace"));
         good.push("bad_trace IS NULL".to_owned());
     }
     let groups: Vec<String> = request.slo.group_by.iter().map(|label| group_expression(label)).collect();

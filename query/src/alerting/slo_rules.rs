@@ -11,14 +11,15 @@ use trivium_slo::{BUDGET_LEFT_ALERT, BURN_RATE_ALERT, EXHAUSTION_ALERT, POLICY_A
 
 use super::slo_series::SLO_ALERT;
 
-/// How often alerts of SLOs are evaluated: their slices change every minute at most.
+/// How often alerts of SLOs are evaluated, unless all rules are evaluated more often: their slices change every minute at
+/// most.
 const INTERVAL: Duration = Duration::from_secs(30);
 
 /// Before the name of an annotation that the SLO itself writes.
 const ANNOTATION: &str = "{{/* slo */}}";
 
 /// The rules of an SLO; none when it has no alerts.
-pub(super) fn group(slo: &SloDefinition) -> Option<Group> {
+pub(super) fn group(slo: &SloDefinition, evaluation_interval: Duration) -> Option<Group> {
     let alerting = &slo.alerting;
     let mut rules = Vec::new();
     let mut add = |name: &str, filter: String, hold: Duration| rules.push(rule(slo, name, &filter, hold));
@@ -38,7 +39,7 @@ pub(super) fn group(slo: &SloDefinition) -> Option<Group> {
     (!rules.is_empty()).then(|| Group {
         file: slo.defined_at.0.clone(),
         name: format!("slo:{}", slo.name),
-        interval: Some(INTERVAL),
+        interval: Some(INTERVAL.min(evaluation_interval)),
         query_offset: None,
         limit: 0,
         rules,

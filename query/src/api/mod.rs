@@ -23,7 +23,7 @@ use trivium_storage::attributes::write_string;
 
 pub use alerting::router as alerting_router;
 pub use error::ApiError;
-pub(crate) use prometheus::engine_options as prometheus_engine_options;
+pub(crate) use prometheus::{engine_options as prometheus_engine_options, selectors as promql_selectors};
 
 use crate::state::QueryState;
 

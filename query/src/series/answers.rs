@@ -53,6 +53,9 @@ struct Chunk {
     infos: Vec<String>,
 }
 
+/// Steps since the epoch, and a chunk that has them.
+type Piece = (Range<i64>, Arc<Chunk>);
+
 #[derive(Clone, Debug)]
 struct ChunkWeight;
 
@@ -125,12 +128,7 @@ impl AnswerCache {
     }
 
     /// The chunks that are known and still true, and the spans between them. Spans are numbers of steps since the epoch.
-    fn known(
-        &self,
-        question: &Question,
-        steps: Range<i64>,
-        series: &StoredSeries,
-    ) -> (Vec<(Range<i64>, Arc<Chunk>)>, Vec<Range<i64>>) {
+    fn known(&self, question: &Question, steps: Range<i64>, series: &StoredSeries) -> (Vec<Piece>, Vec<Range<i64>>) {
         let (mut known, mut missing) = (Vec::new(), Vec::<Range<i64>>::new());
         for number in steps.start.div_euclid(CHUNK_STEPS)..=(steps.end - 1).div_euclid(CHUNK_STEPS) {
             let whole = number * CHUNK_STEPS..(number + 1) * CHUNK_STEPS;
@@ -214,7 +212,7 @@ fn cut(series: &MatrixSeries, start: i64, end: i64) -> Option<MatrixSeries> {
 }
 
 /// Pieces in the order of time, joined to one answer.
-fn merged(question: &Question, pieces: Vec<(Range<i64>, Arc<Chunk>)>, mut warnings: Vec<String>) -> Answer {
+fn merged(question: &Question, pieces: Vec<Piece>, mut warnings: Vec<String>) -> Answer {
     let mut places = HashMap::new();
     let mut all: Vec<MatrixSeries> = Vec::new();
     let mut infos: Vec<String> = Vec::new();

@@ -13,8 +13,11 @@ use trivium_storage::Part;
 
 use crate::error::Error;
 
-/// Bytes of indexes that are kept.
+/// Bytes of indexes of parts that are kept.
 const INDEX_BYTES_MAX: u64 = 256 << 20;
+
+/// Bytes of indexes of buffers that are kept: those of batches that were sealed leave with age.
+const BATCH_INDEX_BYTES_MAX: u64 = 64 << 20;
 
 /// The columns that a series is known by.
 const COLUMNS: [&str; 12] = [
@@ -99,17 +102,16 @@ pub(super) struct SeriesIndex {
 }
 
 impl SeriesIndex {
-    /// The series of the wanted metrics in a batch.
-    pub(super) fn of_batch(batch: &RecordBatch, wants: &dyn Fn(&Metric) -> bool) -> Result<Self, Error> {
+    fn of_batch(batch: &RecordBatch) -> Result<Self, Error> {
         let mut builder = Builder::default();
-        builder.add(batch, wants)?;
+        builder.add(batch)?;
         Ok(builder.finish())
     }
 
     fn of_part(part: &Part) -> Result<Self, Error> {
         let mut builder = Builder::default();
         for batch in part.read(Some(&COLUMNS), None)? {
-            builder.add(&batch, &|_| true)?;
+            builder.add(&batch)?;
         }
         Ok(builder.finish())
     }
@@ -128,13 +130,39 @@ impl Weighter<PartId, Arc<SeriesIndex>> for IndexWeight {
     }
 }
 
-/// Indexes of parts by use, bounded in bytes.
+/// What a batch of a buffer is known by: where its times lie in memory, how many they are, and its first WAL position. Batches
+/// never change, and a position is never used twice.
+type BatchKey = (usize, usize, u64);
+
+impl Weighter<BatchKey, Arc<SeriesIndex>> for IndexWeight {
+    fn weight(&self, _: &BatchKey, index: &Arc<SeriesIndex>) -> u64 {
+        index.bytes
+    }
+}
+
+/// Indexes of parts, and of batches that are not in one yet, by use, bounded in bytes.
 #[derive(Debug)]
-pub(super) struct IndexCache(Cache<PartId, Arc<SeriesIndex>, IndexWeight>);
+pub(super) struct IndexCache(
+    Cache<PartId, Arc<SeriesIndex>, IndexWeight>,
+    Cache<BatchKey, Arc<SeriesIndex>, IndexWeight>,
+);
 
 impl IndexCache {
     pub(super) fn new() -> Self {
-        Self(Cache::with_weighter(256, INDEX_BYTES_MAX, IndexWeight))
+        Self(
+            Cache::with_weighter(256, INDEX_BYTES_MAX, IndexWeight),
+            Cache::with_weighter(256, BATCH_INDEX_BYTES_MAX, IndexWeight),
+        )
+    }
+
+    /// The index of a batch. Many queries see the same ones: all rules of a slot, all panels of a dashboard.
+    pub(super) fn of_batch(&self, batch: &RecordBatch) -> Result<Arc<SeriesIndex>, Error> {
+        let times = column(batch, "time")?.as_primitive_opt::<TimestampNanosecondType>();
+        let positions = column(batch, "wal_position")?.as_primitive_opt::<UInt64Type>();
+        let (Some(times), Some(positions)) = (times, positions) else { return Err(mistyped("wal_position")) };
+        let key =
+            (times.values().as_ptr().addr(), times.len(), positions.values().first().copied().unwrap_or_default());
+        self.1.get_or_insert_with(&key, || SeriesIndex::of_batch(batch).map(Arc::new))
     }
 
     /// The index of a part; reads some of its columns whole when it is not known.
@@ -231,7 +259,7 @@ struct Builder {
 }
 
 impl Builder {
-    fn add(&mut self, batch: &RecordBatch, wants: &dyn Fn(&Metric) -> bool) -> Result<(), Error> {
+    fn add(&mut self, batch: &RecordBatch) -> Result<(), Error> {
         let columns = Columns::of(batch)?;
         let ids = columns.series_ids;
         let unknown = |column: &DictionaryArray<Int32Type>| vec![None; column.values().len()];
@@ -244,7 +272,7 @@ impl Builder {
         let mut start = 0;
         while start < ids.len() {
             let length = ids[start..].iter().take_while(|id| **id == ids[start]).count();
-            if let Some(metric) = self.metric(&columns, &mut codes, start, wants) {
+            if let Some(metric) = self.metric(&columns, &mut codes, start) {
                 self.add_run(&columns, &mut codes, metric, start..start + length);
             }
             start += length;
@@ -284,14 +312,8 @@ impl Builder {
         self.index.runs.push(run);
     }
 
-    /// The place of a row's metric; `None` when it is not wanted, or of a kind that a newer version stored.
-    fn metric(
-        &mut self,
-        columns: &Columns<'_>,
-        codes: &mut Codes,
-        row: usize,
-        wants: &dyn Fn(&Metric) -> bool,
-    ) -> Option<u32> {
+    /// The place of a row's metric; `None` when it is of a kind that a newer version stored.
+    fn metric(&mut self, columns: &Columns<'_>, codes: &mut Codes, row: usize) -> Option<u32> {
         let monotonic = columns.is_monotonic;
         let is_monotonic = monotonic.is_valid(row) && monotonic.value(row);
         let key = (
@@ -306,7 +328,7 @@ impl Builder {
         let place = match codes.metrics.get(&key) {
             Some(place) => *place,
             None => {
-                let place = self.new_metric(columns, row, is_monotonic, wants);
+                let place = self.new_metric(columns, row, is_monotonic);
                 codes.metrics.insert(key, place);
                 place
             }
@@ -315,13 +337,7 @@ impl Builder {
         place
     }
 
-    fn new_metric(
-        &mut self,
-        columns: &Columns<'_>,
-        row: usize,
-        is_monotonic: bool,
-        wants: &dyn Fn(&Metric) -> bool,
-    ) -> Option<u32> {
+    fn new_metric(&mut self, columns: &Columns<'_>, row: usize, is_monotonic: bool) -> Option<u32> {
         let metric = Metric {
             name: text_of(columns.name, row).into(),
             kind: PointKind::parse(text_of(columns.kind, row))?,
@@ -331,9 +347,6 @@ impl Builder {
         };
         if let Some(known) = self.metrics.get(&metric) {
             return Some(*known);
-        }
-        if !wants(&metric) {
-            return None;
         }
         let place = u32::try_from(self.index.metrics.len()).ok()?;
         self.index.metrics.push(metric.clone());

@@ -22,6 +22,7 @@ mod lookup;
 mod native;
 mod plan;
 mod points;
+mod prefilter;
 mod source;
 mod target;
 #[cfg(test)]

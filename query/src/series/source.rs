@@ -14,10 +14,11 @@ use trivium_storage::{Part, RowRanges, Snapshot, Storage};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::collect::{Fragment, join};
-use super::index::{Metric, Run, SeriesIndex};
+use super::index::{Run, SeriesIndex};
 use super::labels::{Identity, LabelMaker, complete};
 use super::plan::{Plan, Projection, View, columns_of};
 use super::points::{self, Points, part_label, stale};
+use super::prefilter::Prefilter;
 use super::target::{self, Heard, TARGET_INFO};
 use super::{NANOS_PER_MILLI, SeriesState};
 use crate::error::Error;
@@ -63,7 +64,7 @@ impl Window {
 /// A part or a batch with its series.
 pub(super) enum Source<'a> {
     Part(&'a Part, Arc<SeriesIndex>),
-    Batch(&'a RecordBatch, SeriesIndex),
+    Batch(&'a RecordBatch, Arc<SeriesIndex>),
 }
 
 impl Source<'_> {
@@ -133,11 +134,6 @@ impl StoredSeries {
 
     /// The sources that overlap a window, those with older rows first; buffers are the newest.
     pub(super) fn sources(&self, window: Window) -> Result<Vec<Source<'_>>, Error> {
-        self.sources_of(window, &|_| true)
-    }
-
-    /// The same; of metrics that are not wanted a buffer may lack the series.
-    fn sources_of(&self, window: Window, wants: &dyn Fn(&Metric) -> bool) -> Result<Vec<Source<'_>>, Error> {
         let range = window.range();
         let parts = self.snapshot.parts.iter().filter(|part| part.overlaps(range));
         let mut parts: Vec<&Part> = parts.map(AsRef::as_ref).collect();
@@ -149,7 +145,7 @@ impl StoredSeries {
         }
         for batch in &self.snapshot.buffered {
             self.check()?;
-            sources.push(Source::Batch(batch, SeriesIndex::of_batch(batch, wants)?));
+            sources.push(Source::Batch(batch, self.state.indexes.of_batch(batch)?));
         }
         Ok(sources)
     }
@@ -157,7 +153,7 @@ impl StoredSeries {
     fn select_series(&self, matchers: &[Matcher], window: Window) -> Result<Vec<Series>, Error> {
         let plan = Plan::new(matchers, self.state.config.translation);
         let wants_targets = plan.wants(TARGET_INFO);
-        let sources = self.sources_of(window, &|metric| wants_targets || !plan.views(metric).is_empty())?;
+        let sources = self.sources(window)?;
         let samples = AtomicUsize::new(0);
         let read = |source: &Source<'_>| Reading { selector: self, plan: &plan, window, samples: &samples }.run(source);
         let mut fragments = in_parallel(&sources, &read)?;
@@ -327,9 +323,14 @@ impl Reading<'_> {
     /// The runs whose series are selected, as far as that can be told without reading them.
     fn wanted_runs(&self, index: &SeriesIndex, views: &[Vec<View>], slots: &mut Slots<'_>) -> Vec<Run> {
         let mut wanted = Vec::new();
+        let prefilter = Prefilter::new(&self.plan.others);
+        let mut memo = prefilter.memo(index);
         for run in &index.runs {
             let views = &views[run.metric as usize];
-            if views.is_empty() || !self.window.overlaps(run.first_time, run.last_time) {
+            if views.is_empty()
+                || !self.window.overlaps(run.first_time, run.last_time)
+                || !prefilter.admits(index, run, &mut memo)
+            {
                 continue;
             }
             let is_wanted = (0_u32..).zip(views).any(|(number, view)| {

@@ -360,3 +360,19 @@ fn a_selector_that_loads_too_much_is_refused() {
         stored(&fixture, SeriesConfig::default()).with_samples_max(50).select(&selection).expect_err("too many");
     assert!(error.to_string().contains("50 samples"), "{error}");
 }
+
+#[test]
+fn values_that_do_not_stand_in_the_attributes_are_found_all_the_same() {
+    let attributes = r#"{"big":1e21,"half":0.5,"note":"a \"b\"","round":5.0,"text":"shard-17","yes":true}"#;
+    let gauge = Point { attributes, ..point("load", "gauge", 1, 1_000, 1.0) };
+    let fixture = Fixture::default().part(SignalKind::Metrics, batch(&[gauge]));
+    let labels = show(&select(&fixture, "load")[0].labels);
+    for pair in labels.split(' ').filter(|pair| !pair.contains('"') && !pair.starts_with("note")) {
+        let (name, value) = pair.split_once('=').expect("a label");
+        let selector = if name == "__name__" { value.to_owned() } else { format!("load{{{name}=\"{value}\"}}") };
+        assert_eq!(select(&fixture, &selector).len(), 1, "{selector}");
+    }
+    assert_eq!(select(&fixture, r#"load{note="a \"b\""}"#).len(), 1);
+    assert_eq!(select(&fixture, r#"load{text="shard-18"}"#).len(), 0);
+    assert_eq!(select(&fixture, r#"load{absent=""}"#).len(), 1);
+}

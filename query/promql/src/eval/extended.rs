@@ -1,13 +1,19 @@
 //! `anchored` and `smoothed` selectors, which look at samples next to the window for its values at the bounds.
 
+use std::sync::Arc;
+
 use super::matrix::{ABSENT, Column};
-use super::window::Window;
+use super::window::{Notes, Window};
 use super::{QueryError, Result, Steps};
+use crate::annotations::Note;
 use crate::ast::Extension;
+use crate::histogram::{Histogram, Incompatible, Merge, ResetHint};
 use crate::series::{Series, is_stale};
 
 pub(super) fn no_histograms() -> QueryError {
-    QueryError::Execution("smoothed and anchored modifiers do not work with native histograms".to_owned())
+    QueryError::Execution(
+        "smoothed and anchored modifiers only work with native histograms in delta, increase and rate".to_owned(),
+    )
 }
 
 type Float = (i64, f64);
@@ -71,6 +77,9 @@ pub(super) fn rate(window: &Window<'_>, is_counter: bool, per_second: bool) -> O
     let at = |index: usize| (window.times[index], window.values[index]);
     let is_smoothed = window.extension == Extension::Smoothed;
     let bounded = bound(window.times.len(), at, window.start, window.end, is_smoothed, is_counter)?;
+    if is_smoothed && at(bounded.first).0 > window.end {
+        return None;
+    }
     let mut result = bounded.right - bounded.left;
     if is_counter {
         let mut previous = bounded.left;
@@ -86,6 +95,130 @@ pub(super) fn rate(window: &Window<'_>, is_counter: bool, per_second: bool) -> O
         }
     }
     Some(if per_second { result / window.range_seconds() } else { result })
+}
+
+/// `rate`, `increase` and `delta` of histograms between the bounds of a window.
+pub(super) fn histogram_rate(
+    window: &Window<'_>,
+    notes: &mut Notes<'_>,
+    is_counter: bool,
+    per_second: bool,
+) -> Option<Histogram> {
+    let points = window.histograms;
+    let is_smoothed = window.extension == Extension::Smoothed;
+    let mut last = points.len().checked_sub(1)?;
+    let first = points[..last].partition_point(|(time, _)| *time <= window.start).saturating_sub(1);
+    if is_smoothed {
+        last = points[..last].partition_point(|(time, _)| *time < window.end);
+    }
+    if points[last].0 <= window.start || (is_smoothed && points[first].0 > window.end) {
+        return None;
+    }
+    let mut merger = Merger { notes };
+    merger.check(&points[first..=last], is_counter)?;
+    let left = match &points[first..] {
+        [before, after, ..] if is_smoothed && before.0 < window.start => {
+            merger.between(before, after, window.start, is_counter)?
+        }
+        _ => Histogram::clone(&points[first].1),
+    };
+    let right = if is_smoothed && last > 0 && points[last].0 > window.end {
+        merger.between(&points[last - 1], &points[last], window.end, is_counter)?
+    } else {
+        Histogram::clone(&points[last].1)
+    };
+    if !is_counter && [&left, &right].iter().any(|histogram| histogram.reset_hint != ResetHint::Gauge) {
+        merger.notes.add(&Note::NotGaugeHistogram { metric: merger.notes.metric });
+    }
+    let mut result = merger.sub(&right, &left)?;
+    if is_counter {
+        // A reset that the value at the left bound is interpolated over is in that value.
+        let spans_reset = is_smoothed
+            && first < last
+            && points[first].0 < window.start
+            && points[first + 1].1.detect_reset(&points[first].1);
+        let (mut previous, skipped) = if spans_reset { (&*points[first + 1].1, 2) } else { (&left, 1) };
+        // The last sample is what the value at the right bound is or comes from.
+        let inner = points.get(first + skipped..last).unwrap_or_default();
+        let ends = if first + skipped > last { None } else { Some(&right) };
+        for histogram in inner.iter().map(|(_, histogram)| &**histogram).chain(ends) {
+            if histogram.detect_reset(previous) {
+                result = merger.add(&result, previous)?;
+            }
+            previous = histogram;
+        }
+    }
+    if per_second {
+        result = result.div(window.range_seconds());
+    }
+    result.reset_hint = ResetHint::Gauge;
+    result.compact(0);
+    Some(result)
+}
+
+/// Arithmetics on histograms of a series, with notes where they do not fit together.
+struct Merger<'a, 'b> {
+    notes: &'a mut Notes<'b>,
+}
+
+impl Merger<'_, '_> {
+    /// Notes what is wrong with samples; `None` if nothing can be made of them.
+    fn check(&mut self, points: &[(i64, Arc<Histogram>)], is_counter: bool) -> Option<()> {
+        let metric = self.notes.metric;
+        let is_custom = points.first()?.1.uses_custom_buckets();
+        for (_, histogram) in points {
+            if histogram.uses_custom_buckets() != is_custom {
+                self.notes.add(&Note::MixedBucketSchemas { metric });
+                return None;
+            }
+            if is_counter && histogram.reset_hint == ResetHint::Gauge {
+                self.notes.add(&Note::NotCounterHistogram { metric });
+            }
+        }
+        Some(())
+    }
+
+    /// The histogram at a time between two. A counter that was reset between them came from zero.
+    fn between(
+        &mut self,
+        before: &(i64, Arc<Histogram>),
+        after: &(i64, Arc<Histogram>),
+        time: i64,
+        is_counter: bool,
+    ) -> Option<Histogram> {
+        if time == after.0 {
+            return Some(Histogram::clone(&after.1));
+        }
+        let fraction = (time - before.0) as f64 / (after.0 - before.0) as f64;
+        if is_counter && after.1.detect_reset(&before.1) {
+            return Some(after.1.mul(fraction));
+        }
+        let difference = self.sub(&after.1, &before.1)?;
+        self.add(&difference.mul(fraction), &before.1)
+    }
+
+    fn add(&mut self, a: &Histogram, b: &Histogram) -> Option<Histogram> {
+        self.merged(a.add(b), "addition")
+    }
+
+    fn sub(&mut self, a: &Histogram, b: &Histogram) -> Option<Histogram> {
+        self.merged(a.sub(b), "subtraction")
+    }
+
+    fn merged(
+        &mut self,
+        outcome: std::result::Result<(Histogram, Merge), Incompatible>,
+        operation: &str,
+    ) -> Option<Histogram> {
+        let Ok((result, merge)) = outcome else {
+            self.notes.add(&Note::MixedBucketSchemas { metric: self.notes.metric });
+            return None;
+        };
+        if merge.bounds_reconciled {
+            self.notes.add(&Note::ReconciledBounds { operation });
+        }
+        Some(result)
+    }
 }
 
 /// The samples of an extended range with the values at its bounds.

@@ -35,7 +35,7 @@ pub(crate) use steps::Steps;
 
 use crate::annotations::{Annotations, Note};
 use crate::ast::{At, Expr, ExprKind, Position, ValueType};
-use crate::engine::{Check, EngineOptions, QueryError};
+use crate::engine::{Check, EngineOptions, LimitExceeded, QueryError};
 use crate::series::SeriesSource;
 use crate::value::{MatrixSeries, Value, VectorSample};
 
@@ -201,8 +201,7 @@ impl<'a> Evaluator<'a> {
         let held = self.samples.get().saturating_add(samples);
         let max = self.options.limits.max_samples;
         if held > max {
-            let message = "query processing would load too many samples into memory in query execution";
-            return Err(QueryError::Limit(format!("{message} (limit: {max})")));
+            return Err(QueryError::Limit(LimitExceeded::samples(max)));
         }
         self.samples.set(held);
         Ok(())

@@ -18,8 +18,20 @@ pub(super) fn arithmetic(op: BinaryOp) -> Option<fn(f64, f64) -> f64> {
         BinaryOp::Mod => |a, b| a % b,
         BinaryOp::Pow => power,
         BinaryOp::Atan2 => f64::atan2,
+        BinaryOp::BitAnd => |a, b| bitwise(a, b, |a, b| a & b),
+        BinaryOp::BitOr => |a, b| bitwise(a, b, |a, b| a | b),
+        BinaryOp::BitXor => |a, b| bitwise(a, b, |a, b| a ^ b),
         _ => return None,
     })
+}
+
+/// The largest whole number up to which a float tells all of them apart.
+const MAX_WHOLE: f64 = 9_007_199_254_740_991.0;
+
+/// An operator on bits; NaN unless both are whole, not negative and exact.
+fn bitwise(a: f64, b: f64, operate: fn(u64, u64) -> u64) -> f64 {
+    let is_exact = |value: f64| (0.0..=MAX_WHOLE).contains(&value) && value.fract() == 0.0;
+    if is_exact(a) && is_exact(b) { operate(a as u64, b as u64) as f64 } else { f64::NAN }
 }
 
 /// As Go has it: 1 to any power is 1, and so is -1 to an infinite one.

@@ -72,12 +72,17 @@ fn origin(first: (i64, i64), window_start: i64) -> Option<i64> {
 }
 
 fn rate(window: &Window<'_>, notes: &mut Notes<'_>, is_counter: bool, per_second: bool) -> Result<Option<SampleValue>> {
-    if window.extension != Extension::None {
-        return Ok(extended::rate(window, is_counter, per_second).map(SampleValue::Float));
-    }
     if window.is_mixed() {
         notes.add(&Note::MixedFloatsHistograms { metric: notes.metric });
         return Ok(None);
+    }
+    if window.extension != Extension::None {
+        return Ok(if window.histograms.is_empty() {
+            extended::rate(window, is_counter, per_second).map(SampleValue::Float)
+        } else {
+            extended::histogram_rate(window, notes, is_counter, per_second)
+                .map(|result| SampleValue::Histogram(Arc::new(result)))
+        });
     }
     if window.is_delta && is_counter && window.histograms.is_empty() {
         let sum: f64 = window.values.iter().sum();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::matrix::{ABSENT, Column};
 use super::{Evaluator, HistogramView, QueryError, Result, Steps, extended, parallel};
 use crate::ast::{Expr, ExprKind, Extension, MatrixSelector, VectorSelector};
+use crate::engine::LimitExceeded;
 use crate::histogram::{Histogram, ResetHint};
 use crate::labels::Matcher;
 use crate::series::{Selection, Series, is_stale};
@@ -41,8 +42,7 @@ impl Evaluator<'_> {
         let mut series = self.source.select(&Selection { matchers, after, until })?;
         let max = self.options.limits.max_series;
         if series.len() > max {
-            let message = format!("a selector matches {} series, more than the limit of {max}", series.len());
-            return Err(QueryError::Limit(message));
+            return Err(QueryError::Limit(LimitExceeded::series(series.len(), max)));
         }
         if self.view.get() == HistogramView::Statistics {
             series.iter_mut().for_each(|series| tell_resets(&mut series.histograms));

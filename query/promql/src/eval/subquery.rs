@@ -4,6 +4,7 @@ use super::matrix::Column;
 use super::selector::{RangeSeries, RangeVector};
 use super::{Evaluator, HistogramView, QueryError, Result, Steps};
 use crate::ast::{Extension, Subquery};
+use crate::engine::LimitExceeded;
 use crate::histogram::ResetHint;
 use crate::series::Series;
 
@@ -23,8 +24,7 @@ impl Evaluator<'_> {
         let inner = inner_steps(vector.end(steps.start) - range, vector.end(steps.end()), step.max(1));
         if inner.count > self.options.limits.max_samples {
             let max = self.options.limits.max_samples;
-            let message = "query processing would load too many samples into memory in query execution";
-            return Err(QueryError::Limit(format!("{message} (limit: {max})")));
+            return Err(QueryError::Limit(LimitExceeded::samples(max)));
         }
         // Resets between the steps can only be found in the buckets.
         let columns = self.viewing(HistogramView::Buckets, || self.vector(&subquery.expr, inner))?;

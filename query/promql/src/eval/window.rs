@@ -207,7 +207,7 @@ impl Task<'_> {
             if floats.is_empty() && histograms.is_empty() {
                 continue;
             }
-            if vector.extension != Extension::None && !histograms.is_empty() {
+            if vector.extension != Extension::None && !histograms.is_empty() && !SMOOTHED_SAFE.contains(&self.name) {
                 return Err(extended::no_histograms());
             }
             // A reset counts if the samples on both sides of it are in the window.

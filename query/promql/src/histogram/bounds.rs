@@ -65,14 +65,14 @@ const fn fractions() -> [f64; 1 << MAX_SCHEMA] {
 /// Two to the power of a half or less, as Go computes it: by the rational approximation of FreeBSD's `exp`. That of the
 /// platform differs in the last bit.
 const fn root(exponent: f64) -> f64 {
-    const LN2_HIGH: f64 = 6.931_471_803_691_238_164_9e-1;
-    const LN2_LOW: f64 = 1.908_214_929_270_587_700_02e-10;
+    const LN2_HIGH: f64 = 0.693_147_180_369_123_8;
+    const LN2_LOW: f64 = 1.908_214_929_270_587_7e-10;
     const TERMS: [f64; 5] = [
-        1.666_666_666_666_666_574_15e-1,
-        -2.777_777_777_701_559_338_42e-3,
-        6.613_756_321_437_934_361_17e-5,
-        -1.653_390_220_546_525_153_9e-6,
-        4.138_136_797_057_238_460_39e-8,
+        0.166_666_666_666_666_66,
+        -0.002_777_777_777_701_559_3,
+        6.613_756_321_437_934e-5,
+        -1.653_390_220_546_525_2e-6,
+        4.138_136_797_057_238_5e-8,
     ];
     // A half is rounded up.
     let whole = if exponent < 0.5 { 0.0 } else { 1.0 };

@@ -198,7 +198,8 @@ fn bounds_are_powers_of_two_and_infinity_has_a_bucket() {
     let bounds = |schema, offset| simple(schema, offset, &[1.0, 1.0]).positive().map(|b| b.upper).collect::<Vec<_>>();
     assert_eq!(bounds(0, 1), [2.0, 4.0]);
     assert_eq!(bounds(-1, 1), [4.0, 16.0]);
-    assert_eq!(bounds(1, 0), [1.0, 1.414_213_562_373_095]);
+    let one_bit_less = f64::from_bits(std::f64::consts::SQRT_2.to_bits() - 1);
+    assert_eq!(bounds(1, 0), [1.0, one_bit_less], "as Prometheus has it");
     assert_eq!(bounds(0, 1024), [f64::MAX, f64::INFINITY]);
     assert_eq!(bounds(8, -1), [0.997_296_056_085_469_8, 1.0]);
 }

@@ -13,7 +13,7 @@ fn precedence(op: BinaryOp) -> u8 {
         Op::Or => 1,
         Op::And | Op::Unless => 2,
         Op::Add | Op::Sub => 4,
-        Op::Mul | Op::Div | Op::Mod | Op::Atan2 => UNARY,
+        Op::Mul | Op::Div | Op::Mod | Op::Atan2 | Op::BitAnd | Op::BitOr | Op::BitXor => UNARY,
         Op::Pow => POWER,
         _ => 3,
     }
@@ -33,7 +33,12 @@ impl Parser<'_> {
         while let Kind::Operator(op) = self.peek().kind
             && precedence(op) >= min_precedence
         {
-            self.advance();
+            let place = self.advance().position;
+            if op.is_bitwise() && !self.options.experimental_functions {
+                return Err(
+                    self.error(place, format!("binary operator {:?} is experimental and not enabled", op.as_str()))
+                );
+            }
             let (matching, returns_bool) = self.modifiers()?;
             // The power operator is the only one that associates to the right.
             let next = if op == BinaryOp::Pow { POWER } else { precedence(op) + 1 };

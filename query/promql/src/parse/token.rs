@@ -70,6 +70,9 @@ impl Kind {
             "or" => Self::Operator(BinaryOp::Or),
             "unless" => Self::Operator(BinaryOp::Unless),
             "atan2" => Self::Operator(BinaryOp::Atan2),
+            "bitand" => Self::Operator(BinaryOp::BitAnd),
+            "bitor" => Self::Operator(BinaryOp::BitOr),
+            "bitxor" => Self::Operator(BinaryOp::BitXor),
             "inf" | "nan" => Self::Number,
             "sum" => Self::Aggregate(A::Sum),
             "avg" => Self::Aggregate(A::Avg),
@@ -95,7 +98,8 @@ impl Kind {
         use Keyword::{Bool, GroupLeft, GroupRight, Ignoring, On};
         match self {
             Self::Identifier | Self::MetricIdentifier | Self::Aggregate(_) => true,
-            Self::Operator(op) => op.is_set(),
+            // There may be metrics named like the newer operators.
+            Self::Operator(op) => op.is_set() || op.is_bitwise(),
             Self::Keyword(keyword) => !matches!(keyword, Bool | On | Ignoring | GroupLeft | GroupRight),
             _ => false,
         }
@@ -105,7 +109,7 @@ impl Kind {
     pub(super) fn is_label_name(&self) -> bool {
         match self {
             Self::Identifier | Self::MetricIdentifier | Self::Aggregate(_) | Self::Keyword(_) => true,
-            Self::Operator(op) => op.is_set() || *op == BinaryOp::Atan2,
+            Self::Operator(op) => op.is_set() || op.is_bitwise() || *op == BinaryOp::Atan2,
             _ => false,
         }
     }

@@ -21,6 +21,7 @@ struct Counter {
     gaps: Mutex<Vec<std::ops::Range<i64>>>,
     fails: Mutex<bool>,
     asked: Mutex<Vec<(i64, usize)>>,
+    arrived: Mutex<Option<i64>>,
     running: AtomicUsize,
     most_running: AtomicUsize,
 }
@@ -53,6 +54,10 @@ impl IndicatorQuerier for Counter {
 
     fn watermark(&self, _: &SloDefinition, now: UnixNanos) -> UnixNanos {
         now.before(Duration::from_secs(30))
+    }
+
+    fn arrived(&self) -> Option<UnixNanos> {
+        self.arrived.lock().unwrap().take().map(|second| UnixNanos(second * 1_000_000_000))
     }
 }
 
@@ -185,6 +190,32 @@ async fn late_data_is_counted_for_a_while() {
     let restarted = world.process("a", &text(99.9, "a"));
     world.settle(&restarted).await;
     assert_eq!(sums(&restarted), sums(&evaluator));
+}
+
+#[tokio::test]
+async fn telemetry_of_long_ago_is_counted_when_it_arrives() {
+    let world = World::new();
+    let evaluator = world.process("a", &text(99.9, "a"));
+    let gap = NOON - 3 * DAY..NOON - DAY;
+    world.counter.gaps.lock().unwrap().push(gap.clone());
+    world.settle(&evaluator).await;
+    let before = sums(&evaluator);
+    world.counter.gaps.lock().unwrap().clear();
+    world.settle(&evaluator).await;
+    assert_eq!(sums(&evaluator), before, "nothing says that anything arrived");
+    *world.counter.arrived.lock().unwrap() = Some(gap.start + 10);
+    world.counter.asked.lock().unwrap().clear();
+    world.settle(&evaluator).await;
+    let asked = world.counter.asked.lock().unwrap().clone();
+    assert_eq!(asked.iter().map(|(_, count)| count).sum::<usize>(), 3 * 288 - 1, "from then on, once");
+    let whole = World::new();
+    let expected = whole.process("a", &text(99.9, "a"));
+    whole.settle(&expected).await;
+    assert_eq!(sums(&evaluator), sums(&expected));
+    *world.counter.arrived.lock().unwrap() = Some(NOON - 600);
+    world.counter.asked.lock().unwrap().clear();
+    world.settle(&evaluator).await;
+    assert_eq!(world.counter.asked.lock().unwrap().len(), 0, "the late window is measured again anyway");
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@
 //! | path | answers |
 //! |---|---|
 //! | `/api/v1/rules`, `/api/v1/alerts` and the same below `/prometheus` | as Prometheus, with more members |
+//! | `/api/v1/incidents` | alerts that belong together, with what explains them |
+//! | `/api/v1/diagnosis?at=` | what changed at a time |
 //! | `/api/v1/rules/backtest` | what rules would have done |
 //! | `/api/v1/slos`, `/api/v1/slos/{name}` | budgets and burn rates |
 //! | `/alertmanager/api/v2/*` | as Alertmanager |
@@ -27,6 +29,8 @@ pub fn router(alerting: Arc<Alerting>) -> Router {
         .route("/prometheus/api/v1/rules", get(rules::rules))
         .route("/prometheus/api/v1/alerts", get(rules::alerts))
         .route("/prometheus/api/v1/alertmanagers", get(rules::alertmanagers))
+        .route("/api/v1/incidents", get(rules::incidents))
+        .route("/api/v1/diagnosis", get(rules::diagnosis))
         .route("/api/v1/rules/backtest", post(backtest::backtest))
         .route("/api/v1/slos", get(slos::list))
         .route("/api/v1/slos/{name}", get(slos::one))

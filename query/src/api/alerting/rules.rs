@@ -12,6 +12,9 @@ use trivium_alert::{RuleKind, RulesQuery, alerts_answer, rules_answer};
 use trivium_promql::{Matcher, parse_selector};
 
 use crate::alerting::Alerting;
+use crate::api::ApiError;
+use crate::api::time::parse_time;
+use crate::error::Error;
 
 fn success(data: impl Serialize) -> Response {
     Json(json!({"status": "success", "data": data})).into_response()
@@ -81,4 +84,20 @@ pub(super) async fn alerts(State(alerting): State<Arc<Alerting>>) -> Response {
 pub(super) async fn alertmanagers(State(alerting): State<Arc<Alerting>>) -> Response {
     let active: Vec<_> = alerting.alertmanager_urls().iter().map(|url| json!({"url": url})).collect();
     success(json!({"activeAlertmanagers": active, "droppedAlertmanagers": []}))
+}
+
+pub(super) async fn incidents(State(alerting): State<Arc<Alerting>>) -> Response {
+    Json(json!({"incidents": alerting.incidents()})).into_response()
+}
+
+pub(super) async fn diagnosis(
+    State(alerting): State<Arc<Alerting>>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
+    let query = query.unwrap_or_default();
+    let at = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "at").map(|(_, at)| at.into_owned());
+    let at =
+        at.ok_or_else(|| Error::invalid("give the time since when something is wrong as at=, such as at=now-20m"))?;
+    let onset = parse_time(&at, alerting.now())?;
+    Ok(Json(alerting.explain_at(onset).await?).into_response())
 }

@@ -38,6 +38,7 @@ use axum::routing::{any, get};
 
 use error::ApiError;
 pub(crate) use query::engine_options;
+pub(crate) use syntax::selectors;
 
 use crate::state::QueryState;
 

@@ -34,7 +34,7 @@ pub(super) async fn parse_query(State(state): State<Arc<QueryState>>, form: Form
 }
 
 /// The matchers of all selectors of an expression.
-pub(super) fn selectors(expr: &Expr) -> Vec<Vec<Matcher>> {
+pub(crate) fn selectors(expr: &Expr) -> Vec<Vec<Matcher>> {
     let mut found = Vec::new();
     collect(expr, &mut found);
     found
