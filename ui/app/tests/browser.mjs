@@ -62,7 +62,7 @@ async function settled(page) {
 }
 
 const PAGES = {
-  home: "/", logs: "/logs", "log search": "/logs?query=level%3A%3E%3Derror", traces: "/traces", alerts: "/alerts", alert: "/alerts/RequestsFail", backtest: "/backtest",
+  home: "/", logs: "/logs", "log search": "/logs?query=level%3A%3E%3Derror", patterns: "/logs?view=patterns", traces: "/traces", alerts: "/alerts", alert: "/alerts/RequestsFail", backtest: "/backtest",
   slos: "/slos", slo: "/slos/checkout", metrics: "/promql?q=sum%20by%20(job)%20(rate(http_server_request_duration_seconds_count%5B5m%5D))", sql: "/sql?q=SELECT%20body%2C%20trace_id%20FROM%20logs%20LIMIT%2010",
   service: "/services/payment", status: "/status", missing: "/story/nothing-bears-this-0815",
   "hostile trace": `/trace/${HOSTILE.trace_id}?span=4711000000004711`, "hostile story": `/story/${HOSTILE.id}`, "hostile logs": "/logs?query=%22hostile-body-4711%22",
@@ -137,6 +137,28 @@ test("from what is wrong to the cause: home, service, failed trace, its log", as
   await page.waitForURL("**span=**");
   await page.screenshot({ path: `${shots}/walk-trace.png` });
   assert.match(await page.getByRole("tabpanel").innerText(), /error|timeout|exhausted/i);
+  await clean();
+  await close();
+});
+
+test("from the alert to its evidence, a trace and the log that tells the cause", async () => {
+  let incident;
+  for (let wait = 0; wait < 90 && !incident; wait++) {
+    const answer = await (await fetch(`${server.http}/api/v1/incidents`)).json();
+    incident = answer.incidents.find((each) => each.evidence?.origin);
+    if (!incident) await new Promise((resolve) => setTimeout(resolve, 2_000));
+  }
+  assert.ok(incident, "the demo's alerts became no incident with evidence");
+  const { page, clean, close } = await open("/");
+  await page.locator(".incident").first().click();
+  await page.waitForURL("**/alerts/*");
+  await page.getByRole("heading", { name: "Likely origin" }).waitFor();
+  assert.match(await page.locator(".evidence").innerText(), /payment[^]*2\.4\.1/);
+  await page.screenshot({ path: `${shots}/walk-incident.png` });
+  await page.locator(".evidence ul a").first().click();
+  await page.getByRole("treeitem").first().waitFor();
+  await page.getByRole("tab", { name: /^Logs/ }).click();
+  assert.match(await page.getByRole("tabpanel").innerText(), /connection/);
   await clean();
   await close();
 });
