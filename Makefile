@@ -6,14 +6,17 @@ TRIVIUM := $(CARGO_TARGET_DIR)/debug/trivium
 VENV := $(HOME)/.cache/trivium-venv
 DATA ?= demo-data
 
-.PHONY: help run test build fmt lint unit clients bench release clean
+.PHONY: help run test build ui fmt lint unit clients bench release clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: build ## Build Trivium and start it with the demo telemetry
+run: ui build ## Build Trivium with its web UI and start it with the demo telemetry
 	@echo "UI: http://127.0.0.1:4319"
 	$(TRIVIUM) serve --demo --data-dir $(DATA)
+
+ui: ## Build the web UI (needs Node.js; without it a placeholder is served)
+	./ui/build.sh
 
 build: ## Build the binary
 	cargo build --locked
@@ -25,7 +28,7 @@ lint: ## Formatting and lints
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
-release: ## Build the binary for production
+release: ui ## Build the binary for production
 	cargo build --locked --release
 
 bench: release ## Measure ingest and queries on the telemetry of ../shared/data (see benches/README.md)

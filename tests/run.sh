@@ -23,6 +23,13 @@ mkdir -p "$modules"
 cp tests/clients/package.json tests/clients/package-lock.json tests/clients/export.mjs "$modules/"
 (cd "$modules" && npm ci --ignore-scripts --no-audit --no-fund --silent)
 
+# The web UI is looked at in a real browser.
+command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
+
+step "web UI"
+./ui/build.sh
+(cd ui/app && npm run --silent check && npm test --silent)
+
 step "formatting and lints"
 cargo fmt --all --check
 cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
@@ -32,6 +39,14 @@ log="$(mktemp)"
 TRIVIUM_PYTHON="$venv/bin/python" TRIVIUM_NODE_CLIENT="$modules/export.mjs" \
   cargo test --locked --workspace --no-fail-fast 2>&1 | tee "$log"
 
+step "web UI in Chromium"
+ui_log="$(mktemp)"
+(cd ui/app && TRIVIUM_BINARY="$CARGO_TARGET_DIR/debug/trivium" node --test --test-reporter=tap tests/browser.mjs) > "$ui_log" 2>&1 || ui_failed=1
+grep -E "^(not )?ok |^# frame" "$ui_log" || true
+[ -z "${ui_failed:-}" ] || grep -vE "^ok " "$ui_log" | tail -n 200
+
 step "done"
 awk '/^test result:/ {passed += $4; failed += $6; skipped += $8} END {printf "%d passed, %d failed, %d skipped\n", passed, failed, skipped}' "$log"
-rm -f "$log"
+echo "web UI: $(grep -c "^ok " "$ui_log" || true) passed, $(grep -c "^not ok " "$ui_log" || true) failed in Chromium"
+rm -f "$log" "$ui_log"
+[ -z "${ui_failed:-}" ]

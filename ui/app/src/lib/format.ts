@@ -43,6 +43,10 @@ export function share(value: number | null | undefined, places = 1): string {
   if (percent !== 0 && Math.abs(percent) < 0.1) return `${percent > 0 ? "<" : ">-"}0.1 %`;
   return `${Number(percent.toFixed(Math.abs(percent) >= 10 ? Math.min(places, 1) : places))} %`;
 }
+/** What is left of an error budget; what is overdrawn is told as how many times it was spent. */
+export function budget_left(left: number | null | undefined): string {
+  return left !== null && left !== undefined && left < 0 ? `${digits(1 - left)} × spent` : share(left);
+}
 export function ago(from: number, now: number): string {
   const seconds = Math.max(0, Math.round((now - from) / 1e3));
   if (seconds < 60) return `${seconds} s`;
