@@ -40,9 +40,12 @@ export async function serve_dist(api) {
     const path = new URL(request.url, api).pathname;
     if (/^\/(api|prometheus|alertmanager|metrics|healthz|readyz)(\/|$)/.test(path)) {
       const body = request.method === "POST" ? await new Response(request).arrayBuffer().catch(() => undefined) : undefined;
-      const answer = await fetch(api + request.url, { method: request.method, headers: { "content-type": request.headers["content-type"] ?? "" }, body });
+      // The page may be closed, or the server stopped, while a query is under way.
+      const answer = await fetch(api + request.url, { method: request.method, headers: { "content-type": request.headers["content-type"] ?? "" }, body }).catch(() => undefined);
+      const bytes = answer ? await answer.arrayBuffer().catch(() => undefined) : undefined;
+      if (!bytes) { response.destroy(); return; }
       response.writeHead(answer.status, { "content-type": answer.headers.get("content-type") ?? "" });
-      response.end(Buffer.from(await answer.arrayBuffer()));
+      response.end(Buffer.from(bytes));
       return;
     }
     const is_asset = path.startsWith("/assets/") || ["/theme.js", "/favicon.svg"].includes(path);
