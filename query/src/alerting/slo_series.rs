@@ -1,8 +1,10 @@
 //! What SLOs say, as series: the names of Sloth and Pyrra, and `slo_alert` for the conditions that hold now.
 
+use std::sync::Arc;
+
 use trivium_model::Clock;
 use trivium_promql::{Labels, METRIC_NAME, Matcher, Selection, Series, SeriesSource, SourceError, is_stale};
-use trivium_slo::Slos;
+use trivium_slo::{AlertReport, SloDefinition, Slos};
 
 /// One for each alert of an SLO whose condition holds, with the alert's labels. It has no past: `ALERTS` has.
 pub(super) const SLO_ALERT: &str = "slo_alert";
@@ -78,7 +80,9 @@ impl WithSlos<'_> {
             return Ok(Vec::new());
         }
         let mut found = Vec::new();
-        for (_, report) in self.slos.alerts() {
+        let reports = self.slos.alerts();
+        self.check_known(&reports, selection.matchers)?;
+        for (_, report) in reports {
             for alert in &report.active {
                 found.push((self.series(&alert.labels), alert.value));
             }
@@ -94,6 +98,27 @@ impl WithSlos<'_> {
         let series =
             |(labels, value)| Series { labels, times: vec![selection.until], values: vec![value], ..Series::default() };
         Ok(found.into_iter().map(series).collect())
+    }
+
+    /// After a start nothing is known of an SLO until its slices are read. To say nothing would end its alerts; an error
+    /// leaves them as they are.
+    fn check_known(
+        &self,
+        reports: &[(Arc<SloDefinition>, AlertReport)],
+        matchers: &[Matcher],
+    ) -> Result<(), SourceError> {
+        let is_unknown = |slo: &&Arc<SloDefinition>| reports.iter().all(|(known, _)| known.name != slo.name);
+        let is_meant = |slo: &&Arc<SloDefinition>| {
+            matchers.iter().all(|matcher| match matcher.name.as_str() {
+                METRIC_NAME => matcher.matches(SLO_ALERT),
+                "slo" => matcher.matches(&slo.name),
+                _ => true,
+            })
+        };
+        match self.slos.definitions().iter().filter(is_unknown).find(is_meant) {
+            Some(slo) => Err(SourceError::Storage(format!("the slices of the SLO {} are not read yet", slo.name))),
+            None => Ok(()),
+        }
     }
 
     fn series(&self, labels: &trivium_slo::Labels) -> Labels {

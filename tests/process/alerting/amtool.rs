@@ -41,8 +41,7 @@ fn amtool(server: &Server, arguments: &[&str]) -> String {
 
 /// The jobs and statuses of all that was told so far, in order, without the evidence that is told later.
 fn told(inbox: &Inbox) -> Vec<String> {
-    let payloads = inbox.received("people").into_iter().filter(|payload| payload["notification_reason"] != "evidence");
-    let alerts = payloads.map(|payload| payload["alerts"][0].clone());
+    let alerts = inbox.news("people").into_iter().map(|payload| payload["alerts"][0].clone());
     alerts.map(|alert| format!("{} {}", alert["labels"]["job"], alert["status"]).replace('"', "")).collect()
 }
 

@@ -1,7 +1,9 @@
 //! What tests of alerting have around the server: telemetry, receivers of notifications, patience.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -196,12 +198,28 @@ impl Inbox {
         received.iter().filter(|(to, _)| to == path).map(|(_, payload)| payload.clone()).collect()
     }
 
-    /// Waits for the notification with this number (from 0) to a path.
+    /// The same without notifications of nothing but evidence: it may be there in time for the first one, or be told later.
+    pub(super) fn news(&self, path: &str) -> Vec<Value> {
+        let received = self.received(path).into_iter();
+        received.filter(|payload| payload["notification_reason"] != "evidence").collect()
+    }
+
+    /// Waits for the notification with this number (from 0) to a path, not counting those of nothing but evidence.
     pub(super) async fn notification(&self, path: &str, number: usize) -> Value {
         let wanted = format!("notification {number} to {path}");
         eventually(&wanted, async || {
-            let received = self.received(path);
+            let received = self.news(path);
             received.get(number).cloned().ok_or_else(|| format!("{received:#?}"))
+        })
+        .await
+    }
+
+    /// Waits until a notification to a path has evidence, and answers how many there are then, all counted.
+    pub(super) async fn explained(&self, path: &str) -> usize {
+        eventually(&format!("evidence is told to {path}"), async || {
+            let received = self.received(path);
+            let is_explained = |payload: &Value| payload["alerts"][0]["evidence"].is_object();
+            if received.iter().any(is_explained) { Ok(received.len()) } else { Err(format!("{received:#?}")) }
         })
         .await
     }
@@ -268,4 +286,51 @@ async fn hear(stream: TcpStream) -> std::io::Result<String> {
         write.write_all(answer).await?;
     }
     Ok(heard.replace("=\n", ""))
+}
+
+/// Debian's Alertmanager 0.25, killed when dropped.
+pub(super) struct Alertmanager {
+    child: Child,
+    pub(super) address: SocketAddr,
+}
+
+const ALERTMANAGER: &str = "/usr/bin/prometheus-alertmanager";
+
+impl Alertmanager {
+    #[expect(clippy::print_stdout, reason = "a skipped test says so")]
+    pub(super) fn is_missing() -> bool {
+        let is_missing = !Path::new(ALERTMANAGER).exists();
+        if is_missing {
+            println!("skipped: {ALERTMANAGER} is not there; `make test` installs it");
+        }
+        is_missing
+    }
+
+    pub(super) async fn start(folder: &Path, configuration: &str) -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let address = listener.expect("a free port");
+        let child = Command::new(ALERTMANAGER)
+            .arg(format!("--config.file={configuration}"))
+            .arg(format!("--storage.path={}", folder.join("alertmanager").display()))
+            .arg(format!("--web.listen-address={address}"))
+            .arg("--cluster.listen-address=")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("Alertmanager starts");
+        let ready = format!("http://{address}/-/ready");
+        let started = Self { child, address };
+        eventually("Alertmanager is ready", async || {
+            reqwest::get(&ready).await.map_err(|error| error.to_string()).map(drop)
+        })
+        .await;
+        started
+    }
+}
+
+impl Drop for Alertmanager {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
 }

@@ -42,10 +42,11 @@ async fn queues(server: &Server, orders: f64, invoices: f64) {
     write(&write_url(server), &[(&series("orders"), orders), (&series("invoices"), invoices)]).await;
 }
 
-async fn mail(postbox: &Postbox, number: usize) -> String {
-    eventually(&format!("mail {number}"), async || {
+/// Waits for a mail with this in it.
+async fn mail(postbox: &Postbox, part: &str) -> String {
+    eventually(&format!("a mail with {part}"), async || {
         let mails = postbox.mails();
-        mails.get(number).cloned().ok_or_else(|| mails.join("\n---\n"))
+        mails.iter().find(|mail| mail.contains(part)).cloned().ok_or_else(|| mails.join("\n---\n"))
     })
     .await
 }
@@ -99,10 +100,8 @@ async fn a_webhook_and_a_mail_tell_the_same() {
     let link = alert["generatorURL"].as_str().expect("a link");
     assert!(link.starts_with("https://trivium.example.com/") && link.contains("queue_depth"), "{link}");
     assert_eq!(alert["fingerprint"].as_str().map(str::len), Some(16), "{alert}");
-    let text = mail(&postbox, 0).await;
-    for expected in
-        ["MAIL FROM:<trivium@example.com>", "RCPT TO:<ann@example.com>", "[FIRING:2] QueueLong", "42 waiting"]
-    {
+    let text = mail(&postbox, "[FIRING:2] QueueLong").await;
+    for expected in ["MAIL FROM:<trivium@example.com>", "RCPT TO:<ann@example.com>", "42 waiting"] {
         assert!(text.contains(expected), "{expected}\n{text}");
     }
 
@@ -116,10 +115,10 @@ async fn a_webhook_and_a_mail_tell_the_same() {
     assert_eq!(resolved["startsAt"], alert["startsAt"]);
     assert!(seconds(&resolved["endsAt"]) > seconds(&resolved["startsAt"]), "{resolved}");
     assert_eq!(third["alerts"].as_array().map(Vec::len), Some(1), "what was told to have ended is not told again");
-    let text = mail(&postbox, 2).await;
-    assert!(text.contains("[RESOLVED] QueueLong"), "{text}");
+    mail(&postbox, "[RESOLVED] QueueLong").await;
 
-    let rows = "SELECT integration, outcome, error, alerts_total FROM notifications_history ORDER BY time";
+    let rows = "SELECT integration, outcome, error, alerts_total FROM notifications_history \
+                WHERE reason <> 'evidence' ORDER BY time";
     let rows = eventually("six notifications are in the history", async || {
         let rows = server.sql(rows).await;
         if rows.len() == 6 { Ok(rows) } else { Err(format!("{rows:?}")) }
@@ -142,7 +141,7 @@ async fn private_networks_are_refused_unless_allowed() {
     let (folder, inbox, postbox) = (tempdir().expect("a folder"), Inbox::open().await, Postbox::open().await);
     let server = start(folder.path(), &inbox, &postbox, &[]);
     queues(&server, 42.0, 1.0).await;
-    let rows = "SELECT integration, outcome, error FROM notifications_history ORDER BY integration";
+    let rows = "SELECT DISTINCT integration, outcome, error FROM notifications_history ORDER BY integration";
     let rows = eventually("both refusals are in the history", async || {
         let rows = server.sql(rows).await;
         if rows.len() >= 2 { Ok(rows) } else { Err(format!("{rows:?}")) }

@@ -12,18 +12,14 @@
 //! - `query` in `/api/v1/rules` is as it was written in ours, and printed anew in Prometheus' (`sum by(job) (x)`).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 use tempfile::tempdir;
 
-use super::means::{Inbox, eventually, file, prometheus_api, promql, write, write_url};
+use super::means::{Alertmanager, Inbox, eventually, file, prometheus_api, promql, write, write_url};
 use crate::prometheus::{Prometheus, binary, start_prometheus};
 use crate::support::Server;
-
-const ALERTMANAGER: &str = "/usr/bin/prometheus-alertmanager";
 
 const RULES: &str = r#"
 groups:
@@ -92,14 +88,7 @@ receivers:
 /// The real pair; ends with the test.
 struct Theirs {
     prometheus: Prometheus,
-    alertmanager: Child,
-}
-
-impl Drop for Theirs {
-    fn drop(&mut self) {
-        drop(self.alertmanager.kill());
-        drop(self.alertmanager.wait());
-    }
+    _alertmanager: Alertmanager,
 }
 
 fn receivers(folder: &Path, inbox: &Inbox, who: &str) -> String {
@@ -107,27 +96,14 @@ fn receivers(folder: &Path, inbox: &Inbox, who: &str) -> String {
 }
 
 async fn start_theirs(binary: &Path, folder: &Path, inbox: &Inbox) -> Theirs {
-    let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
-    let alertmanager = Command::new(ALERTMANAGER)
-        .arg(format!("--config.file={}", receivers(folder, inbox, "theirs")))
-        .arg(format!("--storage.path={}", folder.join("alertmanager").display()))
-        .arg(format!("--web.listen-address={address}"))
-        .arg("--cluster.listen-address=")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("Alertmanager starts");
+    let alertmanager = Alertmanager::start(folder, &receivers(folder, inbox, "theirs")).await;
     let configuration = format!(
         "global: {{external_labels: {{region: eu}}}}\nrule_files: [rules.yml]\n\
-         alerting: {{alertmanagers: [{{static_configs: [{{targets: ['{address}']}}]}}]}}\n"
+         alerting: {{alertmanagers: [{{static_configs: [{{targets: ['{}']}}]}}]}}\n",
+        alertmanager.address
     );
     let prometheus = start_prometheus(binary, folder, &configuration).await;
-    let theirs = Theirs { prometheus, alertmanager };
-    let ready = format!("http://{address}/-/ready");
-    eventually("Alertmanager is ready", async || {
-        reqwest::get(&ready).await.map_err(|error| error.to_string()).map(drop)
-    })
-    .await;
+    let theirs = Theirs { prometheus, _alertmanager: alertmanager };
     // Alerts that fire before it has found Alertmanager are sent again only after a minute.
     let found = format!("{}/api/v1/alertmanagers", theirs.prometheus.url);
     eventually("Prometheus has found Alertmanager", async || {
@@ -268,15 +244,6 @@ async fn rules(api: &str) -> Vec<Value> {
     found
 }
 
-#[expect(clippy::print_stdout, reason = "a skipped test says so")]
-fn is_missing() -> bool {
-    let is_missing = !Path::new(ALERTMANAGER).exists();
-    if is_missing {
-        println!("skipped: {ALERTMANAGER} is not there; `make test` installs it");
-    }
-    is_missing
-}
-
 /// Scenario: queues grow and shrink in four steps; alerts with and without `for`, with `keep_firing_for`, with labels and texts
 /// from templates, inhibited ones, and a group beyond its limit.
 /// Guarantee: the same notifications in each group in the same order, down to labels, texts, fingerprints and group keys; the
@@ -284,7 +251,7 @@ fn is_missing() -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_alerts_are_told_to_the_same_receivers() {
     let Some(binary) = binary() else { return };
-    if is_missing() {
+    if Alertmanager::is_missing() {
         return;
     }
     let (folder, inbox) = (tempdir().expect("a folder"), Inbox::open().await);
@@ -331,4 +298,54 @@ async fn the_same_alerts_are_told_to_the_same_receivers() {
     let states: BTreeSet<&Vec<String>> = ours.values().collect();
     let expected = [vec!["firing".to_owned()], vec!["pending".into()], vec!["pending".into(), "firing".into()]];
     assert_eq!(states, expected.iter().collect());
+}
+
+const RULE: &str = "
+groups:
+- name: shop
+  interval: 1s
+  rules:
+  - alert: QueueLong
+    expr: queue_depth > 10
+";
+
+const RECEIVER: &str = "
+route: {receiver: people, group_by: [alertname], group_wait: 0s, group_interval: 1s}
+receivers: [{name: people, webhook_configs: [{url: 'URL'}]}]
+";
+
+/// Scenario: `alertmanager_urls` names an Alertmanager, and there are receivers of our own too.
+/// Guarantee: Alertmanager is sent what fires and what has resolved and tells it to its receivers; ours are told nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn alerts_go_to_an_alertmanager_instead() {
+    if Alertmanager::is_missing() {
+        return;
+    }
+    let (folder, inbox) = (tempdir().expect("a folder"), Inbox::open().await);
+    let configuration =
+        |who: &str| file(folder.path(), &format!("{who}.yml"), &RECEIVER.replace("URL", &inbox.url(who)));
+    let alertmanager = Alertmanager::start(folder.path(), &configuration("theirs")).await;
+    let (rules, ours) = (file(folder.path(), "rules.yml", RULE), configuration("ours"));
+    let url = format!("http://{}", alertmanager.address);
+    let flags = [
+        "--rules",
+        &rules,
+        "--alertmanager-config",
+        &ours,
+        "--alertmanager-urls",
+        &url,
+        "--notify-allow-networks",
+        "127.0.0.0/8",
+    ];
+    let server = Server::start(&folder.path().join("data"), &flags);
+    for (number, (depth, status)) in [(42.0, "firing"), (1.0, "resolved")].into_iter().enumerate() {
+        write(&write_url(&server), &[(&[("__name__", "queue_depth"), ("job", "orders")], depth)]).await;
+        let told = inbox.notification("theirs", number).await;
+        let alert = &told["alerts"][0];
+        assert_eq!((&told["status"], &alert["labels"]["job"]), (&status.into(), &"orders".into()), "{told:#}");
+    }
+    assert_eq!(inbox.received("ours"), Vec::<Value>::new());
+    assert_eq!(server.number("SELECT count(*) FROM notifications_history").await, 0);
+    let known = server.get("/prometheus/api/v1/alertmanagers").await;
+    assert!(known["data"]["activeAlertmanagers"][0]["url"].as_str().is_some_and(|known| known.starts_with(&url)));
 }
