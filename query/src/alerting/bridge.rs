@@ -133,12 +133,11 @@ impl AlertReceiver for Bridge {
     async fn notify(&self, _tenant: TenantId, alerts: Vec<AlertNotice>) {
         let inner = &self.0;
         let (incidents, fresh) = inner.assign(&alerts).await;
-        let known = lock(&inner.evidence).clone();
         let inputs: Vec<AlertInput> = alerts
             .iter()
             .zip(&incidents)
             .map(|(notice, incident)| {
-                let evidence = incident.as_ref().and_then(|incident| known.get(incident).cloned());
+                let evidence = incident.as_ref().and_then(|incident| inner.telling_evidence(incident));
                 input(notice, incident.clone(), evidence)
             })
             .collect();
@@ -198,16 +197,26 @@ impl Inner {
         (names, fresh)
     }
 
+    /// What explains an incident; `None` while nothing was found that is worth a notification.
+    fn telling_evidence(&self, incident: &str) -> Option<Value> {
+        lock(&self.evidence).get(incident).filter(|evidence| tells_something(evidence)).cloned()
+    }
+
     async fn keep(&self) {
         let old = self.state.clock.now().before(KEPT);
-        let value = {
+        let (value, forgotten) = {
             let mut incidents = lock(&self.incidents);
             incidents.forget(old.0);
-            serde_json::to_vec(&*incidents)
+            let mut evidence = lock(&self.evidence);
+            let forgotten: Vec<String> =
+                evidence.keys().filter(|name| incidents.get(name).is_none()).cloned().collect();
+            evidence.retain(|name, _| incidents.get(name).is_some());
+            (serde_json::to_vec(&*incidents), forgotten)
         };
         let Ok(value) = value else { return };
-        let change = StateChange::Put { kind: INCIDENTS.into(), key: "all".into(), value };
-        if let Err(error) = self.state.storage.state().apply(TenantId::DEFAULT, None, vec![change]).await {
+        let mut changes = vec![StateChange::Put { kind: INCIDENTS.into(), key: "all".into(), value }];
+        changes.extend(forgotten.into_iter().map(|key| StateChange::Delete { kind: EVIDENCE.into(), key }));
+        if let Err(error) = self.state.storage.state().apply(TenantId::DEFAULT, None, changes).await {
             tracing::warn!(%error, "the incidents could not be kept; they are kept with the next alert");
         }
     }
@@ -284,6 +293,9 @@ impl Inner {
         if let Err(error) = self.state.storage.state().apply(TenantId::DEFAULT, None, vec![change]).await {
             tracing::warn!(%error, incident, "the evidence of an incident could not be kept");
         }
+        if !tells_something(&evidence) {
+            return;
+        }
         let inputs = lock(&self.firing)
             .values()
             .filter(|firing| firing.incident == incident)
@@ -336,6 +348,12 @@ impl Inner {
         all.sort_by_key(|(opened_at, _)| std::cmp::Reverse(*opened_at));
         all.into_iter().map(|(_, value)| value).collect()
     }
+}
+
+/// Whether a diagnosis found anything but the time of the alert.
+fn tells_something(evidence: &Value) -> bool {
+    let found = ["traces", "log_patterns", "attributes", "deploys", "suspects"];
+    found.iter().any(|name| evidence[*name].as_array().is_some_and(|list| !list.is_empty()))
 }
 
 fn fingerprint(notice: &AlertNotice) -> String {
