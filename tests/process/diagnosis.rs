@@ -45,3 +45,20 @@ async fn the_faulty_service_is_named() {
     println!("{result}");
     assert!(first >= FIRST && among_three >= AMONG_THREE, "{result}");
 }
+
+/// Guarantee: any time may be asked for; what is out of all bounds is an answer or a refusal, and the server lives.
+#[tokio::test(flavor = "multi_thread")]
+async fn any_time_may_be_asked_for() {
+    let data = tempfile::tempdir().expect("a folder");
+    let server = Server::start(data.path(), &[]);
+    for at in [i64::MIN.to_string(), i64::MAX.to_string(), "0".into(), "-99999999999".into(), "now-99999d".into()] {
+        let url = format!("{}/api/v1/diagnosis?at={at}", server.http);
+        let answer = server.client().get(url).send().await.unwrap_or_else(|error| panic!("at={at}: {error}"));
+        assert!(!answer.status().is_server_error(), "at={at}: {}", answer.status());
+        let body = serde_json::json!({"rule": "alert: A\nexpr: up == 0", "start": at, "end": i64::MAX.to_string()});
+        let url = format!("{}/api/v1/rules/backtest", server.http);
+        let answer = server.client().post(url).json(&body).send().await;
+        let answer = answer.unwrap_or_else(|error| panic!("start={at}: {error}"));
+        assert!(!answer.status().is_server_error(), "start={at}: {}", answer.status());
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use trivium_diagnosis::attributes::{self, Contrast};
@@ -17,6 +17,9 @@ use crate::state::QueryState;
 /// How far back events are looked at.
 const BACK: Duration = Duration::from_secs(3600);
 
+/// How long reading may take.
+const TIME_MAX: Duration = Duration::from_secs(10);
+
 const ATTRIBUTES_MAX: usize = 10;
 const PATTERNS_MAX: usize = 5;
 
@@ -25,7 +28,7 @@ pub(super) async fn top(state: &Arc<QueryState>, slo: &SloDefinition) -> Option<
     let Indicator::Spans(indicator) = &slo.indicator else { return None };
     let now = state.clock.now();
     let range = TimeRange { start: now.before(BACK), end: now };
-    match Telemetry::new(state).read(range).await {
+    match Telemetry::new(state, Instant::now() + TIME_MAX).read(range).await {
         Ok(stretch) => {
             let indicator = indicator.clone();
             let work = tokio::task::spawn_blocking(move || contrast(&stretch, &indicator, range));

@@ -33,6 +33,7 @@ use trivium_notify::{
 };
 use trivium_slo::{Evaluator, EvaluatorConfig, EvaluatorDeps, SloSet, Slos};
 
+use crate::admission::Permit;
 use crate::error::Error;
 use crate::state::QueryState;
 use bridge::Bridge;
@@ -219,9 +220,14 @@ impl Alerting {
         self.incidents.incidents()
     }
 
+    /// The right to make the server work for one person's question.
+    pub(crate) async fn permit(&self) -> Result<Permit, Error> {
+        self.state.admission.acquire().await
+    }
+
     /// What changed at a time.
     pub(crate) async fn explain_at(&self, onset: UnixNanos) -> Result<serde_json::Value, Error> {
-        let _permit = self.state.admission.acquire().await?;
+        let _permit = self.permit().await?;
         Ok(self.incidents.explain_at(onset).await)
     }
 

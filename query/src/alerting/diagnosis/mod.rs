@@ -32,14 +32,16 @@ const ROWS_MAX: usize = 150_000;
 /// How long a diagnosis may take.
 const TIME_MAX: Duration = Duration::from_secs(30);
 
-const MINUTE: i64 = 60_000_000_000;
-
 /// The baseline: the hour before, less what already belongs to the trouble.
-const BASELINE: i64 = 60 * MINUTE;
-const GAP: i64 = MINUTE;
+const BASELINE: Duration = Duration::from_secs(3_600);
+const GAP: Duration = Duration::from_secs(60);
 
-/// The window: what happened after the onset, as far as it has happened.
-const WINDOW: i64 = 5 * MINUTE;
+/// The window: from a little before the onset to what happened after it, as far as it has happened.
+const LEAD: Duration = Duration::from_secs(30);
+const WINDOW: Duration = Duration::from_secs(300);
+
+/// How far back versions are looked for.
+const VERSIONS: Duration = Duration::from_secs(3 * 3_600);
 
 const TRACES_MAX: usize = 3;
 const PATTERNS_MAX: usize = 5;
@@ -63,15 +65,15 @@ pub(super) struct Question {
 /// Explains an incident. Never fails: what could not be found out is left out, and why is in `"incomplete"`.
 pub(super) async fn diagnose(state: &Arc<QueryState>, querier: &StoreQuerier, question: &Question) -> Value {
     let begun = Instant::now();
-    let now = state.clock.now().0;
-    let mut onset = question.onset.map_or(i64::MAX, |onset| onset.0);
+    let now = state.clock.now();
+    let mut onset = question.onset.unwrap_or(now).min(now);
     for (notice, _) in &question.alerts {
-        onset = onset.min(onset_of(querier, notice).await);
+        onset = onset.min(UnixNanos(onset_of(querier, notice).await));
     }
-    let onset = onset.min(now);
-    let during = TimeRange { start: UnixNanos(onset - MINUTE / 2), end: UnixNanos((onset + WINDOW).min(now)) };
-    let before = TimeRange { start: UnixNanos(onset - BASELINE), end: UnixNanos(onset - GAP) };
-    let telemetry = Telemetry::new(state);
+    // The onset may be any time that a client asks for.
+    let during = TimeRange { start: onset.before(LEAD), end: onset.after(WINDOW).min(now) };
+    let before = TimeRange { start: onset.before(BASELINE), end: onset.before(GAP) };
+    let telemetry = Telemetry::new(state, begun + TIME_MAX);
     let mut problems = Vec::new();
     let mut noted = |result: Result<_, String>| {
         result.unwrap_or_else(|problem| {
@@ -81,11 +83,11 @@ pub(super) async fn diagnose(state: &Arc<QueryState>, querier: &StoreQuerier, qu
     };
     let baseline = noted(telemetry.read(before).await);
     let window = noted(telemetry.read(during).await);
-    let seen = telemetry.versions(UnixNanos(onset - 3 * BASELINE), UnixNanos(now)).await;
+    let seen = telemetry.versions(TimeRange { start: onset.before(VERSIONS), end: now }).await;
     let cpu = telemetry.cpu(before, during).await;
     let exemplars = telemetry.exemplars(&question.alerts, during).await;
     let (seen, cpu) = (seen.unwrap_or_default(), cpu.unwrap_or_default());
-    let deploys = versions::deploys(&seen, onset, &versions::Rules::default(), DEPLOYS_MAX);
+    let deploys = versions::deploys(&seen, onset.0, &versions::Rules::default(), DEPLOYS_MAX);
     let (question, alerts) = (question.clone(), question.alerts.clone());
     let work = tokio::task::spawn_blocking(move || {
         let mut facts = Facts { question, onset, during, before, deploys, cpu, exemplars, problems };
@@ -112,7 +114,7 @@ pub(super) struct Stretch {
 
 struct Facts {
     question: Question,
-    onset: i64,
+    onset: UnixNanos,
     during: TimeRange,
     before: TimeRange,
     deploys: Vec<Deploy>,
@@ -141,7 +143,7 @@ impl Facts {
         json!({
             "summary": self.summary(origin.as_deref()),
             "incident": self.question.incident,
-            "onset": self.onset.to_string(),
+            "onset": self.onset.0.to_string(),
             "origin": origin.as_deref().map(|service| self.origin(service, &suspects)),
             "suspects": suspects,
             "services": services,

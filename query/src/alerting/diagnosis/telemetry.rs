@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryArray, RecordBatch, StringArray};
 use arrow::compute::cast;
@@ -9,7 +10,7 @@ use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use trivium_alert::AlertNotice;
 use trivium_diagnosis::versions::Seen;
 use trivium_diagnosis::{graph, patterns};
-use trivium_model::{TenantId, TimeRange, UnixNanos};
+use trivium_model::{TenantId, TimeRange};
 use trivium_promql::{MatchKind, Matcher};
 
 use super::{ROWS_MAX, Stretch};
@@ -93,16 +94,19 @@ impl LogRow {
 /// Reads by SQL, within the limits of every query.
 pub(in crate::alerting) struct Telemetry<'a> {
     state: &'a Arc<QueryState>,
+    /// When reading ends.
+    deadline: Instant,
 }
 
 impl<'a> Telemetry<'a> {
-    pub(in crate::alerting) fn new(state: &'a Arc<QueryState>) -> Self {
-        Self { state }
+    pub(in crate::alerting) fn new(state: &'a Arc<QueryState>, deadline: Instant) -> Self {
+        Self { state, deadline }
     }
 
     async fn batches(&self, sql: String) -> Result<Vec<RecordBatch>, String> {
-        let request =
-            SqlRequest { tenant: TenantId::DEFAULT, sql, timeout: None, rows_max: Some(2 * ROWS_MAX), now: None };
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let timeout = Some(left.min(self.state.config.timeout));
+        let request = SqlRequest { tenant: TenantId::DEFAULT, sql, timeout, rows_max: Some(2 * ROWS_MAX), now: None };
         let mut answer = self.state.engine.run(&request).await.map_err(|error| error.to_string())?;
         let mut batches = Vec::new();
         while let Some(batch) = answer.next().await {
@@ -149,8 +153,8 @@ impl<'a> Telemetry<'a> {
     }
 
     /// Versions of services and when they were seen.
-    pub(in crate::alerting) async fn versions(&self, start: UnixNanos, end: UnixNanos) -> Result<Vec<Seen>, String> {
-        let within = within(TimeRange { start, end });
+    pub(in crate::alerting) async fn versions(&self, range: TimeRange) -> Result<Vec<Seen>, String> {
+        let within = within(range);
         let sql = format!(
             "SELECT service_name, resource['service.version'] AS version, min(time) AS first, max(time) AS last \
              FROM spans WHERE {within} GROUP BY 1, 2"

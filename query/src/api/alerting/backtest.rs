@@ -55,6 +55,7 @@ pub(super) async fn backtest(State(alerting): State<Arc<Alerting>>, body: Bytes)
         let hint = "send {\"rules\": \"groups: …\"} or {\"rule\": \"alert: …\"}, with \"start\" and \"end\"";
         Error::invalid_with_hint(format!("cannot read the body: {error}"), hint)
     })?;
+    let _permit = alerting.permit().await?;
     let text = file_text(&request)?;
     let file = SourceFile { path: "backtest".into(), text };
     let rules = RuleSet::parse(&[file], alerting.templates()).map_err(|error| Error::invalid(error.to_string()))?;

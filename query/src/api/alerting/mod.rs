@@ -17,9 +17,13 @@ mod slos;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 
 use crate::alerting::Alerting;
+
+/// Bytes of a request; senders of alerts batch them.
+const BODY_BYTES_MAX: usize = 8 << 20;
 
 /// The routes on running evaluators.
 pub fn router(alerting: Arc<Alerting>) -> Router {
@@ -35,5 +39,6 @@ pub fn router(alerting: Arc<Alerting>) -> Router {
         .route("/api/v1/slos", get(slos::list))
         .route("/api/v1/slos/{name}", get(slos::one))
         .merge(alertmanager::routes())
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(alerting)
 }
