@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 use trivium_promql::{Histogram, Labels, Series};
 
 use super::points::{Point, stale};
@@ -18,6 +19,8 @@ const SORTED_MAX: usize = 50_000;
 #[derive(Debug)]
 pub(super) struct Fragment {
     pub(super) labels: Labels,
+    /// What no other labels have, where that is known.
+    pub(super) identity: Option<u64>,
     pub(super) is_delta: bool,
     /// Its samples are the ends of all series with these labels and one of [`PART_LABELS`] more.
     pub(super) ends_parts: bool,
@@ -30,7 +33,8 @@ pub(super) struct Fragment {
 impl Fragment {
     pub(super) fn new(labels: Labels, is_delta: bool) -> Self {
         let (times, values, start_times) = (Vec::new(), Vec::new(), Vec::new());
-        Self { labels, is_delta, ends_parts: false, times, values, start_times, histograms: Vec::new() }
+        let (identity, histograms) = (None, Vec::new());
+        Self { labels, identity, is_delta, ends_parts: false, times, values, start_times, histograms }
     }
 
     /// Times at which all buckets, or all quantiles, of a series end.
@@ -51,19 +55,34 @@ impl Fragment {
 }
 
 /// Joins fragments, which are given in the order of their sources: of two samples of one time the later one counts.
-pub(super) fn join(sources: impl IntoIterator<Item = Vec<Fragment>>) -> Vec<Series> {
-    let mut places: HashMap<Labels, usize> = HashMap::new();
-    let mut joined: Vec<Fragment> = Vec::new();
+pub(super) fn join(sources: Vec<Vec<Fragment>>) -> Vec<Series> {
+    let all_known = sources.iter().flatten().all(|fragment| fragment.identity.is_some());
+    let mut joined = if all_known {
+        // Looking at the labels of a million series costs a second, most of it waiting for memory.
+        join_by(sources, |fragment| fragment.identity)
+    } else {
+        join_by(sources, |fragment| fragment.labels.clone())
+    };
+    if joined.len() <= SORTED_MAX {
+        joined.sort_unstable_by(|left, right| left.labels.cmp(&right.labels));
+    }
+    joined.into_iter().map(finish).filter(|series| !series.times.is_empty() || !series.histograms.is_empty()).collect()
+}
+
+fn join_by<K: Eq + std::hash::Hash>(sources: Vec<Vec<Fragment>>, key: impl Fn(&Fragment) -> K) -> Vec<Fragment> {
+    let expected = sources.iter().map(Vec::len).max().unwrap_or_default();
+    let mut places: HashMap<K, usize> = HashMap::with_capacity(expected);
+    let mut joined: Vec<Fragment> = Vec::with_capacity(expected);
     let mut ends: HashMap<Labels, Vec<i64>> = HashMap::new();
     for fragment in sources.into_iter().flatten() {
         if fragment.ends_parts {
             ends.entry(fragment.labels).or_default().extend(fragment.times);
             continue;
         }
-        match places.get(&fragment.labels) {
-            Some(place) => append(&mut joined[*place], fragment),
-            None => {
-                places.insert(fragment.labels.clone(), joined.len());
+        match places.entry(key(&fragment)) {
+            Entry::Occupied(place) => append(&mut joined[*place.get()], fragment),
+            Entry::Vacant(place) => {
+                place.insert(joined.len());
                 joined.push(fragment);
             }
         }
@@ -76,10 +95,7 @@ pub(super) fn join(sources: impl IntoIterator<Item = Vec<Fragment>>) -> Vec<Seri
             }
         }
     }
-    if joined.len() <= SORTED_MAX {
-        joined.sort_unstable_by(|left, right| left.labels.cmp(&right.labels));
-    }
-    joined.into_iter().map(finish).filter(|series| !series.times.is_empty() || !series.histograms.is_empty()).collect()
+    joined
 }
 
 fn append(to: &mut Fragment, from: Fragment) {
@@ -167,7 +183,7 @@ mod tests {
     fn late_samples_find_their_place_and_the_later_one_counts() {
         let a = [("__name__", "a")];
         let sources =
-            [vec![fragment(&a, &[(1, 1.0), (3, 3.0)])], vec![fragment(&a, &[(3, 30.0), (2, 2.0), (2, 20.0)])]];
+            vec![vec![fragment(&a, &[(1, 1.0), (3, 3.0)])], vec![fragment(&a, &[(3, 30.0), (2, 2.0), (2, 20.0)])]];
         let series = join(sources);
         assert_eq!(series.len(), 1);
         assert_eq!(series[0].times, [1, 2, 3]);
@@ -180,7 +196,7 @@ mod tests {
         let bucket = |le| fragment(&[("__name__", "a_bucket"), ("le", le)], &[(1, 1.0)]);
         let mut end = Fragment::ends_of_parts(Labels::new([("__name__", "a_bucket")]));
         end.push(2, 0, stale());
-        let series = join([vec![bucket("1"), bucket("+Inf")], vec![end]]);
+        let series = join(vec![vec![bucket("1"), bucket("+Inf")], vec![end]]);
         assert_eq!(series.iter().map(|series| series.times.as_slice()).collect::<Vec<_>>(), [[1, 2], [1, 2]]);
     }
 
@@ -188,7 +204,7 @@ mod tests {
     fn a_histogram_outweighs_a_float_of_its_time() {
         let mut mixed = fragment(&[("__name__", "a")], &[(1, 1.0), (2, 2.0)]);
         mixed.push(2, 0, Point::Histogram(Arc::new(Histogram::default())));
-        let series = join([vec![mixed]]);
+        let series = join(vec![vec![mixed]]);
         assert_eq!((series[0].times.as_slice(), series[0].histograms.len()), (&[1][..], 1));
     }
 }

@@ -42,9 +42,9 @@ impl StoredSeries {
     ) -> Result<Vec<SeriesExemplars>, Error> {
         let window = Window { after: start.saturating_sub(1), until: end };
         let mut found: BTreeMap<Labels, Vec<Exemplar>> = BTreeMap::new();
-        let sources = self.sources(window)?;
         for matchers in selectors {
-            let plan = Plan::new(matchers, self.state.config.translation);
+            let plan = Plan::new(matchers);
+            let sources = self.sources(window, &|metric, views| plan.wants_any(metric, views))?;
             for source in &sources {
                 self.check()?;
                 self.exemplars_of(source, &plan, window, &mut found)?;
@@ -68,7 +68,7 @@ impl StoredSeries {
     ) -> Result<(), Error> {
         let index = source.index();
         let mut maker = LabelMaker::new(&self.state);
-        let views: Vec<Vec<View>> = index.metrics.iter().map(|metric| plan.views(metric)).collect();
+        let views = plan.views_of(index);
         for run in index.runs.iter().filter(|run| window.overlaps(run.first_time, run.last_time)) {
             if views[run.metric as usize].is_empty() {
                 continue;

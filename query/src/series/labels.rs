@@ -1,6 +1,5 @@
 //! From resource, scope and attributes to labels.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -54,16 +53,27 @@ impl LabelCache {
     }
 }
 
+/// From so many series on, labels are not kept: they would only push each other out.
+const KEPT_MAX: usize = 50_000;
+
 /// Makes labels; what repeats among series is made once.
 pub(super) struct LabelMaker<'a> {
     state: &'a SeriesState,
     resources: HashMap<(Arc<str>, Style), Arc<[Label]>>,
     names: HashMap<String, Arc<str>>,
+    translated: HashMap<String, Arc<str>>,
+    is_kept: bool,
 }
 
 impl<'a> LabelMaker<'a> {
     pub(super) fn new(state: &'a SeriesState) -> Self {
-        Self { state, resources: HashMap::new(), names: HashMap::new() }
+        let (names, translated) = (HashMap::new(), HashMap::new());
+        Self { state, resources: HashMap::new(), names, translated, is_kept: true }
+    }
+
+    /// Says of how many series labels may be asked for.
+    pub(super) fn expect(&mut self, series: usize) {
+        self.is_kept = series <= KEPT_MAX;
     }
 
     fn config(&self) -> &'a SeriesConfig {
@@ -72,6 +82,9 @@ impl<'a> LabelMaker<'a> {
 
     /// The labels of a series but its name, sorted.
     pub(super) fn base(&mut self, identity: &Identity<'_>, style: Style) -> Arc<[Label]> {
+        if !self.is_kept {
+            return self.make(identity, style);
+        }
         let key = (identity.series_id, style);
         if let Some(known) = self.state.labels.0.get(&key) {
             return known;
@@ -82,33 +95,33 @@ impl<'a> LabelMaker<'a> {
     }
 
     fn make(&mut self, identity: &Identity<'_>, style: Style) -> Arc<[Label]> {
-        let mut labels: BTreeMap<String, String> = BTreeMap::new();
+        let mut labels: Vec<Label> = Vec::with_capacity(12);
         for (key, value) in entries(identity.attributes) {
             let name = match style {
-                Style::Translated => label_name(&key, self.config().translation).into_owned(),
-                Style::Original | Style::Prometheus => key.into_owned(),
+                Style::Translated => self.translated_name(&key),
+                Style::Original | Style::Prometheus => self.name(&key),
             };
             add(&mut labels, name, &value.text());
         }
-        if style != Style::Prometheus && self.config().promote_scope {
-            for (name, key) in [("otel_scope_name", "name"), ("otel_scope_version", "version")] {
-                if let Some(value) = get(identity.scope, key) {
-                    labels.insert(name.into(), value.text().into_owned());
+        labels.retain(|label| !label.value.is_empty());
+        if style != Style::Prometheus {
+            if self.config().promote_scope {
+                for (name, key) in [("otel_scope_name", "name"), ("otel_scope_version", "version")] {
+                    if let Some(value) = get(identity.scope, key) {
+                        labels.retain(|label| &*label.name != name);
+                        labels.push(Label { name: self.name(name), value: (&*value.text()).into() });
+                    }
                 }
             }
-        }
-        let mut all: Vec<Label> = Vec::with_capacity(labels.len() + 4);
-        for (name, value) in labels.iter().filter(|(_, value)| !value.is_empty()) {
-            all.push(Label { name: self.name(name), value: value.as_str().into() });
-        }
-        if style != Style::Prometheus {
             // What the resource says outweighs an attribute of the same name.
             let resource = self.resource(identity.resource, style);
-            all.retain(|label| !resource.iter().any(|other| other.name == label.name));
-            all.extend(resource.iter().cloned());
-            all.sort_unstable();
+            labels.retain(|label| !resource.iter().any(|other| other.name == label.name));
+            labels.extend(resource.iter().cloned());
         }
-        all.into()
+        if !labels.is_sorted() {
+            labels.sort_unstable();
+        }
+        labels.into()
     }
 
     /// The labels that a resource gives to all of its series.
@@ -152,19 +165,23 @@ impl<'a> LabelMaker<'a> {
         self.names.insert(name.to_owned(), Arc::clone(&shared));
         shared
     }
+
+    fn translated_name(&mut self, key: &str) -> Arc<str> {
+        if let Some(known) = self.translated.get(key) {
+            return Arc::clone(known);
+        }
+        let name = self.name(&label_name(key, self.config().translation));
+        self.translated.insert(key.to_owned(), Arc::clone(&name));
+        name
+    }
 }
 
-/// Values of attributes whose names become the same are joined, in the order of their names (OpenTelemetry
+/// Values of attributes whose names become the same are joined, in the order of their keys (OpenTelemetry
 /// specification, compatibility with Prometheus, metric attributes).
-fn add(labels: &mut BTreeMap<String, String>, name: String, value: &str) {
-    match labels.get_mut(&name) {
-        Some(present) => {
-            present.push(';');
-            present.push_str(value);
-        }
-        None => {
-            labels.insert(name, value.to_owned());
-        }
+fn add(labels: &mut Vec<Label>, name: Arc<str>, value: &str) {
+    match labels.iter_mut().find(|label| label.name == name) {
+        Some(label) => label.value = format!("{};{value}", label.value).into(),
+        None => labels.push(Label { name, value: value.into() }),
     }
 }
 

@@ -8,7 +8,7 @@ use trivium_storage::attributes::get;
 
 use super::index::{Metric, PointKind, Run, SeriesIndex};
 use super::labels::LabelMaker;
-use super::plan::{Plan, Projection, View, translated_views};
+use super::plan::{Plan, Projection, View};
 use super::source::{Source, StoredSeries, Window, labels_of};
 use super::target::{self, TARGET_INFO};
 use crate::error::Error;
@@ -90,15 +90,16 @@ impl StoredSeries {
 
     fn metric_names(&self, window: Window) -> Result<BTreeSet<String>, Error> {
         let mut names = BTreeSet::new();
-        for source in self.sources(window)? {
+        for source in self.all_sources(window)? {
             let index = source.index();
             let mut seen = vec![false; index.metrics.len()];
             for run in index.runs.iter().filter(|run| window.overlaps(run.first_time, run.last_time)) {
                 seen[run.metric as usize] = true;
             }
-            let metrics = index.metrics.iter().zip(seen).filter(|(_, seen)| *seen);
-            for view in metrics.flat_map(|(metric, _)| translated_views(metric, self.state.config.translation)) {
-                names.insert(view.name.to_string());
+            for view in index.views.iter().zip(seen).filter(|(_, seen)| *seen).flat_map(|(views, _)| views) {
+                if !names.contains(&*view.name) {
+                    names.insert(view.name.to_string());
+                }
             }
             names.extend(self.has_target_info(&source).then(|| TARGET_INFO.to_owned()));
         }
@@ -119,16 +120,17 @@ impl StoredSeries {
     ) -> Result<(), Error> {
         let everything = [Vec::new()];
         let selectors = if selectors.is_empty() { &everything[..] } else { selectors };
-        let sources = self.sources(window)?;
         for matchers in selectors {
-            let plan = Plan::new(matchers, self.state.config.translation);
+            let plan = Plan::new(matchers);
+            let wants_targets = plan.wants(TARGET_INFO);
+            let sources = self.sources(window, &|metric, views| wants_targets || plan.wants_any(metric, views))?;
             for source in &sources {
                 self.check()?;
                 if !self.each_series_of(source, &plan, window, take)? {
                     return Ok(());
                 }
             }
-            if plan.wants(TARGET_INFO) {
+            if wants_targets {
                 for (resource, _) in self.resources(&sources).iter() {
                     let labels = target::labels(resource, &self.state.config);
                     let labels = labels.filter(|labels| selects(&plan, labels));
@@ -149,7 +151,7 @@ impl StoredSeries {
         take: &mut dyn FnMut(Labels) -> bool,
     ) -> Result<bool, Error> {
         let index = source.index();
-        let views: Vec<Vec<View>> = index.metrics.iter().map(|metric| plan.views(metric)).collect();
+        let views = plan.views_of(index);
         let mut maker = LabelMaker::new(&self.state);
         let mut last = None;
         for run in index.runs.iter().filter(|run| window.overlaps(run.first_time, run.last_time)) {
@@ -172,12 +174,12 @@ impl StoredSeries {
     /// What is known of the metrics, or of one of them, in the order of their names.
     pub(crate) fn metadata(&self, wanted: Option<&str>) -> Result<Vec<MetricMetadata>, Error> {
         let mut known: BTreeMap<(String, &'static str), MetricMetadata> = BTreeMap::new();
-        for source in self.sources(Window { after: i64::MIN, until: i64::MAX })? {
+        for source in self.all_sources(Window { after: i64::MIN, until: i64::MAX })? {
             let index = source.index();
-            for ((metric, description), metadata) in index.metrics.iter().zip(&index.descriptions).zip(&index.metadata)
-            {
+            let described = index.metrics.iter().zip(&index.views).zip(index.descriptions.iter().zip(&index.metadata));
+            for ((metric, views), (description, metadata)) in described {
                 let kind = kind_name(metric, metadata);
-                let Some(name) = family_name(metric, kind, self) else { continue };
+                let Some(name) = family_name(metric, kind, views) else { continue };
                 if wanted.is_some_and(|wanted| wanted != name) {
                     continue;
                 }
@@ -194,14 +196,13 @@ fn selects(plan: &Plan<'_>, labels: &Labels) -> bool {
 }
 
 /// The name of a metric without the suffixes of its series.
-fn family_name(metric: &Metric, kind: &str, series: &StoredSeries) -> Option<String> {
+fn family_name(metric: &Metric, kind: &str, views: &[View]) -> Option<String> {
     if metric.kind == PointKind::Prometheus {
         let suffixes: &[&str] =
             if matches!(kind, "histogram" | "summary") { &["_bucket", "_sum", "_count"] } else { &[] };
         let family = suffixes.iter().find_map(|suffix| metric.name.strip_suffix(suffix));
         return Some(family.unwrap_or(&metric.name).to_owned());
     }
-    let views = translated_views(metric, series.state.config.translation);
     let view = views.iter().find(|view| view.projection != Projection::Sum && view.projection != Projection::Count)?;
     let name = &*view.name;
     Some(

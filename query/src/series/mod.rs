@@ -22,7 +22,9 @@ mod lookup;
 mod native;
 mod plan;
 mod points;
+mod postings;
 mod prefilter;
+mod samples;
 mod source;
 mod target;
 #[cfg(test)]
@@ -40,6 +42,8 @@ pub use translate::TranslationStrategy;
 use answers::AnswerCache;
 use index::IndexCache;
 use labels::LabelCache;
+use postings::PostingsCache;
+use samples::SampleCache;
 
 /// Milliseconds between the samples of `target_info`: half of the lookback, so that it is never stale.
 const TARGET_INFO_STEP: i64 = 150_000;
@@ -64,6 +68,8 @@ pub struct SeriesConfig {
 pub struct SeriesState {
     config: SeriesConfig,
     indexes: IndexCache,
+    postings: PostingsCache,
+    samples: SampleCache,
     labels: LabelCache,
     pub(crate) answers: AnswerCache,
 }
@@ -72,6 +78,13 @@ impl SeriesState {
     /// Nothing is known yet. At most so many bytes of answers are kept.
     pub fn new(config: SeriesConfig, answer_bytes_max: usize) -> Arc<Self> {
         let answers = AnswerCache::new(answer_bytes_max);
-        Arc::new(Self { config, indexes: IndexCache::new(), labels: LabelCache::new(), answers })
+        Arc::new(Self {
+            indexes: IndexCache::new(config.translation),
+            postings: PostingsCache::new(),
+            samples: SampleCache::new(),
+            labels: LabelCache::new(),
+            answers,
+            config,
+        })
     }
 }

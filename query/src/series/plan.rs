@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use trivium_promql::{METRIC_NAME, MatchKind, Matcher};
 
-use super::index::{Metric, PointKind};
+use super::index::{Metric, PointKind, SeriesIndex};
 use super::labels::Style;
 use super::translate::{NameContext, TranslationStrategy, metric_name};
 
@@ -38,13 +38,12 @@ pub(super) struct View {
 pub(super) struct Plan<'a> {
     names: Vec<&'a Matcher>,
     pub(super) others: Vec<&'a Matcher>,
-    strategy: TranslationStrategy,
 }
 
 impl<'a> Plan<'a> {
-    pub(super) fn new(matchers: &'a [Matcher], strategy: TranslationStrategy) -> Self {
+    pub(super) fn new(matchers: &'a [Matcher]) -> Self {
         let (names, others) = matchers.iter().partition(|matcher| matcher.name == METRIC_NAME);
-        Self { names, others, strategy }
+        Self { names, others }
     }
 
     /// Whether a metric of this name is wanted.
@@ -52,14 +51,27 @@ impl<'a> Plan<'a> {
         self.names.iter().all(|matcher| matcher.matches(name))
     }
 
-    /// The views of a metric that are wanted.
-    pub(super) fn views(&self, metric: &Metric) -> Vec<View> {
-        let mut views = translated_views(metric, self.strategy);
-        views.retain(|view| self.wants(&view.name));
-        if views.is_empty() && self.names_exactly(&metric.name) && metric.kind != PointKind::Prometheus {
-            views.extend(original_views(metric));
+    /// The views of each metric of an index that are wanted.
+    pub(super) fn views_of(&self, index: &SeriesIndex) -> Vec<Vec<View>> {
+        index.metrics.iter().zip(&index.views).map(|(metric, views)| self.views(metric, views)).collect()
+    }
+
+    /// Whether one of the views of a metric is wanted.
+    pub(super) fn wants_any(&self, metric: &Metric, translated: &[View]) -> bool {
+        translated.iter().any(|view| self.wants(&view.name)) || self.wants_original(metric)
+    }
+
+    /// Which views of a metric are wanted, of those under translated names and the one under its own.
+    fn views(&self, metric: &Metric, translated: &[View]) -> Vec<View> {
+        let views: Vec<View> = translated.iter().filter(|view| self.wants(&view.name)).cloned().collect();
+        if views.is_empty() && self.wants_original(metric) {
+            return original_views(metric);
         }
         views
+    }
+
+    fn wants_original(&self, metric: &Metric) -> bool {
+        metric.kind != PointKind::Prometheus && self.names_exactly(&metric.name)
     }
 
     /// A name as the service gave it is seen when it is asked for as such: else everything would be seen twice.

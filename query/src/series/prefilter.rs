@@ -43,31 +43,16 @@ impl<'a> Prefilter<'a> {
         }
     }
 
-    /// For each text of an index whether it was looked at and what was found.
-    pub(super) fn memo(&self, index: &SeriesIndex) -> Memo {
-        let is_needed = !self.of_prometheus.is_empty();
-        Memo(if is_needed { vec![UNKNOWN; index.texts.len()] } else { Vec::new() })
-    }
-
     /// Whether the series of a run may be selected.
-    pub(super) fn admits(&self, index: &SeriesIndex, run: &Run, memo: &mut Memo) -> bool {
+    pub(super) fn admits(&self, index: &SeriesIndex, run: &Run) -> bool {
+        let attributes = index.text(run.attributes).as_bytes();
         if index.metrics[run.metric as usize].kind == PointKind::Prometheus {
-            let Some(known) = memo.0.get_mut(run.attributes as usize) else { return true };
-            if *known == UNKNOWN {
-                let text = index.text(run.attributes).as_bytes();
-                *known = u8::from(self.of_prometheus.iter().all(|finder| finder.find(text).is_some()));
-            }
-            return *known == 1;
+            return self.of_prometheus.iter().all(|finder| finder.find(attributes).is_some());
         }
-        let (attributes, resource) = (index.text(run.attributes).as_bytes(), index.text(run.resource).as_bytes());
+        let resource = index.text(run.resource).as_bytes();
         self.of_others.iter().all(|finder| finder.find(attributes).is_some() || finder.find(resource).is_some())
     }
 }
-
-const UNKNOWN: u8 = 2;
-
-/// What is known of the texts of an index.
-pub(super) struct Memo(Vec<u8>);
 
 /// Whether no number has this text: `5` is also the text of 5.0, and `NaN` of a number too.
 fn is_no_number(value: &str) -> bool {

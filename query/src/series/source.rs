@@ -14,7 +14,7 @@ use trivium_storage::{Part, RowRanges, Snapshot, Storage};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::collect::{Fragment, join};
-use super::index::{Run, SeriesIndex};
+use super::index::{Metric, PointKind, Run, SeriesIndex};
 use super::labels::{Identity, LabelMaker, complete};
 use super::plan::{Plan, Projection, View, columns_of};
 use super::points::{self, Points, part_label, stale};
@@ -132,28 +132,45 @@ impl StoredSeries {
         self.deadline.check()
     }
 
-    /// The sources that overlap a window, those with older rows first; buffers are the newest.
-    pub(super) fn sources(&self, window: Window) -> Result<Vec<Source<'_>>, Error> {
+    /// The sources that overlap a window and may have metrics with a wanted view, those with older rows first; buffers are
+    /// the newest.
+    pub(super) fn sources(
+        &self,
+        window: Window,
+        is_wanted: &(dyn Fn(&Metric, &[View]) -> bool + Sync),
+    ) -> Result<Vec<Source<'_>>, Error> {
         let range = window.range();
         let parts = self.snapshot.parts.iter().filter(|part| part.overlaps(range));
         let mut parts: Vec<&Part> = parts.map(AsRef::as_ref).collect();
         parts.sort_by_key(|part| (part.record().last_position, part.record().first_time));
-        let mut sources = Vec::with_capacity(parts.len() + self.snapshot.buffered.len());
-        for part in parts {
+        let indexes = &self.state.indexes;
+        let pieces_of = |part: &&'_ Part| {
             self.check()?;
-            sources.push(Source::Part(part, self.state.indexes.get(part)?));
-        }
+            indexes.pieces(part, is_wanted)
+        };
+        let pieces = in_parallel(&parts, &pieces_of)?;
+        let pieces: Vec<(&Part, u32)> =
+            parts.iter().zip(pieces).flat_map(|(part, rows)| rows.into_iter().map(|row| (*part, row))).collect();
+        let mut sources = in_parallel(&pieces, &|(part, first_row)| {
+            self.check()?;
+            Ok(Source::Part(part, indexes.piece(part, *first_row)?))
+        })?;
         for batch in &self.snapshot.buffered {
             self.check()?;
-            sources.push(Source::Batch(batch, self.state.indexes.of_batch(batch)?));
+            sources.push(Source::Batch(batch, indexes.of_batch(batch)?));
         }
         Ok(sources)
     }
 
+    /// The sources of all metrics.
+    pub(super) fn all_sources(&self, window: Window) -> Result<Vec<Source<'_>>, Error> {
+        self.sources(window, &|_, _| true)
+    }
+
     fn select_series(&self, matchers: &[Matcher], window: Window) -> Result<Vec<Series>, Error> {
-        let plan = Plan::new(matchers, self.state.config.translation);
+        let plan = Plan::new(matchers);
         let wants_targets = plan.wants(TARGET_INFO);
-        let sources = self.sources(window)?;
+        let sources = self.sources(window, &|metric, views| wants_targets || plan.wants_any(metric, views))?;
         let samples = AtomicUsize::new(0);
         let read = |source: &Source<'_>| Reading { selector: self, plan: &plan, window, samples: &samples }.run(source);
         let mut fragments = in_parallel(&sources, &read)?;
@@ -190,10 +207,10 @@ impl StoredSeries {
     }
 }
 
-/// Reads the sources on several threads; answers in their order.
-fn in_parallel<'a, T: Send>(
-    sources: &[Source<'a>],
-    read: &(dyn Fn(&Source<'a>) -> Result<T, Error> + Sync),
+/// Does the same with each source on several threads; answers in their order.
+fn in_parallel<S: Sync, T: Send>(
+    sources: &[S],
+    read: &(dyn Fn(&S) -> Result<T, Error> + Sync),
 ) -> Result<Vec<T>, Error> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX).min(sources.len());
     if threads < 2 {
@@ -240,6 +257,12 @@ struct SlotKey {
     part: points::Part,
 }
 
+/// A run to read, with the place of its series when it has just one.
+struct Wanted {
+    run: Run,
+    place: Option<usize>,
+}
+
 /// The series that a source has given so far.
 struct Slots<'a> {
     plan: &'a Plan<'a>,
@@ -261,15 +284,23 @@ impl Slots<'_> {
         if let Some(known) = self.known.get(&key) {
             return *known;
         }
-        let labels = labels_of(&mut self.maker, index, run, view, part);
-        let is_selected = self.plan.others.iter().all(|matcher| matcher.matches(labels.get(&matcher.name)));
-        let place = is_selected.then(|| {
-            let is_delta = index.metrics[run.metric as usize].is_delta && view.projection != Projection::Quantile;
-            self.fragments.push(Fragment::new(labels, is_delta));
-            self.fragments.len() - 1
-        });
+        let place = self.new_place(index, run, view, part);
         self.known.insert(key, place);
         place
+    }
+
+    /// The place of a series that was not met before.
+    fn new_place(&mut self, index: &SeriesIndex, run: &Run, view: &View, part: points::Part) -> Option<usize> {
+        let labels = labels_of(&mut self.maker, index, run, view, part);
+        if !self.plan.others.iter().all(|matcher| matcher.matches(labels.get(&matcher.name))) {
+            return None;
+        }
+        let metric = &index.metrics[run.metric as usize];
+        let is_delta = metric.is_delta && view.projection != Projection::Quantile;
+        // All labels of a sample of Prometheus are its own, and what its series ID is made of.
+        let identity = (metric.kind == PointKind::Prometheus).then_some(run.series_id);
+        self.fragments.push(Fragment { identity, ..Fragment::new(labels, is_delta) });
+        Some(self.fragments.len() - 1)
     }
 }
 
@@ -295,7 +326,10 @@ impl Reading<'_> {
     fn run(&self, source: &Source<'_>) -> Result<Vec<Fragment>, Error> {
         self.selector.check()?;
         let index = source.index();
-        let views: Vec<Vec<View>> = index.metrics.iter().map(|metric| self.plan.views(metric)).collect();
+        let views = self.plan.views_of(index);
+        if views.iter().all(Vec::is_empty) {
+            return Ok(Vec::new());
+        }
         let mut slots = Slots {
             plan: self.plan,
             maker: LabelMaker::new(&self.selector.state),
@@ -308,77 +342,120 @@ impl Reading<'_> {
         }
         match source {
             Source::Batch(batch, _) => {
-                self.read_runs(index, &views, &runs, &mut slots, std::slice::from_ref(*batch), true)?
+                self.read_runs(index, &views, &runs, &mut slots, std::slice::from_ref(*batch), Some(0))?
             }
             Source::Part(part, _) => {
-                let rows = RowRanges::from_sorted(runs.iter().map(|run| run.first_row..run.first_row + run.rows));
-                let columns = self.columns(index, &views, &runs);
-                let batches = part.read(Some(&columns), Some(&rows))?;
-                self.read_runs(index, &views, &runs, &mut slots, &batches, false)?;
+                let columns = self.columns(part, index, &views, &runs)?;
+                let rows = RowRanges::from_sorted(
+                    runs.iter().map(|wanted| wanted.run.first_row..wanted.run.first_row + wanted.run.rows),
+                );
+                if let Some(batch) = self.selector.state.samples.get(part, index, &columns, &rows)? {
+                    let first_row = Some(index.rows.start);
+                    self.read_runs(index, &views, &runs, &mut slots, std::slice::from_ref(&batch), first_row)?;
+                } else {
+                    let batches = part.read(Some(&columns), Some(&rows))?;
+                    self.read_runs(index, &views, &runs, &mut slots, &batches, None)?;
+                }
             }
         }
         Ok(slots.fragments)
     }
 
     /// The runs whose series are selected, as far as that can be told without reading them.
-    fn wanted_runs(&self, index: &SeriesIndex, views: &[Vec<View>], slots: &mut Slots<'_>) -> Vec<Run> {
-        let mut wanted = Vec::new();
+    fn wanted_runs(&self, index: &SeriesIndex, views: &[Vec<View>], slots: &mut Slots<'_>) -> Vec<Wanted> {
+        let state = &self.selector.state;
+        match state.postings.candidates(index, &self.plan.others, &state.config) {
+            Some(places) => {
+                let runs = places.iter().map(|place| &index.runs[*place as usize]);
+                self.wanted_of(runs, index, views, slots)
+            }
+            None => {
+                slots.maker.expect(index.runs.len());
+                self.wanted_of(index.runs.iter(), index, views, slots)
+            }
+        }
+    }
+
+    fn wanted_of<'r>(
+        &self,
+        runs: impl Iterator<Item = &'r Run>,
+        index: &SeriesIndex,
+        views: &[Vec<View>],
+        slots: &mut Slots<'_>,
+    ) -> Vec<Wanted> {
         let prefilter = Prefilter::new(&self.plan.others);
-        let mut memo = prefilter.memo(index);
-        for run in &index.runs {
-            let views = &views[run.metric as usize];
-            if views.is_empty()
-                || !self.window.overlaps(run.first_time, run.last_time)
-                || !prefilter.admits(index, run, &mut memo)
-            {
-                continue;
-            }
-            let is_wanted = (0_u32..).zip(views).any(|(number, view)| {
-                matches!(view.projection, Projection::Bucket | Projection::Quantile)
-                    || slots.place(index, run, (number, view), None).is_some()
-            });
-            if is_wanted {
-                wanted.push(*run);
-            }
+        let is_open = |run: &Run| self.window.overlaps(run.first_time, run.last_time) && prefilter.admits(index, run);
+        let is_told_by_points = |view: &View| matches!(view.projection, Projection::Bucket | Projection::Quantile);
+        let mut wanted = Vec::new();
+        for run in runs {
+            let place = match views[run.metric as usize].as_slice() {
+                [] => continue,
+                _ if !is_open(run) => continue,
+                // In a part the rows of a series follow each other, so it is met once.
+                [view] if index.is_sorted() && !is_told_by_points(view) => {
+                    let Some(place) = slots.new_place(index, run, view, None) else { continue };
+                    Some(place)
+                }
+                views => {
+                    let mut views = (0_u32..).zip(views);
+                    if !views.any(|view| is_told_by_points(view.1) || slots.place(index, run, view, None).is_some()) {
+                        continue;
+                    }
+                    None
+                }
+            };
+            wanted.push(Wanted { run: *run, place });
         }
         wanted
     }
 
-    fn columns(&self, index: &SeriesIndex, views: &[Vec<View>], runs: &[Run]) -> Vec<&'static str> {
+    fn columns(
+        &self,
+        part: &Part,
+        index: &SeriesIndex,
+        views: &[Vec<View>],
+        wanted: &[Wanted],
+    ) -> Result<Vec<&'static str>, Error> {
         let mut columns = vec!["time", "flags"];
         if self.selector.reads_start_times {
             columns.push("start_time");
         }
-        let mut metrics: Vec<u32> = runs.iter().map(|run| run.metric).collect();
+        let mut metrics: Vec<u32> = wanted.iter().map(|wanted| wanted.run.metric).collect();
         metrics.dedup();
         metrics.sort_unstable();
         metrics.dedup();
+        let has_native = has_native_histograms(part)?;
         for metric in metrics {
             let kind = index.metrics[metric as usize].kind;
             for view in &views[metric as usize] {
-                columns.extend(columns_of(kind, view.projection));
+                match kind {
+                    PointKind::Prometheus if !has_native => columns.push("value"),
+                    _ => columns.extend(columns_of(kind, view.projection)),
+                }
             }
         }
         columns.sort_unstable();
         columns.dedup();
-        columns
+        Ok(columns)
     }
 
-    /// Takes the samples of the runs out of batches that hold just their rows, or, with `is_whole`, all rows of the source.
+    /// Takes the samples of the runs out of batches that hold just their rows, or out of one that has all rows from the
+    /// `first` one on.
     fn read_runs(
         &self,
         index: &SeriesIndex,
         views: &[Vec<View>],
-        runs: &[Run],
+        runs: &[Wanted],
         slots: &mut Slots<'_>,
         batches: &[RecordBatch],
-        is_whole: bool,
+        first: Option<u32>,
     ) -> Result<(), Error> {
         let opened: Vec<Points<'_>> = batches.iter().map(Points::of).collect::<Result<_, _>>()?;
         let (mut batch, mut at) = (0, 0);
-        for run in runs {
-            if is_whole {
-                at = run.first_row as usize;
+        for wanted in runs {
+            let run = &wanted.run;
+            if let Some(first) = first {
+                at = (run.first_row - first) as usize;
             }
             let mut left = run.rows as usize;
             while left > 0 {
@@ -386,10 +463,10 @@ impl Reading<'_> {
                     return Err(Error::Internal("a part gave fewer rows than it was asked for".into()));
                 };
                 let take = left.min(points.times.len() - at);
-                self.read_rows(index, &views[run.metric as usize], run, slots, points, at..at + take)?;
+                self.read_rows(index, &views[run.metric as usize], wanted, slots, points, at..at + take)?;
                 left -= take;
                 at += take;
-                if at == points.times.len() && !is_whole {
+                if at == points.times.len() && first.is_none() {
                     (batch, at) = (batch + 1, 0);
                 }
             }
@@ -401,7 +478,7 @@ impl Reading<'_> {
         &self,
         index: &SeriesIndex,
         views: &[View],
-        run: &Run,
+        Wanted { run, place }: &Wanted,
         slots: &mut Slots<'_>,
         points: &Points<'_>,
         rows: std::ops::Range<usize>,
@@ -416,16 +493,23 @@ impl Reading<'_> {
                 }
                 let start = points.start_time(row);
                 if points.is_stale(row) {
-                    self.end_series(index, run, (number, view), slots, time);
+                    match place {
+                        Some(place) => slots.fragments[*place].push(time, 0, stale()),
+                        None => self.end_series(index, run, (number, view), slots, time),
+                    }
                     continue;
                 }
                 points.push(row, (metric.kind, view.projection, metric.is_delta), &mut |part, point| {
-                    if let Some(place) = slots.place(index, run, (number, view), part) {
+                    let place = place.or_else(|| slots.place(index, run, (number, view), part));
+                    if let Some(place) = place {
                         slots.fragments[place].push(time, start, point);
                         taken += 1;
                     }
                 });
             }
+        }
+        if taken == 0 {
+            return Ok(());
         }
         let samples = self.samples.fetch_add(taken, Ordering::Relaxed) + taken;
         if samples > self.selector.samples_max {
@@ -445,6 +529,12 @@ impl Reading<'_> {
             slots.fragments[place].push(time, 0, stale());
         }
     }
+}
+
+/// Whether a part has native histograms of Prometheus: of most parts it is known that they have not, which spares reading the
+/// columns that make them up.
+fn has_native_histograms(part: &Part) -> Result<bool, Error> {
+    Ok(!part.is_null("scale")?)
 }
 
 impl SeriesSource for StoredSeries {

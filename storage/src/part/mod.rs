@@ -18,7 +18,8 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::{max, min};
 use arrow::datatypes::{TimestampNanosecondType, UInt64Type};
 use bytes::Bytes;
-use parquet::file::metadata::ParquetMetaData;
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
+use parquet::file::statistics::Statistics;
 use trivium_model::{PartId, SignalKind, TenantId, TimeRange, UnixNanos, WalPosition};
 
 use self::columnar::ColumnReader;
@@ -354,6 +355,17 @@ impl Part {
     fn guarded<T>(&self, file: &str, read: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
         catch_unwind(AssertUnwindSafe(read))
             .unwrap_or_else(|_| Err(self.corrupted(file, "an intact file".into(), "sizes that make no sense".into())))
+    }
+
+    /// Whether the file says that a flat column has no value at all, or lacks it.
+    pub fn is_null(&self, column: &str) -> Result<bool, Error> {
+        let metadata = self.metadata()?;
+        let is_it = |path: &[String]| matches!(path, [name] if name == column);
+        Ok(metadata.row_groups().iter().all(|group| {
+            let chunk = group.columns().iter().find(|chunk| is_it(chunk.column_path().parts()));
+            let nulls = |chunk: &ColumnChunkMetaData| chunk.statistics().and_then(Statistics::null_count_opt);
+            chunk.is_none_or(|chunk| nulls(chunk).is_some_and(|nulls| i64::try_from(nulls) == Ok(group.num_rows())))
+        }))
     }
 
     /// The decoded footer and page index of the Parquet file.

@@ -1,0 +1,73 @@
+//! Whole columns of a piece of a part, kept in memory while queries take samples from all over it.
+//!
+//! The series of one rule lie far apart among a million. Reading them alone decompresses nearly every page; a thousand rules
+//! would do that a thousand times. So a reading that would touch most pages reads all rows once, for the others too.
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+use trivium_storage::{Part, RowRanges};
+
+use super::index::{IndexKey, SeriesIndex};
+use crate::error::Error;
+
+/// Bytes of columns that are kept.
+const SAMPLE_BYTES_MAX: u64 = 256 << 20;
+
+/// Smaller pieces are read as they are.
+const ROWS_MIN: usize = 32_768;
+
+/// Rows that are read, at the least, to come to one.
+const ROWS_OF_RANGE: usize = 2_048;
+
+/// Columns that take a few bytes a row, whatever is in them.
+const NARROW: [&str; 4] = ["flags", "start_time", "time", "value"];
+
+#[derive(Clone, Debug)]
+struct SampleWeight;
+
+impl Weighter<(IndexKey, bool), RecordBatch> for SampleWeight {
+    fn weight(&self, _: &(IndexKey, bool), batch: &RecordBatch) -> u64 {
+        batch.get_array_memory_size() as u64
+    }
+}
+
+/// Columns of pieces by use, bounded in bytes; with and without start times.
+#[derive(Debug)]
+pub(super) struct SampleCache(Cache<(IndexKey, bool), RecordBatch, SampleWeight>);
+
+impl SampleCache {
+    pub(super) fn new() -> Self {
+        Self(Cache::with_weighter(64, SAMPLE_BYTES_MAX, SampleWeight))
+    }
+
+    /// The columns of all rows of a piece, when that is what reading the wanted rows comes to.
+    pub(super) fn get(
+        &self,
+        part: &Part,
+        index: &SeriesIndex,
+        columns: &[&'static str],
+        wanted: &RowRanges,
+    ) -> Result<Option<RecordBatch>, Error> {
+        let rows = index.rows.len();
+        let ranges = wanted.iter().count();
+        let is_all = wanted.len() == rows as u64;
+        if rows < ROWS_MIN || is_all || !columns.iter().all(|column| NARROW.contains(column)) {
+            return Ok(None);
+        }
+        let key = (index.key, columns.contains(&"start_time"));
+        if ranges.saturating_mul(ROWS_OF_RANGE) < rows {
+            return Ok(self.0.get(&key));
+        }
+        let whole = self.0.get_or_insert_with(&key, || {
+            let all = RowRanges::from_sorted([index.rows.clone()]);
+            let batches = part.read(Some(columns), Some(&all))?;
+            let Some(first) = batches.first() else {
+                return Err(Error::Internal("a part gave no rows".into()));
+            };
+            concat_batches(&first.schema(), &batches).map_err(|error| Error::Internal(error.to_string()))
+        })?;
+        Ok(Some(whole))
+    }
+}
