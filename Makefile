@@ -6,7 +6,7 @@ TRIVIUM := $(CARGO_TARGET_DIR)/debug/trivium
 VENV := $(HOME)/.cache/trivium-venv
 DATA ?= demo-data
 
-.PHONY: help run test build ui fmt lint unit clients bench release clean
+.PHONY: help run test build ui fmt lint unit clients bench release clean sbom audit
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,3 +33,10 @@ release: ui ## Build the binary for production
 
 bench: release ## Measure ingest and queries on the telemetry of ../shared/data (see benches/README.md)
 	./benches/run.sh
+
+sbom: ## Print the software bill of materials (CycloneDX)
+	@python3 deploy/sbom.py
+
+audit: ## Check dependencies: advisories, licences, sources (needs cargo-deny, npm and a network)
+	cargo deny check
+	cd ui/app && npm audit --package-lock-only

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use prometheus_client::registry::Registry;
-use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 use trivium_ingest::decode::ReplayDecoder;
@@ -24,6 +23,7 @@ use trivium_storage::{RecoveryReport, Storage, StorageConfig, StorageDeps};
 
 use crate::cli::{LogsArgs, ServeArgs};
 use crate::config::{Config, LogFormat};
+use crate::listeners::{self, Routers};
 use crate::rules::{PipelineSink, built_in};
 use crate::scrape::Scraping;
 use crate::self_telemetry::{SelfTelemetry, SpanLayer};
@@ -32,16 +32,18 @@ use crate::server;
 /// How long requests in flight may take to end after a signal to stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The listeners, bound before anything is promised.
-struct Listeners {
-    otlp_grpc: TcpListener,
-    otlp_http: TcpListener,
-    http: TcpListener,
-}
+/// Whether requests need credentials. What the policy on addresses is told; see `listeners::bind`.
+const HAS_AUTH: bool = false;
 
 /// Runs the server until it is told to stop.
 pub(crate) fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let config = args.resolve()?;
+    if args.demo && config.has_tls("otlp_http") {
+        anyhow::bail!(
+            "--demo sends plain OTLP over HTTP: leave otlp_http out of tls_listeners, or start without --demo and run \
+             `trivium demo --endpoint https://NAME:4318` beside the server"
+        );
+    }
     let telemetry = config.self_telemetry.then(|| SelfTelemetry::new(Arc::new(SystemClock)));
     start_logging(&config, telemetry.as_ref().map(SelfTelemetry::layer))?;
     // Two runtimes, so that a heavy query cannot delay the acknowledgement of an export.
@@ -68,9 +70,10 @@ async fn run(
     telemetry: Option<SelfTelemetry>,
     query: &Runtime,
 ) -> anyhow::Result<ExitCode> {
-    let listeners = bind(config).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let mut registry = Registry::default();
+    let listeners = listeners::bind(config, &clock, &mut registry, HAS_AUTH).await?;
+    let bound = listeners.bound;
     let (storage, _lock) = open_storage(config, Arc::clone(&clock), &mut registry).await?;
     let ingest = build_ingest(config, &storage, &clock, &mut registry);
     let state = build_query(config, &storage, &clock, &mut registry);
@@ -87,7 +90,6 @@ async fn run(
         }
     };
     let stop = CancellationToken::new();
-    let bound = server::Bound::of(&listeners.otlp_grpc, &listeners.otlp_http, &listeners.http)?;
     let alerting = start_alerting(config, demo, &state, &ingest, bound.http, query).await?;
 
     let admin = server::Admin {
@@ -95,6 +97,7 @@ async fn run(
         registry: Arc::new(Mutex::new(registry)),
         scraping: scraping.clone(),
         alerting: Arc::clone(&alerting),
+        tls: listeners.tls.clone(),
         stop: stop.clone(),
     };
     let telemetry = telemetry.map(|telemetry| {
@@ -105,18 +108,15 @@ async fn run(
         .merge(trivium_query::alerting_router(Arc::clone(&alerting)))
         .merge(ingest.remote_write_router())
         .merge(crate::scrape::targets_router(scraping.clone()));
-    let api = server::router(api, admin);
-    let api_server = query.spawn(trivium_ingest::serve(listeners.http, api, stop.clone().cancelled_owned()));
-    let grpc_server =
-        tokio::spawn(trivium_ingest::serve(listeners.otlp_grpc, ingest.grpc_router(), stop.clone().cancelled_owned()));
-    let http_server =
-        tokio::spawn(trivium_ingest::serve(listeners.otlp_http, ingest.http_router(), stop.clone().cancelled_owned()));
+    let routers =
+        Routers { otlp_grpc: ingest.grpc_router(), otlp_http: ingest.http_router(), http: server::router(api, admin) };
+    let servers = listeners.serve(routers, query, &stop);
     let maintenance = {
         let (storage, stop) = (storage.clone(), stop.clone());
         tokio::spawn(async move { storage.maintain(stop.cancelled()).await })
     };
     crate::print(&bound.to_json())?;
-    tracing::info!(ui = %format!("http://{}", bound.http), otlp_grpc = %bound.otlp_grpc, otlp_http = %bound.otlp_http, "ready");
+    tracing::info!(ui = %format!("{}://{}", bound.scheme, bound.http), otlp_grpc = %bound.otlp_grpc, otlp_http = %bound.otlp_http, "ready");
 
     let demo = demo.then(|| tokio::spawn(crate::demo::run_inside(bound.otlp_http, stop.clone())));
     let reason = wait_for_stop(&storage, &stop).await;
@@ -131,7 +131,7 @@ async fn run(
     }
     ingest.drain();
     stop.cancel();
-    for (name, task) in [("gRPC", grpc_server), ("HTTP", http_server), ("API", api_server)] {
+    for (name, task) in servers {
         finish(name, task).await;
     }
     if let Some(demo) = demo {
@@ -195,19 +195,6 @@ async fn interrupted() {
         _ = tokio::signal::ctrl_c() => {}
         () = terminate => {}
     }
-}
-
-async fn bind(config: &Config) -> anyhow::Result<Listeners> {
-    let listen = async |flag: &str, address: std::net::SocketAddr| {
-        TcpListener::bind(address).await.with_context(|| {
-            format!("cannot listen on {address}; is another Trivium running? Choose another address with --{flag}")
-        })
-    };
-    Ok(Listeners {
-        otlp_grpc: listen("otlp-grpc", config.otlp_grpc).await?,
-        otlp_http: listen("otlp-http", config.otlp_http).await?,
-        http: listen("http", config.http).await?,
-    })
 }
 
 async fn open_storage(

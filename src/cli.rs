@@ -58,6 +58,27 @@ pub(crate) struct ServeArgs {
     /// Address of the API and the UI [default: 127.0.0.1:4319]
     #[arg(long, env = "TRIVIUM_HTTP")]
     http: Option<SocketAddr>,
+    /// Certificate of the server in PEM, with those that lead to its CA [default: none, no TLS]
+    #[arg(long, env = "TRIVIUM_TLS_CERT_FILE")]
+    tls_cert_file: Option<PathBuf>,
+    /// Private key of that certificate in PEM
+    #[arg(long, env = "TRIVIUM_TLS_KEY_FILE")]
+    tls_key_file: Option<PathBuf>,
+    /// CAs in PEM of which clients must have a certificate [default: none, clients are not asked]
+    #[arg(long, env = "TRIVIUM_TLS_CLIENT_CA_FILE")]
+    tls_client_ca_file: Option<PathBuf>,
+    /// Listeners that speak TLS, separated by commas [default: otlp_grpc,otlp_http,http]
+    #[arg(long, env = "TRIVIUM_TLS_LISTENERS", value_delimiter = ',')]
+    tls_listeners: Option<Vec<String>>,
+    /// Those of them that require a client's certificate [default: otlp_grpc,otlp_http,http]
+    #[arg(long, env = "TRIVIUM_TLS_CLIENT_CA_LISTENERS", value_delimiter = ',')]
+    tls_client_ca_listeners: Option<Vec<String>>,
+    /// Listen without TLS even on an address that other machines reach
+    #[arg(long, env = "TRIVIUM_INSECURE_NO_TLS", num_args = 0..=1, default_missing_value = "true")]
+    insecure_no_tls: Option<bool>,
+    /// Listen without authentication even on an address that other machines reach
+    #[arg(long, env = "TRIVIUM_INSECURE_NO_AUTH", num_args = 0..=1, default_missing_value = "true")]
+    insecure_no_auth: Option<bool>,
     /// How long telemetry is kept: 30d, 12h …, or none to take and keep records of any age [default: 30d]
     #[arg(long, env = "TRIVIUM_RETENTION")]
     retention: Option<Retention>,
@@ -169,6 +190,13 @@ impl ServeArgs {
             otlp_grpc,
             otlp_http,
             http,
+            tls_cert_file,
+            tls_key_file,
+            tls_client_ca_file,
+            tls_listeners,
+            tls_client_ca_listeners,
+            insecure_no_tls,
+            insecure_no_auth,
             retention,
             logs_retention,
             metrics_retention,

@@ -92,6 +92,13 @@ pub(crate) struct Config {
     pub(crate) otlp_grpc: SocketAddr,
     pub(crate) otlp_http: SocketAddr,
     pub(crate) http: SocketAddr,
+    pub(crate) tls_cert_file: PathBuf,
+    pub(crate) tls_key_file: PathBuf,
+    pub(crate) tls_client_ca_file: PathBuf,
+    pub(crate) tls_listeners: Vec<String>,
+    pub(crate) tls_client_ca_listeners: Vec<String>,
+    pub(crate) insecure_no_tls: bool,
+    pub(crate) insecure_no_auth: bool,
     pub(crate) retention: Retention,
     pub(crate) logs_retention: SignalRetention,
     pub(crate) metrics_retention: SignalRetention,
@@ -133,6 +140,13 @@ impl Default for Config {
             otlp_grpc: local(4317),
             otlp_http: local(4318),
             http: local(4319),
+            tls_cert_file: PathBuf::new(),
+            tls_key_file: PathBuf::new(),
+            tls_client_ca_file: PathBuf::new(),
+            tls_listeners: LISTENERS.map(str::to_owned).into(),
+            tls_client_ca_listeners: LISTENERS.map(str::to_owned).into(),
+            insecure_no_tls: false,
+            insecure_no_auth: false,
             retention: Retention(Some(Duration::from_secs(30 * 24 * 3600))),
             logs_retention: SignalRetention::default(),
             metrics_retention: SignalRetention::default(),
@@ -168,12 +182,36 @@ impl Default for Config {
     }
 }
 
+/// The listeners by the names of their settings.
+pub(crate) const LISTENERS: [&str; 3] = ["otlp_grpc", "otlp_http", "http"];
+
 /// One setting as the reference shows it: key, what it does.
-const REFERENCE: [(&str, &str); 35] = [
+const REFERENCE: [(&str, &str); 42] = [
     ("data_dir", "Where everything is kept. One process at a time; the folder is locked."),
     ("otlp_grpc", "Address of OTLP over gRPC; port 0 picks a free one."),
     ("otlp_http", "Address of OTLP over HTTP: /v1/logs, /v1/metrics, /v1/traces."),
     ("http", "Address of the API and the UI."),
+    (
+        "tls_cert_file",
+        "Certificate of the server in PEM, then those that lead to its CA; empty speaks no TLS. Files that change are taken\n\
+         # within 10 s or at POST /-/reload, without a restart; what cannot be used leaves the one before.",
+    ),
+    ("tls_key_file", "Private key of that certificate in PEM."),
+    (
+        "tls_client_ca_file",
+        "CAs in PEM; clients must have a certificate of one of them (mutual TLS). Empty asks for none.",
+    ),
+    ("tls_listeners", "Listeners that speak TLS: otlp_grpc, otlp_http, http."),
+    ("tls_client_ca_listeners", "Those of them that require a client's certificate, when tls_client_ca_file is set."),
+    (
+        "insecure_no_tls",
+        "Whether to listen without TLS on an address that other machines reach; refused unless this is set.",
+    ),
+    (
+        "insecure_no_auth",
+        "Whether to listen without authentication on an address that other machines reach, so that whoever reaches it reads\n\
+         # and writes everything; refused unless this is set.",
+    ),
     (
         "retention",
         "How long telemetry is kept, by its own time: 30d, 12h … or none for ever. Records that are older when they\n\
@@ -249,7 +287,7 @@ const REFERENCE: [(&str, &str); 35] = [
     ("alertmanager_urls", "Alertmanagers that are sent all alerts instead, such as [\"http://am:9093\"]."),
     (
         "external_url",
-        "Where people reach this server, for links in notifications. Empty: http:// and the address bound.",
+        "Where people reach this server, for links in notifications. Empty: http(s):// and the address bound.",
     ),
     ("external_labels", "Labels of this server that all its alerts get, such as [\"region=eu\"]."),
     ("evaluation_interval", "How often groups of rules are evaluated that do not say."),
@@ -295,6 +333,7 @@ impl Config {
                 problems.push(format!("{key} = {value} is below the least useful value {least}"));
             }
         }
+        self.validate_tls(&mut problems);
         if let Err(error) = self.otlp_translation_strategy.parse::<TranslationStrategy>() {
             problems.push(format!("otlp_translation_strategy: {error}"));
         }
@@ -305,6 +344,41 @@ impl Config {
             return Ok(());
         }
         bail!("the configuration has {} problem(s):\n  {}", problems.len(), problems.join("\n  "))
+    }
+
+    fn validate_tls(&self, problems: &mut Vec<String>) {
+        let is_set = |path: &Path| !path.as_os_str().is_empty();
+        let (certificate, key) = (is_set(&self.tls_cert_file), is_set(&self.tls_key_file));
+        if certificate != key {
+            problems.push("tls_cert_file and tls_key_file go together: set both or none".into());
+        }
+        if is_set(&self.tls_client_ca_file) && !certificate {
+            problems.push("tls_client_ca_file needs tls_cert_file and tls_key_file".into());
+        }
+        for (key, names) in
+            [("tls_listeners", &self.tls_listeners), ("tls_client_ca_listeners", &self.tls_client_ca_listeners)]
+        {
+            for name in names.iter().filter(|name| !LISTENERS.contains(&&***name)) {
+                problems.push(format!("{key}: {name:?} is none of {}", LISTENERS.join(", ")));
+            }
+        }
+    }
+
+    /// Whether a listener speaks TLS.
+    pub(crate) fn has_tls(&self, listener: &str) -> bool {
+        !self.tls_cert_file.as_os_str().is_empty() && self.tls_listeners.iter().any(|name| name == listener)
+    }
+
+    /// Whether a listener requires a certificate of its clients.
+    pub(crate) fn requires_client_certificate(&self, listener: &str) -> bool {
+        self.has_tls(listener)
+            && !self.tls_client_ca_file.as_os_str().is_empty()
+            && self.tls_client_ca_listeners.iter().any(|name| name == listener)
+    }
+
+    /// How the URL of a listener begins.
+    pub(crate) fn scheme(&self, listener: &str) -> &'static str {
+        if self.has_tls(listener) { "https" } else { "http" }
     }
 
     /// How long a signal is kept; `None` for ever.
@@ -356,7 +430,7 @@ impl Config {
                 .filter(|file| !file.as_os_str().is_empty()),
             alertmanager_urls: self.alertmanager_urls.clone(),
             external_url: match self.external_url.trim_end_matches('/') {
-                "" => format!("http://{address}"),
+                "" => format!("{}://{address}", self.scheme("http")),
                 url => url.to_owned(),
             },
             external_labels: external_labels.map(|(name, value)| (name.into(), value.into())).collect(),
@@ -419,5 +493,26 @@ mod tests {
         let config = Config { buffer_mib: 0, seal_after: "soon".into(), ..Config::default() };
         let error = config.validate().expect_err("two settings are wrong").to_string();
         assert!(error.contains("buffer_mib") && error.contains("seal_after"), "{error}");
+    }
+
+    #[test]
+    fn tls_is_set_as_a_whole_and_for_listeners_that_exist() {
+        let problems = |text: &str| {
+            let config: Config = toml::from_str(text).expect("a valid file");
+            config.validate().map_err(|error| error.to_string())
+        };
+        let pair = "tls_cert_file = \"c\"\ntls_key_file = \"k\"\n";
+        assert_eq!(problems(pair), Ok(()));
+        assert!(problems("tls_cert_file = \"c\"").is_err_and(|error| error.contains("tls_key_file")));
+        assert!(problems("tls_client_ca_file = \"c\"").is_err_and(|error| error.contains("needs tls_cert_file")));
+        let unknown = format!("{pair}tls_listeners = [\"grpc\"]");
+        assert!(
+            problems(&unknown).is_err_and(|error| error.contains("\"grpc\" is none of otlp_grpc, otlp_http, http"))
+        );
+        let text = format!("{pair}tls_client_ca_file = \"a\"\ntls_client_ca_listeners = [\"otlp_grpc\"]");
+        let config: Config = toml::from_str(&text).expect("a valid file");
+        let requires = LISTENERS.map(|name| (config.has_tls(name), config.requires_client_certificate(name)));
+        assert_eq!(requires, [(true, true), (true, false), (true, false)]);
+        assert!(!Config::default().has_tls("http") && Config::default().scheme("http") == "http");
     }
 }

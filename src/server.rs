@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::Context;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, StatusCode};
@@ -13,10 +12,10 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use prometheus_client::registry::Registry;
 use serde_json::json;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
+use trivium_listen::{Peer, Tls};
 use trivium_model::SignalKind;
 use trivium_query::alerting::Alerting;
 use trivium_storage::Storage;
@@ -29,17 +28,14 @@ pub(crate) struct Bound {
     pub(crate) otlp_grpc: SocketAddr,
     pub(crate) otlp_http: SocketAddr,
     pub(crate) http: SocketAddr,
+    /// `http` or `https`, as the API speaks it.
+    pub(crate) scheme: &'static str,
 }
 
 impl Bound {
-    pub(crate) fn of(otlp_grpc: &TcpListener, otlp_http: &TcpListener, http: &TcpListener) -> anyhow::Result<Self> {
-        let address = |listener: &TcpListener| listener.local_addr().context("a listener has no address");
-        Ok(Self { otlp_grpc: address(otlp_grpc)?, otlp_http: address(otlp_http)?, http: address(http)? })
-    }
-
     pub(crate) fn to_json(self) -> String {
-        let Self { otlp_grpc, otlp_http, http } = self;
-        json!({"otlp_grpc": otlp_grpc, "otlp_http": otlp_http, "http": http, "ui": format!("http://{http}/")})
+        let Self { otlp_grpc, otlp_http, http, scheme } = self;
+        json!({"otlp_grpc": otlp_grpc, "otlp_http": otlp_http, "http": http, "ui": format!("{scheme}://{http}/")})
             .to_string()
     }
 }
@@ -51,6 +47,7 @@ pub(crate) struct Admin {
     pub(crate) registry: Arc<Mutex<Registry>>,
     pub(crate) scraping: Option<Arc<Scraping>>,
     pub(crate) alerting: Arc<Alerting>,
+    pub(crate) tls: Option<Arc<Tls>>,
     pub(crate) stop: CancellationToken,
 }
 
@@ -79,7 +76,8 @@ pub(crate) fn router(api: Router, admin: Admin) -> Router {
         .route("/-/flush", post(flush))
         .route("/-/reload", post(reload))
         .with_state(admin);
-    operations.merge(api).merge(trivium_ui::router()).layer(from_fn(traced))
+    let all = operations.merge(api).merge(trivium_ui::router()).layer(from_fn(traced));
+    trivium_listen::with_security_headers(all)
 }
 
 /// Makes a span of each request, with the names of OpenTelemetry's semantic conventions for HTTP. It ends with the head of
@@ -114,6 +112,7 @@ fn request_span(request: &Request, route: Option<&str>) -> Span {
     };
     let name = route.map_or_else(|| method.to_owned(), |route| format!("{method} {route}"));
     let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let is_tls = request.extensions().get::<Peer>().is_some_and(|peer| peer.is_tls);
     tracing::info_span!(
         "request",
         otel.name = name,
@@ -123,7 +122,7 @@ fn request_span(request: &Request, route: Option<&str>) -> Span {
         http.request.method = method,
         http.route = route,
         url.path = route,
-        url.scheme = "http",
+        url.scheme = if is_tls { "https" } else { "http" },
         user_agent.original = header("user-agent"),
         http.response.status_code = Empty,
         error.type = Empty,
@@ -205,6 +204,9 @@ async fn reload(State(admin): State<Admin>) -> Response {
 async fn reload_all(admin: &Admin) -> Result<Vec<String>, String> {
     let scraping = admin.scraping.as_ref().map(|scraping| Ok((scraping, scraping.read()?))).transpose();
     let scraping = scraping.map_err(|error: anyhow::Error| format!("{error:#}"))?;
+    if let Some(tls) = &admin.tls {
+        tls.reload().await.map_err(|error| error.to_string())?;
+    }
     let mut reloaded = vec![admin.alerting.reload()?];
     if let Some((scraping, config)) = scraping {
         reloaded.insert(0, scraping.apply(config).await.display().to_string());

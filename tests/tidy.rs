@@ -88,8 +88,9 @@ fn crates_depend_downwards_only() {
         ("proto", &[] as &[&str]),
         ("proto/model", &[]),
         ("storage", &["trivium-model"]),
-        ("ingest", &["trivium-model", "trivium-proto", "trivium-storage"]),
+        ("ingest", &["trivium-listen", "trivium-model", "trivium-proto", "trivium-storage"]),
         ("ingest/demo", &["trivium-model", "trivium-proto"]),
+        ("ingest/listen", &["trivium-model"]),
         ("ingest/scrape", &["trivium-model", "trivium-proto"]),
         (
             "query",

@@ -21,5 +21,5 @@ pub use config::{IngestConfig, InvalidConfig, Retention};
 pub use error::Error;
 pub use pipeline::{ExportRequest, Outcome, PayloadFormat, Pipeline, Sink};
 pub use receiver::compression::Coding;
-pub use receiver::serve::serve;
 pub use service::{Ingest, IngestDeps, build};
+pub use trivium_listen::serve;

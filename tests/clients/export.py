@@ -21,7 +21,8 @@ if protocol == "grpc":
     from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
     from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 
-    options = {"endpoint": endpoint, "insecure": True}
+    # Over TLS, the certificates are where the SDK's environment variables say.
+    options = {"endpoint": endpoint, "insecure": not endpoint.startswith("https:")}
     options["compression"] = grpc.Compression.Gzip if compression == "gzip" else grpc.Compression.NoCompression
     per_signal = {signal: options for signal in ("traces", "logs", "metrics")}
 else:

@@ -12,4 +12,5 @@ mod scraping;
 mod scripts;
 mod self_telemetry;
 mod support;
+mod tls;
 mod trainticket;

@@ -9,7 +9,6 @@ pub(crate) mod otlp_grpc;
 pub(crate) mod otlp_http;
 pub(crate) mod remote_write;
 mod response;
-pub(crate) mod serve;
 mod status;
 
 use std::sync::Arc;

@@ -1,0 +1,131 @@
+//! The three listeners: who may reach them, with which certificate, and where they are bound.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use trivium_listen::{Allowed, ClientCertificates, Door, ListenMetrics, Listener, Tls, TlsFiles};
+use trivium_model::Clock;
+
+use crate::config::{Config, LISTENERS};
+use crate::server::Bound;
+
+/// How often the files of the certificate are looked at.
+const CERTIFICATE_POLL_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The listeners, bound before anything is promised.
+pub(crate) struct Listeners {
+    pub(crate) otlp_grpc: Listener,
+    pub(crate) otlp_http: Listener,
+    pub(crate) http: Listener,
+    pub(crate) bound: Bound,
+    /// The certificate, if any listener speaks TLS.
+    pub(crate) tls: Option<Arc<Tls>>,
+}
+
+/// What is served on each.
+pub(crate) struct Routers {
+    pub(crate) otlp_grpc: Router,
+    pub(crate) otlp_http: Router,
+    pub(crate) http: Router,
+}
+
+/// A listener that serves, with the name that people know it by.
+pub(crate) type Serving = (&'static str, JoinHandle<std::io::Result<()>>);
+
+impl Listeners {
+    /// Serves until `stop`; the API on the runtime of queries.
+    pub(crate) fn serve(self, routers: Routers, query: &Runtime, stop: &CancellationToken) -> [Serving; 3] {
+        let stopped = || stop.clone().cancelled_owned();
+        let otlp_http = trivium_listen::with_security_headers(routers.otlp_http);
+        if let Some(tls) = self.tls {
+            let stopped = stopped();
+            tokio::spawn(async move { tls.watch(CERTIFICATE_POLL_INTERVAL, stopped).await });
+        }
+        [
+            ("gRPC", tokio::spawn(trivium_listen::serve(self.otlp_grpc, routers.otlp_grpc, stopped()))),
+            ("HTTP", tokio::spawn(trivium_listen::serve(self.otlp_http, otlp_http, stopped()))),
+            ("API", query.spawn(trivium_listen::serve(self.http, routers.http, stopped()))),
+        ]
+    }
+}
+
+/// Opens the listeners that the configuration asks for. `has_auth` says whether requests need credentials.
+pub(crate) async fn bind(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    registry: &mut Registry,
+    has_auth: bool,
+) -> anyhow::Result<Listeners> {
+    let metrics = ListenMetrics::default();
+    metrics.register(registry);
+    check(config, &metrics, has_auth)?;
+    let tls = load(config, clock, &metrics).await?;
+    let descriptors = trivium_listen::raise_descriptor_limit();
+    let connections_max = trivium_listen::connections_max(descriptors, LISTENERS.len() as u64);
+    let listen = async |name: &'static str, address: SocketAddr| {
+        let tcp = TcpListener::bind(address).await.with_context(|| {
+            let flag = name.replace('_', "-");
+            format!("cannot listen on {address}; is another Trivium running? Choose another address with --{flag}")
+        })?;
+        let bound = tcp.local_addr().context("a listener has no address")?;
+        let listener = Listener::new(name, tcp, metrics.clone()).with_connections_max(connections_max);
+        let clients = match config.requires_client_certificate(name) {
+            true => ClientCertificates::Required,
+            false => ClientCertificates::NotAsked,
+        };
+        anyhow::Ok(match &tls {
+            Some(tls) if config.has_tls(name) => (listener.with_tls(Arc::clone(tls), clients), bound),
+            _ => (listener, bound),
+        })
+    };
+    let [grpc, http, api] = LISTENERS;
+    let (otlp_grpc, grpc_address) = listen(grpc, config.otlp_grpc).await?;
+    let (otlp_http, http_address) = listen(http, config.otlp_http).await?;
+    let (http, api_address) = listen(api, config.http).await?;
+    let scheme = config.scheme(api);
+    let bound = Bound { otlp_grpc: grpc_address, otlp_http: http_address, http: api_address, scheme };
+    Ok(Listeners { otlp_grpc, otlp_http, http, bound, tls })
+}
+
+/// Refuses what would be open to others, and tells what is open to them by explicit setting.
+fn check(config: &Config, metrics: &ListenMetrics, has_auth: bool) -> anyhow::Result<()> {
+    let addresses = [config.otlp_grpc, config.otlp_http, config.http];
+    let doors: Vec<Door> = LISTENERS
+        .into_iter()
+        .zip(addresses)
+        .map(|(name, address)| Door {
+            name,
+            address,
+            has_tls: config.has_tls(name),
+            has_auth: has_auth || config.requires_client_certificate(name),
+        })
+        .collect();
+    let allowed = Allowed { no_tls: config.insecure_no_tls, no_auth: config.insecure_no_auth };
+    for exposed in trivium_listen::check_exposure(&doors, allowed)? {
+        let (listener, address, lacks) = (exposed.door.name, exposed.door.address, exposed.lacks);
+        metrics.exposed(listener, lacks);
+        tracing::warn!(listener, %address, lacks, "other machines reach this listener, and that is allowed explicitly");
+    }
+    Ok(())
+}
+
+async fn load(config: &Config, clock: &Arc<dyn Clock>, metrics: &ListenMetrics) -> anyhow::Result<Option<Arc<Tls>>> {
+    if config.tls_cert_file.as_os_str().is_empty() {
+        return Ok(None);
+    }
+    let files = TlsFiles {
+        certificate: config.tls_cert_file.clone(),
+        key: config.tls_key_file.clone(),
+        client_ca: Some(config.tls_client_ca_file.clone()).filter(|file| !file.as_os_str().is_empty()),
+    };
+    let tls = Tls::load(files, Arc::clone(clock), metrics.clone()).await;
+    Ok(Some(tls.context("cannot speak TLS with what tls_cert_file, tls_key_file and tls_client_ca_file name")?))
+}
