@@ -24,6 +24,8 @@ mod role;
 pub mod routes;
 mod secret;
 mod store;
+#[cfg(test)]
+mod testing;
 mod token;
 mod verified;
 

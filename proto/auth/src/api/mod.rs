@@ -2,6 +2,8 @@
 
 mod admin;
 mod login;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

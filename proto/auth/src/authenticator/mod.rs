@@ -1,6 +1,8 @@
 //! From the credential of a request to a principal.
 
 mod session;
+#[cfg(test)]
+mod tests;
 
 use std::net::IpAddr;
 use std::sync::Arc;

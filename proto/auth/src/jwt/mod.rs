@@ -6,6 +6,10 @@
 pub(crate) mod claims;
 pub(crate) mod jwk;
 pub(crate) mod keys;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 

@@ -1,6 +1,8 @@
 //! Tokens, users and tenants: made, changed and ended by whoever may.
 
 mod first;
+#[cfg(test)]
+mod tests;
 mod token;
 mod user;
 

@@ -4,6 +4,8 @@
 //! began it: nobody can have another log in as himself.
 
 mod provider;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
