@@ -39,7 +39,8 @@ const ORGANIZATION: &str = "x-scope-orgid";
 #[derive(Clone, Debug)]
 pub struct AuditDetail(pub String);
 
-/// Authenticates and authorises every request before its handler. Denies by default.
+/// Authenticates and authorises every request before its handler. Denies by default. The handler finds `Arc<Principal>` and
+/// its `trivium_model::TenantId` in the extensions of the request; on a public route there are none.
 #[derive(Clone, Debug)]
 pub struct AuthLayer {
     authenticator: Arc<Authenticator>,
@@ -128,6 +129,8 @@ impl AuthLayer {
             }
         };
         if let Some(principal) = admitted.principal {
+            // Alone too, for crates that need to know whose data it is and not who asks.
+            parts.extensions.insert(principal.tenant);
             parts.extensions.insert(principal);
         }
         parts.extensions.insert(ClientAddress(address));

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::ConnectInfo;
 use axum::routing::any;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST, ORIGIN};
@@ -332,8 +333,7 @@ async fn the_log_tells_what_was_made_and_no_secret() {
     assert!(text.contains(&id) && text.contains("collector") && text.contains("user bob"), "{text}");
     assert!(!text.contains(&secret[13..]) && !text.contains(PASSWORD), "{text}");
 
-    let (_, _, shown) =
-        send(&app, request(Method::GET, "/api/v1/auth/audit?limit=2", &headers, "")).await;
+    let (_, _, shown) = send(&app, request(Method::GET, "/api/v1/auth/audit?limit=2", &headers, "")).await;
     assert_eq!((shown["lines"].as_array().map(Vec::len), &shown["broken"]), (Some(2), &Value::Null));
 }
 
@@ -361,8 +361,8 @@ async fn an_open_server_is_open_to_its_own_pages_only() {
         send(&app, request).await.0.as_u16()
     };
     let local = (HOST, "127.0.0.1:9000");
-    assert_eq!(status(Method::GET, "/api/v1/logs", &[local.clone()]).await, 200);
-    assert_eq!(status(Method::POST, "/-/flush", &[local.clone()]).await, 200, "a tool");
+    assert_eq!(status(Method::GET, "/api/v1/logs", std::slice::from_ref(&local)).await, 200);
+    assert_eq!(status(Method::POST, "/-/flush", std::slice::from_ref(&local)).await, 200, "a tool");
     let own = (ORIGIN, "http://127.0.0.1:9000");
     assert_eq!(status(Method::POST, "/-/flush", &[local.clone(), own]).await, 200, "our page");
     let evil = (ORIGIN, "http://evil.example");
@@ -370,21 +370,23 @@ async fn an_open_server_is_open_to_its_own_pages_only() {
     for path in ["/api/v1/logs", "/healthz", "/nowhere"] {
         assert_eq!(status(Method::GET, path, &[(HOST, "evil.example:9000")]).await, 403, "a name pointed at us");
     }
-    assert_eq!(status(Method::GET, "/nowhere", &[local.clone()]).await, 404);
+    assert_eq!(status(Method::GET, "/nowhere", std::slice::from_ref(&local)).await, 404);
     assert_eq!(status(Method::POST, "/api/v1/auth/login", &[local]).await, 400, "nothing to log in to");
 }
 
 #[tokio::test]
 async fn a_handler_knows_who_asks_and_without_the_layer_there_is_no_handler() {
     let world = World::new(config()).await;
-    let who = any(|Caller(principal): Caller| async move { principal.tenant_name.to_string() });
-    let bare = Router::new().route("/healthz", who.clone());
+    let acme = world.auth.create_tenant(&operator(), "acme").await.expect("a tenant");
+    let who = any(|Caller(principal): Caller, Extension(tenant): Extension<TenantId>| async move {
+        format!("{} {tenant}", principal.tenant_name)
+    });
+    let bare = Router::new().route("/healthz", who.clone()).layer(Extension(TenantId(0)));
     assert_eq!(send(&bare, request(Method::GET, "/healthz", &[], "")).await.0, StatusCode::UNAUTHORIZED);
-    let table = Arc::new(
-        RouteTable::new([Route { method: Method::GET, path: "/who".into(), access: Access::Known }]).expect("a table"),
-    );
+    let route = Route { method: Method::GET, path: "/who".into(), access: Access::Known };
+    let table = Arc::new(RouteTable::new([route]).expect("a table"));
     let layered = Router::new().route("/who", who).layer(AuthLayer::new(Arc::clone(&world.auth), table, Door::Api));
-    let token = bearer(&world.token(Role::Ingest, None).await);
+    let token = bearer(&world.token(Role::Ingest, Some("acme")).await);
     let (status, _, body) = send(&layered, request(Method::GET, "/who", &[(AUTHORIZATION, &token)], "")).await;
-    assert_eq!((status, body), (StatusCode::OK, value!("default")));
+    assert_eq!((status, body), (StatusCode::OK, value!(format!("acme {}", acme.id))));
 }

@@ -88,7 +88,9 @@ impl Heads {
     ) -> Result<(), StateError> {
         let mut head = match self.0.get(&tenant) {
             Some(head) => head.clone(),
-            None => read(store, tenant).await?,
+            // Kept before anything is written: after an error of which we do not know whether it was written all the same,
+            // the same events get the same places again.
+            None => self.0.entry(tenant).or_insert(read(store, tenant).await?).clone(),
         };
         let mut changes = Vec::new();
         for event in events {

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
-use trivium_model::{Clock, StateError, StateStore, TenantId, TimeRange};
+use trivium_model::{Clock, ErrorKind, StateError, StateStore, TenantId, TimeRange};
 
 use crate::error::Error;
 use crate::principal::Principal;
@@ -197,8 +197,18 @@ impl AuditLog {
         Ok(Pending { log: Arc::clone(self), event: Some((tenant, event)) })
     }
 
-    /// Makes durable what waits. What could not be written waits on.
-    pub(crate) async fn flush(&self) -> Result<(), StateError> {
+    /// Makes durable what waits. What could not be written waits on. Goes on when nobody waits any more: an event that was
+    /// written and not taken from the queue would be written again.
+    pub(crate) async fn flush(self: &Arc<Self>) -> Result<(), StateError> {
+        let log = Arc::clone(self);
+        let writing = tokio::spawn(async move { log.write_all().await });
+        writing.await.unwrap_or_else(|error| {
+            let message = format!("writing the audit log was interrupted: {error}");
+            Err(StateError::Store { kind: ErrorKind::Unavailable, message })
+        })
+    }
+
+    async fn write_all(&self) -> Result<(), StateError> {
         let mut heads = self.writing.lock().await;
         loop {
             let batch = self.first_batch();
@@ -219,7 +229,12 @@ impl AuditLog {
     }
 
     /// The newest lines of a tenant, newest first.
-    pub(crate) async fn lines(&self, tenant: TenantId, range: TimeRange, limit: u32) -> Result<Vec<AuditLine>, Error> {
+    pub(crate) async fn lines(
+        self: &Arc<Self>,
+        tenant: TenantId,
+        range: TimeRange,
+        limit: u32,
+    ) -> Result<Vec<AuditLine>, Error> {
         self.flush().await?;
         let events = self.store.history(tenant, HISTORY_KIND, range, limit).await?;
         let mut lines: Vec<AuditLine> =

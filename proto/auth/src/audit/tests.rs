@@ -12,7 +12,7 @@ fn event(actor: &str) -> AuditEvent {
     AuditEvent::anonymous(Action::Login, actor, "POST /api/v1/auth/login")
 }
 
-async fn lines(log: &AuditLog, tenant: TenantId) -> Vec<AuditLine> {
+async fn lines(log: &Arc<AuditLog>, tenant: TenantId) -> Vec<AuditLine> {
     let mut lines = log.lines(tenant, TimeRange::ALL, 10_000).await.expect("lines");
     lines.reverse();
     lines
@@ -26,7 +26,7 @@ async fn the_chain_goes_on_after_a_restart_and_each_tenant_has_its_own() {
     }
     first.flush().await.expect("written");
     let clock = Arc::new(ManualClock::default());
-    let second = AuditLog::new(store, clock);
+    let second = Arc::new(AuditLog::new(store, clock));
     second.record(TenantId(0), event("after the restart"));
     for (tenant, count) in [(0, 101), (1, 100)] {
         let lines = lines(&second, TenantId(tenant)).await;

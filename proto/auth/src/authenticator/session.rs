@@ -159,23 +159,28 @@ impl Authenticator {
     pub async fn maintain(&self) -> Result<(), Error> {
         let now = self.clock.now();
         self.audit.flush().await?;
-        let writing = self.credentials.write().await;
+        loop {
+            let writing = self.credentials.write().await;
+            let changes = self.due(now);
+            if changes.is_empty() {
+                return Ok(());
+            }
+            writing.apply(changes).await?;
+        }
+    }
+
+    /// The changes that time has brought, as many as fit a transaction. None is due any more once it is made.
+    fn due(&self, now: UnixNanos) -> Vec<Change> {
         let mut changes = self.expired_sessions(now);
-        changes.extend(self.credentials.with(|index| {
+        self.credentials.with(|index| {
             let live = index.sessions().filter(|session| self.is_live(session, now));
             let used = live.filter(|session| session.seen().since(session.record.seen) >= USE_KEPT_EVERY);
             let records = used.map(|session| SessionRecord { seen: session.seen(), ..(*session.record).clone() });
-            records.map(|record| Change::Session(Arc::new(record))).collect::<Vec<_>>()
-        }));
-        changes.extend(
-            self.credentials.with(|index| index.tokens().filter_map(|token| kept(token, now)).collect::<Vec<_>>()),
-        );
-        while !changes.is_empty() {
-            let rest = changes.split_off(changes.len().min(BATCH));
-            writing.apply(changes).await?;
-            changes = rest;
-        }
-        Ok(())
+            changes.extend(records.map(|record| Change::Session(Arc::new(record))));
+            changes.extend(index.tokens().filter_map(|token| kept(token, now)));
+        });
+        changes.truncate(BATCH);
+        changes
     }
 
     /// Calls [`Authenticator::maintain`] until `stop` completes, and once more then.

@@ -1,14 +1,20 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
 use crate::audit::Action;
+use crate::authenticator::AuthDeps;
 use crate::config::{AuthConfig, Mode};
+use crate::fetch::NoClient;
 use crate::role::{Role, Signals};
 use crate::secret::Secret;
 use crate::testing::{PASSWORD, World, admin_of, basic, bearer, config, new_token, operator};
-use trivium_model::{SignalKind, TimeRange};
+use trivium_model::{
+    HistoryEvent, Lease, ManualClock, MemoryStateStore, SignalKind, StateChange, StateFuture, StateRecord, StateStore,
+    TimeRange,
+};
 
 #[tokio::test]
 async fn an_admin_reaches_its_own_tenant_and_the_operators_all() {
@@ -18,7 +24,7 @@ async fn an_admin_reaches_its_own_tenant_and_the_operators_all() {
     assert_eq!((acme.id, umbrella.id), (1, 2));
     let admin = admin_of(acme.id, "acme");
     assert!(world.auth.create_tenant(&admin, "another").await.is_err());
-    assert_eq!(world.auth.tenants(&admin), [acme.clone()]);
+    assert_eq!(world.auth.tenants(&admin), std::slice::from_ref(&acme));
     assert_eq!(world.auth.tenants(&operator()).len(), 3);
 
     let own = world.auth.create_token(&admin, new_token(Role::Viewer)).await.expect("its own");
@@ -29,7 +35,7 @@ async fn an_admin_reaches_its_own_tenant_and_the_operators_all() {
         assert!(matches!(world.auth.create_token(&admin, new).await, Err(Error::Forbidden { .. })), "{tenant:?}");
     }
     // What is of others is as if it were not there.
-    assert_eq!(world.auth.tokens(&admin), [own.0.clone()]);
+    assert_eq!(world.auth.tokens(&admin), std::slice::from_ref(&own.0));
     let refused = world.auth.revoke_token(&admin, &foreign.id).await.expect_err("not its own");
     assert_eq!(refused, world.auth.revoke_token(&admin, "AAAAAAAA").await.expect_err("not there"));
     world.user("alice", Role::Viewer).await;
@@ -176,4 +182,66 @@ async fn what_ended_long_ago_is_forgotten() {
     world.auth.maintain().await.expect("kept");
     assert_eq!(world.auth.tokens(&operator()).len(), 1);
     assert_eq!(world.restarted().await.tokens(&operator()).len(), 1);
+}
+
+/// Makes every change durable and answers only when it is let.
+#[derive(Debug)]
+struct SlowStore {
+    kept: MemoryStateStore,
+    gate: tokio::sync::Semaphore,
+}
+
+impl StateStore for SlowStore {
+    fn list(&self, tenant: TenantId, kind: &str, prefix: &str) -> StateFuture<'_, Vec<StateRecord>> {
+        self.kept.list(tenant, kind, prefix)
+    }
+
+    fn apply(&self, tenant: TenantId, lease: Option<Lease>, changes: Vec<StateChange>) -> StateFuture<'_, ()> {
+        Box::pin(async move {
+            self.kept.apply(tenant, lease, changes).await?;
+            self.gate.acquire().await.expect("never closed").forget();
+            Ok(())
+        })
+    }
+
+    fn history(
+        &self,
+        tenant: TenantId,
+        kind: &str,
+        range: TimeRange,
+        limit: u32,
+    ) -> StateFuture<'_, Vec<HistoryEvent>> {
+        self.kept.history(tenant, kind, range, limit)
+    }
+
+    fn lease(&self, name: &str, holder: &str, now: UnixNanos, ttl: Duration) -> StateFuture<'_, Option<Lease>> {
+        self.kept.lease(name, holder, now, ttl)
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_leaves_no_revoked_token_valid_and_no_line_twice() {
+    let store = Arc::new(SlowStore { kept: MemoryStateStore::default(), gate: tokio::sync::Semaphore::new(0) });
+    let deps = AuthDeps {
+        store: Arc::clone(&store) as Arc<dyn StateStore>,
+        clock: Arc::new(ManualClock::default()),
+        client: Arc::new(NoClient),
+    };
+    let auth = Authenticator::open(config(), deps).await.expect("an authenticator");
+    store.gate.add_permits(1);
+    let (info, token) = auth.create_token(&operator(), new_token(Role::Viewer)).await.expect("a token");
+    // Whoever asked is gone after the change was made durable, before it is in memory.
+    for _ in 0..2 {
+        let by = operator();
+        let revoking = auth.revoke_token(&by, &info.id);
+        assert!(tokio::time::timeout(Duration::from_millis(20), revoking).await.is_err());
+    }
+    auth.audit.record(TenantId(0), crate::audit::AuditEvent::anonymous(Action::Logout, "a", "b"));
+    let flushing = auth.audit.flush();
+    assert!(tokio::time::timeout(Duration::from_millis(20), flushing).await.is_err());
+    store.gate.add_permits(100);
+    auth.audit.flush().await.expect("written");
+    drop(auth.credentials.write().await);
+    assert!(auth.by_token(token.reveal()).is_err());
+    assert_eq!(auth.audit.lines(TenantId(0), TimeRange::ALL, 10).await.expect("lines").len(), 1);
 }

@@ -10,6 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::OwnedMutexGuard;
 use trivium_model::{StateChange, StateError, StateStore, TenantId};
 
 use crate::error::Error;
@@ -46,15 +47,15 @@ pub(crate) enum Change {
 #[derive(Debug)]
 pub(crate) struct Credentials {
     store: Arc<dyn StateStore>,
-    index: RwLock<Index>,
-    /// Held from the decision to its durability.
-    writing: tokio::sync::Mutex<()>,
+    index: Arc<RwLock<Index>>,
+    /// Held from the decision until the change is durable and in memory.
+    writing: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// The right to change credentials, of one at a time.
+/// The right to make one change, of one at a time.
 pub(crate) struct Writing<'a> {
     credentials: &'a Credentials,
-    _lock: tokio::sync::MutexGuard<'a, ()>,
+    lock: OwnedMutexGuard<()>,
 }
 
 impl Credentials {
@@ -73,7 +74,7 @@ impl Credentials {
         for record in read::<SessionRecord>(&*store, SESSION).await? {
             index.apply(&Change::Session(Arc::new(record)));
         }
-        Ok(Self { store, index: RwLock::new(index), writing: tokio::sync::Mutex::default() })
+        Ok(Self { store, index: Arc::new(RwLock::new(index)), writing: Arc::default() })
     }
 
     /// Looks something up.
@@ -83,23 +84,30 @@ impl Credentials {
 
     /// Begins a change.
     pub(crate) async fn write(&self) -> Writing<'_> {
-        Writing { credentials: self, _lock: self.writing.lock().await }
+        Writing { credentials: self, lock: Arc::clone(&self.writing).lock_owned().await }
     }
 }
 
 impl Writing<'_> {
-    /// Makes the changes, all or none; durable when this returns.
-    pub(crate) async fn apply(&self, changes: Vec<Change>) -> Result<(), Error> {
+    /// Makes the changes, all or none; durable when this returns. Goes on when nobody waits any more: a client that goes away
+    /// must not leave a token revoked on disk and valid in memory.
+    pub(crate) async fn apply(self, changes: Vec<Change>) -> Result<(), Error> {
         if changes.is_empty() {
             return Ok(());
         }
         let durable = changes.iter().map(state_change).collect::<Result<Vec<_>, _>>()?;
-        self.credentials.store.apply(TenantId::DEFAULT, None, durable).await?;
-        let mut index = self.credentials.index.write().unwrap_or_else(PoisonError::into_inner);
-        for change in &changes {
-            index.apply(change);
-        }
-        Ok(())
+        let (store, index, lock) =
+            (Arc::clone(&self.credentials.store), Arc::clone(&self.credentials.index), self.lock);
+        let applying = tokio::spawn(async move {
+            let _lock = lock;
+            store.apply(TenantId::DEFAULT, None, durable).await?;
+            let mut index = index.write().unwrap_or_else(PoisonError::into_inner);
+            for change in &changes {
+                index.apply(change);
+            }
+            Ok::<_, Error>(())
+        });
+        applying.await.map_err(|error| Error::unavailable(format!("the change was interrupted: {error}")))?
     }
 }
 
