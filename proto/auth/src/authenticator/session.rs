@@ -127,12 +127,23 @@ impl Authenticator {
             && now.since(session.record.created) < self.config.session_lifetime
     }
 
+    /// Whether whoever vouched for a session is still asked. A provider that was taken out of the configuration is not.
+    fn is_believed(&self, who: &SessionOf) -> bool {
+        match who {
+            SessionOf::User => true,
+            SessionOf::Provider { issuer, .. } => self.oidc.as_ref().is_some_and(|oidc| oidc.config.issuer == *issuer),
+        }
+    }
+
     pub(super) fn by_cookie(&self, headers: &HeaderMap) -> Result<Arc<Principal>, Error> {
         let secret = cookie::find(headers, self.cookies.session).ok_or_else(Error::missing_credentials)?;
         let hash = Digest::of(secret.reveal().as_bytes());
         let now = self.clock.now();
         let found = self.credentials.with(|index| {
             let session = index.session(&hash).filter(|session| self.is_live(session, now))?;
+            if !self.is_believed(&session.record.who) {
+                return None;
+            }
             let principal = index.principal_of_session(&session.record)?;
             Some((session, principal))
         });

@@ -1,7 +1,7 @@
 //! The first start: a token by which the first admin is made.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -62,11 +62,8 @@ impl Authenticator {
 
 async fn write(path: &Path, secret: Secret) -> Result<(), Error> {
     blocking(path, "written", move |path| {
-        match fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        // A new file: what somebody else put there, or who had it open, does not see the secret.
+        remove_token(path)?;
+        // A new file: who has the old one open does not see the secret, and what is no token of ours is not overwritten.
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
         writeln!(file, "{}", secret.reveal())?;
         file.sync_all()
@@ -75,11 +72,18 @@ async fn write(path: &Path, secret: Secret) -> Result<(), Error> {
 }
 
 async fn remove(path: &Path) -> Result<(), Error> {
-    blocking(path, "removed", |path| match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+    blocking(path, "removed", remove_token).await
+}
+
+/// Removes the file if it holds a token. A wrong path in the configuration must not cost somebody a file.
+fn remove_token(path: &Path) -> io::Result<()> {
+    let mut start = [0; token::PREFIX.len()];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut start));
+    match read {
+        Ok(()) if start == *token::PREFIX.as_bytes() => fs::remove_file(path),
+        Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof) => Err(error),
         _ => Ok(()),
-    })
-    .await
+    }
 }
 
 async fn blocking(

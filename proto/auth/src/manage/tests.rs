@@ -111,8 +111,8 @@ async fn the_first_token_is_for_its_owner_once() {
     let world = World::new(config()).await;
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("first-token");
-    // Somebody put a file there that he can read.
-    fs::write(&path, "bait").expect("a file");
+    // The file of an earlier start, which others can read.
+    fs::write(&path, "trv_").expect("a file");
     assert_eq!(world.auth.write_first_token(&path).await.expect("written").as_deref(), Some(path.as_path()));
     assert_eq!(fs::metadata(&path).expect("a file").permissions().mode() & 0o777, 0o600);
     let read = || Secret::new(fs::read_to_string(&path).expect("a file").trim());
@@ -149,6 +149,22 @@ async fn a_first_token_that_nobody_used_ends_and_an_open_server_has_none() {
     let open = World::new(AuthConfig { mode: Mode::Open, ..config() }).await;
     assert_eq!(open.auth.write_first_token(&path).await, Ok(None));
     assert!(!path.exists(), "nor one that lies about");
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_first_token_stays() {
+    let world = World::new(config()).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("diary");
+    for content in ["dear diary", "", "trv"] {
+        fs::write(&path, content).expect("a file");
+        assert!(world.auth.write_first_token(&path).await.is_err(), "{content:?}");
+        world.restarted().await;
+        assert_eq!(fs::read_to_string(&path).expect("a file"), content);
+    }
+    world.user("root", Role::Admin).await;
+    assert_eq!(world.auth.write_first_token(&path).await, Ok(None));
+    assert_eq!(fs::read_to_string(&path).expect("a file"), "trv");
 }
 
 #[tokio::test]

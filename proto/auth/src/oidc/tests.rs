@@ -20,6 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt;
 
 use super::*;
+use crate::authenticator::{AuthDeps, Authenticator};
 use crate::config::AuthConfig;
 use crate::fetch::{OutgoingAnswer, OutgoingRequest};
 use crate::jwt::testing::Signer;
@@ -263,6 +264,17 @@ async fn somebody_logs_in_at_the_provider() {
         (&me["name"], &me["role"], &me["tenant"]),
         (&json!("ann@example.com"), &json!("editor"), &json!("default"))
     );
+
+    // After a restart the session is still there; without the provider nobody vouches for it.
+    let headers = HeaderMap::from_iter([(COOKIE, session.parse().expect("a value"))]);
+    assert!(world.restarted().await.authenticate(&headers, None).await.is_ok());
+    let deps = AuthDeps {
+        store: Arc::clone(&world.store) as Arc<dyn trivium_model::StateStore>,
+        clock: Arc::clone(&world.clock) as Arc<dyn Clock>,
+        client: Arc::new(TcpClient),
+    };
+    let without = Authenticator::open(config(), deps).await.expect("an authenticator");
+    assert!(without.authenticate(&headers, None).await.is_err());
 
     // The code and the state were for once.
     assert_eq!(ask(&router, &back, &cookie).await.status(), StatusCode::UNAUTHORIZED);
