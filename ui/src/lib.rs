@@ -59,6 +59,15 @@ pub fn router() -> Router {
     router.route("/assets/{*name}", get(hashed))
 }
 
+/// The templates of all paths of [`router`]. Everybody may load them: there are no data in them.
+pub fn paths() -> Vec<String> {
+    let assets = if BUILT.is_empty() { PLACEHOLDER } else { BUILT };
+    let pages = PAGES.iter().flat_map(|page| [format!("/{page}"), format!("/{page}/{{*rest}}")]);
+    let files = assets.iter().filter(|asset| !asset.name.contains('/') && asset.name != "index.html");
+    let files = files.map(|asset| format!("/{}", asset.name));
+    ["/", "/assets/{*name}"].map(str::to_owned).into_iter().chain(pages).chain(files).collect()
+}
+
 fn find(assets: &'static [Asset], name: &str, headers: &HeaderMap) -> Response {
     assets
         .iter()
@@ -137,6 +146,21 @@ mod tests {
         assert_eq!(find(ASSETS, "assets/../index.html", &HeaderMap::new()).status(), StatusCode::NOT_FOUND);
         assert!(!POLICY.contains("unsafe"));
         drop(router());
+    }
+
+    #[test]
+    fn every_path_is_listed_once() {
+        let paths = paths();
+        let unique: std::collections::BTreeSet<&String> = paths.iter().collect();
+        assert_eq!(unique.len(), paths.len());
+        for path in ["/", "/logs", "/logs/{*rest}", "/assets/{*name}"] {
+            assert!(paths.iter().any(|known| known == path), "{path}");
+        }
+        // A router refuses what it has already: each of them is in it.
+        for path in &paths {
+            let twice = || router().route(path, get(|| async {}));
+            assert!(std::panic::catch_unwind(twice).is_err(), "{path} is not in the router");
+        }
     }
 
     #[test]

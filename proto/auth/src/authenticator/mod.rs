@@ -1,0 +1,262 @@
+//! From the credential of a request to a principal.
+
+mod session;
+#[cfg(test)]
+mod tests;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use trivium_model::{Clock, StateStore, TenantId};
+
+use crate::audit::AuditLog;
+use crate::config::{AuthConfig, ClaimMapping, Mode};
+use crate::cookie::Names;
+use crate::error::Error;
+use crate::fetch::HttpClient;
+use crate::jwt::keys::{KeySource, Keys};
+use crate::jwt::{self, Claims, Expected, Refusal, Unverified, claims};
+use crate::lockout::Lockout;
+use crate::oidc::Oidc;
+use crate::password::Passwords;
+use crate::principal::{How, Principal};
+use crate::role::{Role, Signals};
+use crate::secret::{Digest, Secret};
+use crate::store::{Credentials, DEFAULT_TENANT};
+use crate::token;
+use crate::verified::Verified;
+
+/// Bytes of an `Authorization` header.
+const HEADER_BYTES_MAX: usize = 12 * 1024;
+
+/// How long what was found of a password or a web token is believed without verifying it again. A change of users ends it
+/// at once.
+const BELIEVED: Duration = Duration::from_secs(5 * 60);
+
+/// What the authenticator works with.
+#[derive(Clone, Debug)]
+pub struct AuthDeps {
+    /// Where credentials and the audit log are kept.
+    pub store: Arc<dyn StateStore>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Asks providers of keys and logins.
+    pub client: Arc<dyn HttpClient>,
+}
+
+/// Knows all credentials, and who may do what.
+#[derive(Debug)]
+pub struct Authenticator {
+    pub(crate) config: AuthConfig,
+    pub(crate) credentials: Credentials,
+    pub(crate) passwords: Passwords,
+    pub(crate) lockout: Lockout,
+    pub(crate) audit: Arc<AuditLog>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) cookies: Names,
+    pub(crate) oidc: Option<Oidc>,
+    verified: Verified,
+    issuers: Vec<Issuer>,
+    open: Arc<Principal>,
+    /// What the secret of an unknown token is compared with, so that it takes as long.
+    nobody: Digest,
+}
+
+/// An issuer of web tokens.
+#[derive(Debug)]
+struct Issuer {
+    name: Arc<str>,
+    audience: String,
+    claims: ClaimMapping,
+    keys: Keys,
+}
+
+impl Authenticator {
+    /// Opens it on the credentials that were kept. Refuses a configuration that could not work.
+    pub async fn open(config: AuthConfig, deps: AuthDeps) -> Result<Arc<Self>, Error> {
+        config.validate()?;
+        let AuthDeps { store, clock, client } = deps;
+        let issuers = config.jwt.iter().map(|jwt| {
+            let source = match (&jwt.jwks_file, &jwt.jwks_url) {
+                (Some(file), _) => KeySource::File(file.clone()),
+                (None, url) => KeySource::Url(url.clone().unwrap_or_default()),
+            };
+            let keys = Keys::new(source, Arc::clone(&client), Arc::clone(&clock));
+            let (audience, claims) = (jwt.audience.clone(), jwt.claims.clone());
+            Issuer { name: jwt.issuer.as_str().into(), audience, claims, keys }
+        });
+        Ok(Arc::new(Self {
+            issuers: issuers.collect(),
+            oidc: config.oidc.clone().map(|oidc| Oidc::new(oidc, Arc::clone(&client), Arc::clone(&clock))),
+            credentials: Credentials::open(Arc::clone(&store)).await?,
+            passwords: Passwords::new(config.password_cost),
+            lockout: Lockout::default(),
+            audit: Arc::new(AuditLog::new(store, Arc::clone(&clock))),
+            cookies: Names::new(config.tls),
+            verified: Verified::new()?,
+            open: Arc::new(open_principal()),
+            nobody: Digest([0; 32]),
+            clock,
+            config,
+        }))
+    }
+
+    /// Whether credentials are asked for.
+    pub fn mode(&self) -> Mode {
+        self.config.mode
+    }
+
+    /// Who a request with these headers comes from.
+    pub async fn authenticate(&self, headers: &HeaderMap, address: Option<IpAddr>) -> Result<Arc<Principal>, Error> {
+        if self.config.mode == Mode::Open {
+            return Ok(Arc::clone(&self.open));
+        }
+        let mut values = headers.get_all(AUTHORIZATION).iter();
+        let value = match (values.next(), values.next()) {
+            (None, _) => return self.by_cookie(headers),
+            (Some(value), None) if value.len() <= HEADER_BYTES_MAX => value.to_str(),
+            _ => return Err(Error::wrong_credentials()),
+        };
+        let value = value.map_err(|_| Error::wrong_credentials())?;
+        let (scheme, credential) = value.split_once(' ').ok_or_else(Error::wrong_credentials)?;
+        let credential = credential.trim();
+        if scheme.eq_ignore_ascii_case("bearer") {
+            self.by_bearer(credential).await
+        } else if scheme.eq_ignore_ascii_case("basic") {
+            self.by_basic(credential, address).await
+        } else {
+            Err(Error::wrong_credentials())
+        }
+    }
+
+    async fn by_bearer(&self, credential: &str) -> Result<Arc<Principal>, Error> {
+        if credential.starts_with(token::PREFIX) {
+            self.by_token(credential)
+        } else if jwt::looks_like(credential) && !self.issuers.is_empty() {
+            self.by_jwt(credential).await
+        } else {
+            Err(Error::wrong_credentials())
+        }
+    }
+
+    /// One hash, one look-up.
+    pub(crate) fn by_token(&self, secret: &str) -> Result<Arc<Principal>, Error> {
+        let id = token::id_of(secret).ok_or_else(Error::wrong_credentials)?;
+        let hash = Digest::of(secret.as_bytes());
+        let found = self.credentials.with(|index| index.token(id));
+        let matches = hash.matches(found.as_ref().map_or(&self.nobody, |token| &token.record.hash));
+        let now = self.clock.now();
+        match found {
+            Some(token) if matches && token.record.is_valid(now) => {
+                token.mark_used(now);
+                Ok(Arc::clone(&token.principal))
+            }
+            _ => Err(Error::wrong_credentials()),
+        }
+    }
+
+    /// A user and password; or any user and a token for a password, as tools can be told that know only these two.
+    async fn by_basic(&self, credential: &str, address: Option<IpAddr>) -> Result<Arc<Principal>, Error> {
+        let key = self.verified.key_of(credential.as_bytes());
+        let (now, generation) = (self.clock.now(), self.credentials.with(|index| index.generation()));
+        if let Some(principal) = self.verified.find(&key, now, generation) {
+            return Ok(principal);
+        }
+        let decoded = STANDARD.decode(credential).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        let decoded = decoded.ok_or_else(Error::wrong_credentials)?;
+        let (name, password) = decoded.split_once(':').ok_or_else(Error::wrong_credentials)?;
+        if password.starts_with(token::PREFIX) {
+            return self.by_token(password);
+        }
+        let principal = Arc::new(self.by_password(name, &Secret::new(password), address, How::Password).await?);
+        self.verified.keep(key, &principal, now.after(BELIEVED), generation);
+        Ok(principal)
+    }
+
+    /// Verifies a password. Guessing is slowed down before any work is done.
+    pub(crate) async fn by_password(
+        &self,
+        name: &str,
+        password: &Secret,
+        address: Option<IpAddr>,
+        how: How,
+    ) -> Result<Principal, Error> {
+        let name = crate::manage::user_name(name).unwrap_or_default();
+        self.lockout.attempt(&name, address, &*self.clock)?;
+        let user = self.credentials.with(|index| index.user(&name));
+        let verified = self.passwords.verify(password, user.as_ref().map(|user| &user.password)).await;
+        let matches = verified.inspect_err(|_| self.lockout.undecided(&name, address))?;
+        match user.filter(|user| matches && !user.disabled) {
+            Some(user) => {
+                self.lockout.succeeded(&name, address);
+                Ok(self.credentials.with(|index| index.principal_of_user(&user, how)))
+            }
+            None => Err(Error::Unauthenticated { message: "the name or the password is wrong".into() }),
+        }
+    }
+
+    async fn by_jwt(&self, token: &str) -> Result<Arc<Principal>, Error> {
+        if token.len() > jwt::TOKEN_BYTES_MAX {
+            return Err(Error::wrong_credentials());
+        }
+        let key = self.verified.key_of(token.as_bytes());
+        let (now, generation) = (self.clock.now(), self.credentials.with(|index| index.generation()));
+        if let Some(principal) = self.verified.find(&key, now, generation) {
+            return Ok(principal);
+        }
+        let refused = |refusal: Refusal| {
+            tracing::debug!(%refusal, "a web token was refused");
+            Error::wrong_credentials()
+        };
+        let unverified = Unverified::parse(token).map_err(refused)?;
+        let issuer = self.issuers.iter().find(|issuer| *issuer.name == *unverified.issuer());
+        let issuer = issuer.ok_or_else(Error::wrong_credentials)?;
+        let expected = Expected { issuer: &issuer.name, audience: &issuer.audience, now };
+        let claims = verify(token, unverified, &issuer.keys, &expected).await?.map_err(refused)?;
+        let subject = claims::subject(&claims.all, &issuer.claims, &self.credentials).map_err(refused)?;
+        let tenant_name = self.credentials.with(|index| index.tenant_name(subject.tenant));
+        let principal = Arc::new(Principal {
+            tenant: subject.tenant,
+            tenant_name,
+            role: subject.role,
+            name: subject.name.into(),
+            how: How::Jwt(Arc::clone(&issuer.name)),
+            signals: Signals::ALL,
+        });
+        self.verified.keep(key, &principal, claims.expires.min(now.after(BELIEVED)), generation);
+        Ok(principal)
+    }
+}
+
+/// Verifies a token; by newer keys when those at hand do not fit, because the issuer may have changed them. The outer
+/// error is that there are no keys.
+pub(crate) async fn verify(
+    token: &str,
+    unverified: Unverified<'_>,
+    keys: &Keys,
+    expected: &Expected<'_>,
+) -> Result<Result<Claims, Refusal>, Error> {
+    let current = keys.current().await?;
+    match unverified.verify(&current, expected) {
+        Err(Refusal::UnknownKey(_) | Refusal::Signature) => {}
+        decided => return Ok(decided),
+    }
+    let renewed = keys.renewed().await?;
+    Ok(Unverified::parse(token).and_then(|unverified| unverified.verify(&renewed, expected)))
+}
+
+fn open_principal() -> Principal {
+    Principal {
+        tenant: TenantId::DEFAULT,
+        tenant_name: DEFAULT_TENANT.into(),
+        role: Role::Admin,
+        name: "anonymous".into(),
+        how: How::Open,
+        signals: Signals::ALL,
+    }
+}

@@ -1,0 +1,225 @@
+//! Sessions of browsers: short-lived, prolonged by use, kept as hashes.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue};
+use trivium_model::UnixNanos;
+
+use super::Authenticator;
+use crate::audit::{Action, AuditEvent};
+use crate::cookie;
+use crate::error::Error;
+use crate::principal::{How, Principal};
+use crate::secret::{Digest, SECRET_CHARS, Secret, random_text};
+use crate::store::{Change, SESSIONS_MAX, SESSIONS_PER_NAME_MAX, Session, SessionOf, SessionRecord, TokenRecord};
+
+/// How far what is on disk of the last use may be behind.
+const USE_KEPT_EVERY: Duration = Duration::from_secs(60);
+
+/// How long a token that ended is still listed.
+const ENDED_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// Changes of one transaction.
+const BATCH: usize = 256;
+
+/// Time between two rounds of [`Authenticator::maintain`].
+const MAINTAIN_EVERY: Duration = Duration::from_secs(15);
+
+impl Authenticator {
+    /// Verifies name and password and begins a session. The cookie is for the answer.
+    pub(crate) async fn login(
+        &self,
+        name: &str,
+        password: &Secret,
+        address: Option<IpAddr>,
+        replaced: Option<Secret>,
+    ) -> Result<(Principal, HeaderValue), Error> {
+        let found = self.by_password(name, password, address, How::Session).await;
+        let principal = match found {
+            Ok(principal) => principal,
+            Err(error) => {
+                self.audit_login(None, name, address, &error.to_string());
+                return Err(error);
+            }
+        };
+        let cookie = self.begin_session(principal.name.to_string(), SessionOf::User, replaced).await?;
+        self.audit_login(Some(&principal), name, address, "password");
+        Ok((principal, cookie))
+    }
+
+    pub(crate) fn audit_login(&self, who: Option<&Principal>, name: &str, address: Option<IpAddr>, detail: &str) {
+        let target = "POST /api/v1/auth/login";
+        let mut event = match who {
+            Some(principal) => AuditEvent::of(Action::Login, principal, target),
+            None => AuditEvent::anonymous(Action::Login, name, target),
+        };
+        event.address = address;
+        event.detail = Some(crate::audit::shorten(detail));
+        match who {
+            Some(principal) => self.audit.record(principal.tenant, event),
+            None => {
+                event.outcome = "denied".into();
+                let user = self.credentials.with(|index| index.user(&name.to_ascii_lowercase()));
+                let tenant = user.map_or(0, |user| user.tenant);
+                self.audit.denied(trivium_model::TenantId(tenant), event);
+            }
+        }
+    }
+
+    /// Begins a session with a value that nobody has seen before. The one that the browser had ends.
+    pub(crate) async fn begin_session(
+        &self,
+        name: String,
+        who: SessionOf,
+        replaced: Option<Secret>,
+    ) -> Result<HeaderValue, Error> {
+        let (secret, now) = (random_text(SECRET_CHARS)?, self.clock.now());
+        let hash = Digest::of(secret.as_bytes());
+        let writing = self.credentials.write().await;
+        let mut changes = self.sessions_to_make_room(&name, now)?;
+        if let Some(replaced) = replaced {
+            changes.push(Change::ForgetSession(Digest::of(replaced.reveal().as_bytes())));
+        }
+        let record = SessionRecord { hash, name, who, created: now, seen: now };
+        changes.push(Change::Session(Arc::new(record)));
+        writing.apply(changes).await?;
+        let seconds = self.config.session_lifetime.as_secs();
+        let cookie = self.cookies.set(self.cookies.session, &secret, seconds, "Strict");
+        cookie.ok_or_else(|| Error::unavailable("the session cookie could not be made"))
+    }
+
+    /// Who has too many sessions loses the one used least recently; the others keep theirs.
+    fn sessions_to_make_room(&self, name: &str, now: UnixNanos) -> Result<Vec<Change>, Error> {
+        let (total, mut own) = self.credentials.with(|index| {
+            let own: Vec<_> = index
+                .sessions()
+                .filter(|session| session.record.name == name)
+                .map(|one| (one.seen(), one.record.hash))
+                .collect();
+            (index.sessions().count(), own)
+        });
+        if own.len() >= SESSIONS_PER_NAME_MAX {
+            own.sort();
+            let too_many = own.len() + 1 - SESSIONS_PER_NAME_MAX;
+            return Ok(own.into_iter().take(too_many).map(|(_, hash)| Change::ForgetSession(hash)).collect());
+        }
+        if total < SESSIONS_MAX {
+            return Ok(Vec::new());
+        }
+        let expired = self.expired_sessions(now);
+        if expired.is_empty() {
+            return Err(Error::unavailable(format!("there are {SESSIONS_MAX} sessions already")));
+        }
+        Ok(expired)
+    }
+
+    fn expired_sessions(&self, now: UnixNanos) -> Vec<Change> {
+        self.credentials.with(|index| {
+            let expired = index.sessions().filter(|session| !self.is_live(session, now));
+            expired.map(|session| Change::ForgetSession(session.record.hash)).collect()
+        })
+    }
+
+    fn is_live(&self, session: &Session, now: UnixNanos) -> bool {
+        now.since(session.seen()) < self.config.session_idle
+            && now.since(session.record.created) < self.config.session_lifetime
+    }
+
+    /// Whether whoever vouched for a session is still asked. A provider that was taken out of the configuration is not.
+    fn is_believed(&self, who: &SessionOf) -> bool {
+        match who {
+            SessionOf::User => true,
+            SessionOf::Provider { issuer, .. } => self.oidc.as_ref().is_some_and(|oidc| oidc.config.issuer == *issuer),
+        }
+    }
+
+    pub(super) fn by_cookie(&self, headers: &HeaderMap) -> Result<Arc<Principal>, Error> {
+        let secret = cookie::find(headers, self.cookies.session).ok_or_else(Error::missing_credentials)?;
+        let hash = Digest::of(secret.reveal().as_bytes());
+        let now = self.clock.now();
+        let found = self.credentials.with(|index| {
+            let session = index.session(&hash).filter(|session| self.is_live(session, now))?;
+            if !self.is_believed(&session.record.who) {
+                return None;
+            }
+            let principal = index.principal_of_session(&session.record)?;
+            Some((session, principal))
+        });
+        match found {
+            Some((session, principal)) => {
+                session.mark_seen(now);
+                Ok(Arc::new(principal))
+            }
+            None => Err(Error::Unauthenticated { message: "the session has ended; log in again".into() }),
+        }
+    }
+
+    /// Ends the session of these headers, if there is one, and answers the cookie that has the browser forget it.
+    pub(crate) async fn end_session(&self, headers: &HeaderMap) -> Result<Option<HeaderValue>, Error> {
+        if let Some(secret) = cookie::find(headers, self.cookies.session) {
+            let writing = self.credentials.write().await;
+            writing.apply(vec![Change::ForgetSession(Digest::of(secret.reveal().as_bytes()))]).await?;
+        }
+        Ok(self.cookies.forget(self.cookies.session))
+    }
+
+    /// Keeps when credentials were last used, forgets those that ended long ago, and writes what waits of the audit log. To
+    /// be called every few seconds and once at the end.
+    pub async fn maintain(&self) -> Result<(), Error> {
+        let now = self.clock.now();
+        self.audit.flush().await?;
+        loop {
+            let writing = self.credentials.write().await;
+            let changes = self.due(now);
+            if changes.is_empty() {
+                return Ok(());
+            }
+            writing.apply(changes).await?;
+        }
+    }
+
+    /// The changes that time has brought, as many as fit a transaction. None is due any more once it is made.
+    fn due(&self, now: UnixNanos) -> Vec<Change> {
+        let mut changes = self.expired_sessions(now);
+        self.credentials.with(|index| {
+            let live = index.sessions().filter(|session| self.is_live(session, now));
+            let used = live.filter(|session| session.seen().since(session.record.seen) >= USE_KEPT_EVERY);
+            let records = used.map(|session| SessionRecord { seen: session.seen(), ..(*session.record).clone() });
+            changes.extend(records.map(|record| Change::Session(Arc::new(record))));
+            changes.extend(index.tokens().filter_map(|token| kept(token, now)));
+        });
+        changes.truncate(BATCH);
+        changes
+    }
+
+    /// Calls [`Authenticator::maintain`] until `stop` completes, and once more then.
+    pub async fn run(&self, stop: impl Future<Output = ()> + Send) {
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            let stopped = tokio::select! {
+                () = &mut stop => true,
+                () = tokio::time::sleep(MAINTAIN_EVERY) => false,
+            };
+            if let Err(error) = self.maintain().await {
+                tracing::warn!(%error, "the state of credentials was not kept; the next round tries again");
+            }
+            if stopped {
+                return;
+            }
+        }
+    }
+}
+
+/// What is to be kept of a token that was used or ended.
+fn kept(token: &crate::store::Token, now: UnixNanos) -> Option<Change> {
+    let record = &token.record;
+    let ended = [record.revoked, record.expires].into_iter().flatten().min();
+    if ended.is_some_and(|ended| now.since(ended) >= ENDED_KEPT) {
+        return Some(Change::ForgetToken(record.id.clone()));
+    }
+    let used = token.last_used()?;
+    let is_behind = record.last_used.is_none_or(|kept| used.since(kept) >= USE_KEPT_EVERY);
+    is_behind.then(|| Change::Token(Arc::new(TokenRecord { last_used: Some(used), ..(**record).clone() })))
+}
