@@ -22,7 +22,8 @@ use trivium_storage::fs::{FolderLock, RealFileSystem, lock_folder};
 use trivium_storage::{RecoveryReport, Storage, StorageConfig, StorageDeps};
 
 use crate::cli::{LogsArgs, ServeArgs};
-use crate::config::{Config, LogFormat};
+use crate::config::{Authentication, Config, LogFormat};
+use crate::credentials;
 use crate::listeners::{self, Routers};
 use crate::rules::{PipelineSink, built_in};
 use crate::scrape::Scraping;
@@ -32,9 +33,6 @@ use crate::server;
 /// How long requests in flight may take to end after a signal to stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Whether requests need credentials. What the policy on addresses is told; see `listeners::bind`.
-const HAS_AUTH: bool = false;
-
 /// Runs the server until it is told to stop.
 pub(crate) fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let config = args.resolve()?;
@@ -42,6 +40,12 @@ pub(crate) fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         anyhow::bail!(
             "--demo sends plain OTLP over HTTP: leave otlp_http out of tls_listeners, or start without --demo and run \
              `trivium demo --endpoint https://NAME:4318` beside the server"
+        );
+    }
+    if args.demo && config.auth == Authentication::Required {
+        anyhow::bail!(
+            "--demo has no credentials: start without it, make an ingest token (README, Credentials) and run \
+             `trivium demo --token-file FILE` beside the server"
         );
     }
     let telemetry = config.self_telemetry.then(|| SelfTelemetry::new(Arc::new(SystemClock)));
@@ -72,7 +76,7 @@ async fn run(
 ) -> anyhow::Result<ExitCode> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let mut registry = Registry::default();
-    let listeners = listeners::bind(config, &clock, &mut registry, HAS_AUTH).await?;
+    let listeners = listeners::bind(config, &clock, &mut registry, config.auth == Authentication::Required).await?;
     let bound = listeners.bound;
     let (storage, _lock) = open_storage(config, Arc::clone(&clock), &mut registry).await?;
     let ingest = build_ingest(config, &storage, &clock, &mut registry);
@@ -90,6 +94,11 @@ async fn run(
         }
     };
     let stop = CancellationToken::new();
+    let credentials = credentials::open(config, &storage, &clock).await?;
+    {
+        let (credentials, stop) = (Arc::clone(&credentials), stop.clone());
+        tokio::spawn(async move { credentials.run(stop.cancelled()).await });
+    }
     let alerting = start_alerting(config, demo, &state, &ingest, bound.http, query).await?;
 
     let admin = server::Admin {
@@ -110,7 +119,7 @@ async fn run(
         .merge(crate::scrape::targets_router(scraping.clone()));
     let routers =
         Routers { otlp_grpc: ingest.grpc_router(), otlp_http: ingest.http_router(), http: server::router(api, admin) };
-    let servers = listeners.serve(routers, query, &stop);
+    let servers = listeners.serve(credentials::guard(&credentials, routers)?, query, &stop);
     let maintenance = {
         let (storage, stop) = (storage.clone(), stop.clone());
         tokio::spawn(async move { storage.maintain(stop.cancelled()).await })
@@ -288,11 +297,11 @@ pub(crate) async fn logs(args: &LogsArgs) -> anyhow::Result<()> {
         limit: args.limit,
     };
     if args.follow {
-        return trivium_client::tail(&args.server.url, &args.query, args.server.json, |line| {
+        return trivium_client::tail(&args.server.server()?, &args.query, args.server.json, |line| {
             crate::print(line).is_ok()
         })
         .await;
     }
-    crate::print(&trivium_client::logs(&args.server.url, &search, args.server.json).await?)?;
+    crate::print(&trivium_client::logs(&args.server.server()?, &search, args.server.json).await?)?;
     Ok(())
 }

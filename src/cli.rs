@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Config, LogFormat, Retention, SignalRetention};
+use crate::config::{Authentication, Config, LogFormat, Retention, SignalRetention};
 
 /// Logs, metrics and traces in one binary: OTLP in, durable at acknowledgement, searchable, joined by any ID.
 #[derive(Debug, Parser)]
@@ -73,6 +73,12 @@ pub(crate) struct ServeArgs {
     /// Those of them that require a client's certificate [default: otlp_grpc,otlp_http,http]
     #[arg(long, env = "TRIVIUM_TLS_CLIENT_CA_LISTENERS", value_delimiter = ',')]
     tls_client_ca_listeners: Option<Vec<String>>,
+    /// Whether requests need credentials [default: open]
+    #[arg(long, env = "TRIVIUM_AUTH")]
+    auth: Option<Authentication>,
+    /// Single sign-on, issuers of tokens, sessions [default: none]
+    #[arg(long = "auth-config", env = "TRIVIUM_AUTH_CONFIG_FILE")]
+    auth_config_file: Option<PathBuf>,
     /// Listen without TLS even on an address that other machines reach
     #[arg(long, env = "TRIVIUM_INSECURE_NO_TLS", num_args = 0..=1, default_missing_value = "true")]
     insecure_no_tls: Option<bool>,
@@ -195,6 +201,8 @@ impl ServeArgs {
             tls_client_ca_file,
             tls_listeners,
             tls_client_ca_listeners,
+            auth,
+            auth_config_file,
             insecure_no_tls,
             insecure_no_auth,
             retention,
@@ -240,9 +248,30 @@ pub(crate) struct ServerArgs {
     /// API address of the running server
     #[arg(long, env = "TRIVIUM_URL", default_value = "http://127.0.0.1:4319")]
     pub(crate) url: String,
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
     /// Print the JSON answer as it came
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+impl ServerArgs {
+    /// The server as the client asks it.
+    pub(crate) fn server(&self) -> anyhow::Result<trivium_client::Server> {
+        let AccessArgs { token_file, ca_file } = &self.access;
+        trivium_client::Server::new(&self.url, token_file.as_deref(), ca_file.as_deref())
+    }
+}
+
+/// What opens a server with credentials or with a certificate of its own.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct AccessArgs {
+    /// File with the API token, for servers that want credentials
+    #[arg(long, env = "TRIVIUM_TOKEN_FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// File with the certificate of the CA, for https with one that is not public
+    #[arg(long, env = "TRIVIUM_CA_FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -250,6 +279,8 @@ pub(crate) struct DemoArgs {
     /// OTLP/HTTP address of the running server
     #[arg(long, env = "TRIVIUM_DEMO_ENDPOINT", default_value = "http://127.0.0.1:4318")]
     pub(crate) endpoint: String,
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
     /// The same seed gives the same shop
     #[arg(long, env = "TRIVIUM_DEMO_SEED", default_value_t = 42)]
     pub(crate) seed: u64,
@@ -269,6 +300,8 @@ pub(crate) struct ImportArgs {
     /// OTLP/HTTP address of the running server
     #[arg(long, env = "TRIVIUM_IMPORT_ENDPOINT", default_value = "http://127.0.0.1:4318")]
     pub(crate) endpoint: String,
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
 }
 
 #[derive(Debug, Args)]

@@ -22,6 +22,17 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+/// Whether requests need credentials.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Authentication {
+    /// Whoever reaches the listeners may do everything.
+    #[default]
+    Open,
+    /// Every request needs a token, a password or a session.
+    Required,
+}
+
 /// How long telemetry is kept: a duration such as `30d`, or `none` for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -97,6 +108,8 @@ pub(crate) struct Config {
     pub(crate) tls_client_ca_file: PathBuf,
     pub(crate) tls_listeners: Vec<String>,
     pub(crate) tls_client_ca_listeners: Vec<String>,
+    pub(crate) auth: Authentication,
+    pub(crate) auth_config_file: PathBuf,
     pub(crate) insecure_no_tls: bool,
     pub(crate) insecure_no_auth: bool,
     pub(crate) retention: Retention,
@@ -145,6 +158,8 @@ impl Default for Config {
             tls_client_ca_file: PathBuf::new(),
             tls_listeners: LISTENERS.map(str::to_owned).into(),
             tls_client_ca_listeners: LISTENERS.map(str::to_owned).into(),
+            auth: Authentication::Open,
+            auth_config_file: PathBuf::new(),
             insecure_no_tls: false,
             insecure_no_auth: false,
             retention: Retention(Some(Duration::from_secs(30 * 24 * 3600))),
@@ -186,7 +201,7 @@ impl Default for Config {
 pub(crate) const LISTENERS: [&str; 3] = ["otlp_grpc", "otlp_http", "http"];
 
 /// One setting as the reference shows it: key, what it does.
-const REFERENCE: [(&str, &str); 42] = [
+const REFERENCE: [(&str, &str); 44] = [
     ("data_dir", "Where everything is kept. One process at a time; the folder is locked."),
     ("otlp_grpc", "Address of OTLP over gRPC; port 0 picks a free one."),
     ("otlp_http", "Address of OTLP over HTTP: /v1/logs, /v1/metrics, /v1/traces."),
@@ -203,6 +218,16 @@ const REFERENCE: [(&str, &str); 42] = [
     ),
     ("tls_listeners", "Listeners that speak TLS: otlp_grpc, otlp_http, http."),
     ("tls_client_ca_listeners", "Those of them that require a client's certificate, when tls_client_ca_file is set."),
+    (
+        "auth",
+        "Whether requests need credentials: open (everybody who reaches the listeners may do everything) or required. The\n\
+         # first start with required writes a token for the first admin into the data folder.",
+    ),
+    (
+        "auth_config_file",
+        "TOML file with what goes beyond tokens and users: hosts, origins, trusted_proxies, tls_at_proxy, session_idle,\n\
+         # session_lifetime, [[jwt]] issuers of services, [oidc] single sign-on (proto/auth/README.md).",
+    ),
     (
         "insecure_no_tls",
         "Whether to listen without TLS on an address that other machines reach; refused unless this is set.",
@@ -438,6 +463,12 @@ impl Config {
                 .unwrap_or(Duration::from_secs(60)),
             notify_allow_networks: self.notify_allow_networks.clone(),
         }
+    }
+
+    /// The networks that may be asked though they are not public.
+    pub(crate) fn notify_networks(&self) -> anyhow::Result<Vec<trivium_notify::Network>> {
+        let parse = |text: &String| text.parse().map_err(|error| anyhow::anyhow!("notify_allow_networks: {error}"));
+        self.notify_allow_networks.iter().map(parse).collect()
     }
 
     /// The configuration as a file that `--config` reads back, every setting with what it does.

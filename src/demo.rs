@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use trivium_demo::{Demo, DemoConfig};
 use trivium_model::{Clock, SystemClock, UnixNanos};
 
-use crate::cli::DemoArgs;
+use crate::cli::{AccessArgs, DemoArgs};
 use crate::exporter::Exporter;
 
 /// How often live telemetry is sent.
@@ -22,7 +22,7 @@ pub(crate) async fn run(args: &DemoArgs) -> anyhow::Result<()> {
     let history = humantime::parse_duration(&args.history)
         .with_context(|| format!("--history {:?} is not a duration such as 1h", args.history))?;
     let config = DemoConfig { seed: args.seed, history, ..DemoConfig::starting_before(SystemClock.now(), history) };
-    let exporter = Exporter::new(&args.endpoint)?;
+    let exporter = Exporter::new(&args.endpoint, &args.access)?;
     send(&exporter, Demo::new(config), history, !args.no_live).await
 }
 
@@ -30,7 +30,7 @@ pub(crate) async fn run(args: &DemoArgs) -> anyhow::Result<()> {
 pub(crate) async fn run_inside(otlp_http: SocketAddr, stop: CancellationToken) {
     let history = Duration::from_secs(3600);
     let work = async {
-        let exporter = Exporter::new(&format!("http://{otlp_http}"))?;
+        let exporter = Exporter::new(&format!("http://{otlp_http}"), &AccessArgs::default())?;
         let config = DemoConfig::starting_before(SystemClock.now(), history);
         send(&exporter, Demo::new(config), history, true).await
     };

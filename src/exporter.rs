@@ -12,6 +12,8 @@ use trivium_proto::otlp::collector::{
 };
 use trivium_proto::rpc::Status;
 
+use crate::cli::AccessArgs;
+
 /// Attempts for one request before giving up; with the pauses in between about two minutes.
 const ATTEMPTS_MAX: u32 = 12;
 
@@ -33,11 +35,10 @@ pub(crate) struct Rejected {
 }
 
 impl Exporter {
-    pub(crate) fn new(endpoint: &str) -> anyhow::Result<Self> {
-        let client = reqwest::Client::builder()
-            .timeout(Duration::from_secs(60))
-            .build()
-            .context("cannot make an HTTP client")?;
+    pub(crate) fn new(endpoint: &str, access: &AccessArgs) -> anyhow::Result<Self> {
+        let AccessArgs { token_file, ca_file } = access;
+        let builder = reqwest::Client::builder().timeout(Duration::from_secs(60));
+        let client = trivium_client::client(builder, token_file.as_deref(), ca_file.as_deref())?;
         Ok(Self { client, endpoint: endpoint.trim_end_matches('/').into() })
     }
 

@@ -32,7 +32,7 @@ struct Totals {
 }
 
 pub(crate) async fn run(args: &ImportArgs) -> anyhow::Result<()> {
-    let exporter = Exporter::new(&args.endpoint)?;
+    let exporter = Exporter::new(&args.endpoint, &args.access)?;
     let mut totals = Totals::default();
     for path in &args.files {
         import_file(&exporter, path, &mut totals).await.with_context(|| format!("cannot import {}", path.display()))?;

@@ -3,6 +3,7 @@
 mod app;
 mod cli;
 mod config;
+mod credentials;
 mod demo;
 mod exporter;
 mod import;
@@ -44,10 +45,16 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Import(args) => block_on(import::run(&args)).map(|()| ExitCode::SUCCESS),
         Command::PromqlTest(args) => promql_test::run(&args),
         Command::Rules(args) => block_on(rules::command::run(&args)),
-        Command::Sql(args) => print(&block_on(trivium_client::sql(&args.server.url, &args.sql, args.server.json))?),
+        Command::Sql(args) => {
+            print(&block_on(trivium_client::sql(&args.server.server()?, &args.sql, args.server.json))?)
+        }
         Command::Logs(args) => block_on(app::logs(&args)).map(|()| ExitCode::SUCCESS),
-        Command::Trace(args) => print(&block_on(trivium_client::trace(&args.server.url, &args.id, args.server.json))?),
-        Command::Find(args) => print(&block_on(trivium_client::find(&args.server.url, &args.id, args.server.json))?),
+        Command::Trace(args) => {
+            print(&block_on(trivium_client::trace(&args.server.server()?, &args.id, args.server.json))?)
+        }
+        Command::Find(args) => {
+            print(&block_on(trivium_client::find(&args.server.server()?, &args.id, args.server.json))?)
+        }
     }
 }
 

@@ -123,5 +123,5 @@ async fn backtest(args: &BacktestArgs) -> anyhow::Result<ExitCode> {
         "end": args.end,
         "group_by": args.group_by,
     });
-    crate::print(&trivium_client::backtest(&args.server.url, &request, args.server.json).await?)
+    crate::print(&trivium_client::backtest(&args.server.server()?, &request, args.server.json).await?)
 }

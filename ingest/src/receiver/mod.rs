@@ -14,6 +14,7 @@ mod status;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::request::Parts;
 use tokio_util::task::TaskTracker;
 use trivium_model::{SignalKind, TenantId};
 
@@ -41,11 +42,12 @@ impl Receiver {
     ) -> Self {
         Self { pipeline, admission, telemetry, body_timeout, discarding: TaskTracker::new() }
     }
+}
 
-    /// Whose records a request carries. One tenant until there are credentials.
-    fn tenant(&self) -> TenantId {
-        TenantId::DEFAULT
-    }
+/// Whose records a request carries: what the layer that knows the credential put into its extensions, and nothing that the
+/// sender says of itself.
+fn tenant_of(parts: &Parts) -> TenantId {
+    parts.extensions.get().copied().unwrap_or(TenantId::DEFAULT)
 }
 
 /// The signal behind a path, `None` when nothing is served there. Paths are compared as they are: another case, a double

@@ -20,7 +20,7 @@ use tonic::Code;
 use trivium_model::{SignalKind, WireFormat, limit};
 
 use super::body::{self, Bounds};
-use super::{Receiver, response, signal_at, status};
+use super::{Receiver, response, signal_at, status, tenant_of};
 use crate::error::Error;
 use crate::pipeline::{ExportRequest, Outcome, PayloadFormat};
 use crate::receiver::compression::Coding;
@@ -49,7 +49,7 @@ async fn handle(State(receiver): State<Arc<Receiver>>, request: Request<Body>) -
     }
     let signal = signal_at(parts.uri.path(), PATHS);
     let result = match signal {
-        Some(signal) => receiver.call(signal, &parts.headers, &mut body).await.map(|outcome| (signal, outcome)),
+        Some(signal) => receiver.call(signal, &parts, &mut body).await.map(|outcome| (signal, outcome)),
         None => Err(Error::UnknownPath { path: parts.uri.path().to_owned(), advice: PATH_ADVICE }),
     };
     let (code, response) = match result {
@@ -78,14 +78,14 @@ fn not_grpc(receiver: &Receiver, parts: &Parts) -> Response<Body> {
 
 impl Receiver {
     /// Takes the request within the client's own deadline, if it set one.
-    async fn call(&self, signal: SignalKind, headers: &HeaderMap, body: &mut Body) -> Result<Outcome, Error> {
-        let Some(timeout) = deadline_of(headers)? else { return self.receive(signal, headers, body).await };
-        let receiving = tokio::time::timeout(timeout, self.receive(signal, headers, body));
+    async fn call(&self, signal: SignalKind, parts: &Parts, body: &mut Body) -> Result<Outcome, Error> {
+        let Some(timeout) = deadline_of(&parts.headers)? else { return self.receive(signal, parts, body).await };
+        let receiving = tokio::time::timeout(timeout, self.receive(signal, parts, body));
         receiving.await.unwrap_or(Err(Error::DeadlineExceeded { timeout }))
     }
 
-    async fn receive(&self, signal: SignalKind, headers: &HeaderMap, body: &mut Body) -> Result<Outcome, Error> {
-        let named = coding_of(headers)?;
+    async fn receive(&self, signal: SignalKind, parts: &Parts, body: &mut Body) -> Result<Outcome, Error> {
+        let named = coding_of(&parts.headers)?;
         let mut reservation = self.admission.begin(0)?;
         let bounds = Bounds {
             bytes_max: limit::REQUEST_BYTES_MAX + PREFIX_BYTES,
@@ -96,7 +96,7 @@ impl Receiver {
         let (coding, body) = message_of(framed, named)?;
         let format = PayloadFormat::Protobuf;
         let request =
-            ExportRequest { tenant: self.tenant(), signal, wire_format: WireFormat::Otlp, format, coding, body };
+            ExportRequest { tenant: tenant_of(parts), signal, wire_format: WireFormat::Otlp, format, coding, body };
         self.pipeline.export_reserved(request, reservation).await
     }
 }

@@ -16,7 +16,7 @@ use http_body::Body as _;
 use trivium_model::{SignalKind, WireFormat, limit};
 
 use super::body::{self, Bounds};
-use super::{Receiver, response, signal_at, status};
+use super::{Receiver, response, signal_at, status, tenant_of};
 use crate::error::Error;
 use crate::pipeline::{ExportRequest, Outcome, PayloadFormat};
 use crate::receiver::compression::Coding;
@@ -84,7 +84,7 @@ impl Receiver {
         let bounds = Bounds { bytes_max: limit::REQUEST_BYTES_MAX, timeout: self.body_timeout, inspect: |_| Ok(()) };
         let body = body::read(body, declared_bytes, &bounds, &mut reservation).await?;
         let request =
-            ExportRequest { tenant: self.tenant(), signal, wire_format: WireFormat::Otlp, format, coding, body };
+            ExportRequest { tenant: tenant_of(parts), signal, wire_format: WireFormat::Otlp, format, coding, body };
         self.pipeline.export_reserved(request, reservation).await
     }
 }

@@ -13,7 +13,7 @@ use trivium_model::{SignalKind, WireFormat, limit};
 
 use super::body::{self, Bounds};
 use super::otlp_http::{declared_bytes, lossy, sends_on};
-use super::{Receiver, response, status};
+use super::{Receiver, response, status, tenant_of};
 use crate::decode::Written;
 use crate::error::Error;
 use crate::pipeline::{ExportRequest, Outcome, PayloadFormat};
@@ -64,7 +64,7 @@ impl Receiver {
         let bounds = Bounds { bytes_max: limit::REQUEST_BYTES_MAX, timeout: self.body_timeout, inspect: |_| Ok(()) };
         let body = body::read(body, declared_bytes, &bounds, &mut reservation).await?;
         let request = ExportRequest {
-            tenant: self.tenant(),
+            tenant: tenant_of(parts),
             signal: SignalKind::Metrics,
             wire_format,
             format: PayloadFormat::Protobuf,

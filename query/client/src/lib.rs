@@ -14,10 +14,12 @@ mod terminal;
 mod value;
 mod waterfall;
 
+pub use request::{Server, client};
+
 use anyhow::Context;
 use serde_json::{Value, json};
 
-use crate::request::{Api, parse};
+use crate::request::parse;
 use crate::tail::EventReader;
 use crate::terminal::{Terminal, Tone};
 
@@ -35,29 +37,28 @@ pub struct LogSearch {
 }
 
 /// Asks a SQL statement; a table, or the JSON answer as it came.
-pub async fn sql(url: &str, sql: &str, json: bool) -> anyhow::Result<String> {
-    let api = Api::new(url)?;
-    let answer = api.ask(api.post(&["sql"], &json!({ "sql": sql }))).await?;
+pub async fn sql(server: &Server, sql: &str, json: bool) -> anyhow::Result<String> {
+    let answer = server.ask(server.post(&["sql"], &json!({ "sql": sql }))).await?;
     rendered(answer, json, table::render)
 }
 
 /// Searches log records; one line each with the newest last, or the JSON answer as it came.
-pub async fn logs(url: &str, search: &LogSearch, json: bool) -> anyhow::Result<String> {
-    let api = Api::new(url)?;
+pub async fn logs(server: &Server, search: &LogSearch, json: bool) -> anyhow::Result<String> {
     let mut parameters = vec![("query", search.query.clone()), ("limit", search.limit.to_string())];
     parameters.extend(search.start.clone().map(|start| ("start", start)));
     parameters.extend(search.end.clone().map(|end| ("end", end)));
-    let answer = api.ask(api.get(&["logs"]).query(&parameters)).await?;
+    let answer = server.ask(server.get(&["logs"]).query(&parameters)).await?;
     rendered(answer, json, log_lines)
 }
 
 /// Gives each new log record to `print`, as a line or as JSON, until it answers `false` or the server ends the stream.
-pub async fn tail(url: &str, query: &str, json: bool, mut print: impl FnMut(&str) -> bool) -> anyhow::Result<()> {
-    let api = Api::new(url)?;
+pub async fn tail(server: &Server, query: &str, json: bool, mut print: impl FnMut(&str) -> bool) -> anyhow::Result<()> {
     let terminal = Terminal::detect();
-    let mut response = api.send(api.get(&["logs", "tail"]).query(&[("query", query)])).await?;
+    let mut response = server.send(server.get(&["logs", "tail"]).query(&[("query", query)])).await?;
     let mut reader = EventReader::default();
-    while let Some(piece) = response.chunk().await.with_context(|| format!("the stream of {url} broke off"))? {
+    while let Some(piece) =
+        response.chunk().await.with_context(|| format!("the stream of {} broke off", server.url()))?
+    {
         for event in reader.read(&piece)? {
             let line = match event.name.as_str() {
                 "end" => anyhow::bail!("the server ended the stream: {}", value::text(&parse(&event.data)?, "reason")),
@@ -80,23 +81,20 @@ pub async fn tail(url: &str, query: &str, json: bool, mut print: impl FnMut(&str
 
 /// Tries rules on stored history: what they would have done, or the JSON answer as it came. `request` is the body of
 /// `POST /api/v1/rules/backtest`.
-pub async fn backtest(url: &str, request: &Value, json: bool) -> anyhow::Result<String> {
-    let api = Api::new(url)?;
-    let answer = api.ask(api.post(&["rules", "backtest"], request)).await?;
+pub async fn backtest(server: &Server, request: &Value, json: bool) -> anyhow::Result<String> {
+    let answer = server.ask(server.post(&["rules", "backtest"], request)).await?;
     rendered(answer, json, backtest::render)
 }
 
 /// One trace as a tree with its log records, or the JSON answer as it came.
-pub async fn trace(url: &str, id: &str, json: bool) -> anyhow::Result<String> {
-    let api = Api::new(url)?;
-    let answer = api.ask(api.get(&["traces", id])).await?;
+pub async fn trace(server: &Server, id: &str, json: bool) -> anyhow::Result<String> {
+    let answer = server.ask(server.get(&["traces", id])).await?;
     rendered(answer, json, waterfall::render)
 }
 
 /// Everything that bears an ID, or the JSON answer as it came.
-pub async fn find(url: &str, id: &str, json: bool) -> anyhow::Result<String> {
-    let api = Api::new(url)?;
-    let answer = api.ask(api.get(&["correlate", id])).await?;
+pub async fn find(server: &Server, id: &str, json: bool) -> anyhow::Result<String> {
+    let answer = server.ask(server.get(&["correlate", id])).await?;
     rendered(answer, json, story::render)
 }
 

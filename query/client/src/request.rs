@@ -1,23 +1,34 @@
 //! One question to the server, and what can go wrong with it, in words.
 
+use std::fs;
+use std::path::Path;
+
 use anyhow::{Context, anyhow, bail};
-use reqwest::{Client, RequestBuilder, Response, Url};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::{Certificate, Client, ClientBuilder, RequestBuilder, Response, Url};
 use serde_json::Value;
 
 use crate::terminal::harmless;
 
-/// A server that may be running.
-#[derive(Debug)]
-pub(crate) struct Api {
+/// A running server: its address, and what opens it.
+#[derive(Clone, Debug)]
+pub struct Server {
     url: Url,
     client: Client,
 }
 
-impl Api {
-    pub(crate) fn new(url: &str) -> anyhow::Result<Self> {
-        let parsed = Url::parse(url).ok().filter(|parsed| parsed.scheme() == "http" && parsed.has_host());
+impl Server {
+    /// The server at an address. The token is read from its file, never from the command line, where every user of the
+    /// machine sees it; the CA's certificate is believed besides those that the machine trusts.
+    pub fn new(url: &str, token_file: Option<&Path>, ca_file: Option<&Path>) -> anyhow::Result<Self> {
+        let parsed = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
         let url = parsed.with_context(|| format!("{url:?} is not an address such as http://127.0.0.1:4319"))?;
-        Ok(Self { url, client: Client::builder().build().context("cannot make an HTTP client")? })
+        Ok(Self { url, client: client(Client::builder(), token_file, ca_file)? })
+    }
+
+    /// Its address.
+    pub(crate) fn url(&self) -> &Url {
+        &self.url
     }
 
     /// A GET request; the segments are the path below `/api/v1`, encoded here.
@@ -77,6 +88,25 @@ impl Api {
     }
 }
 
+/// A client that shows the token of a file with every request and believes the CA of another.
+pub fn client(mut builder: ClientBuilder, token_file: Option<&Path>, ca_file: Option<&Path>) -> anyhow::Result<Client> {
+    if let Some(file) = token_file {
+        let token = fs::read_to_string(file).with_context(|| format!("cannot read the token in {}", file.display()))?;
+        let mut value = HeaderValue::from_str(&format!("Bearer {}", token.trim()))
+            .with_context(|| format!("{} holds no token", file.display()))?;
+        value.set_sensitive(true);
+        builder = builder.default_headers(HeaderMap::from_iter([(AUTHORIZATION, value)]));
+    }
+    if let Some(file) = ca_file {
+        let pem = fs::read(file).with_context(|| format!("cannot read the CA in {}", file.display()))?;
+        let certificate = Certificate::from_pem(&pem);
+        builder = builder.add_root_certificate(
+            certificate.with_context(|| format!("{} holds no certificate in PEM", file.display()))?,
+        );
+    }
+    builder.build().context("cannot make an HTTP client")
+}
+
 /// Reads JSON that the server promised.
 pub(crate) fn parse(answer: &str) -> anyhow::Result<Value> {
     serde_json::from_str(answer).context("the server's answer is not JSON; is it a Trivium of another version?")
@@ -99,16 +129,16 @@ mod tests {
 
     #[test]
     fn segments_are_encoded() {
-        let api = Api::new("http://127.0.0.1:4319").expect("an address");
+        let api = Server::new("http://127.0.0.1:4319", None, None).expect("an address");
         assert_eq!(api.path(&["traces", "a/b?c d"]).as_str(), "http://127.0.0.1:4319/api/v1/traces/a%2Fb%3Fc%20d");
-        let below = Api::new("http://gateway/trivium/").expect("an address");
+        let below = Server::new("http://gateway/trivium/", None, None).expect("an address");
         assert_eq!(below.path(&["sql"]).as_str(), "http://gateway/trivium/api/v1/sql");
     }
 
     #[test]
     fn addresses_that_cannot_work_are_refused() {
         for url in ["", "127.0.0.1:4319", "ftp://x", "http://"] {
-            let error = Api::new(url).expect_err(url);
+            let error = Server::new(url, None, None).expect_err(url);
             assert!(error.to_string().contains("is not an address"), "{error}");
         }
     }
@@ -125,7 +155,7 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("its address");
         drop(listener);
-        let api = Api::new(&format!("http://{address}")).expect("an address");
+        let api = Server::new(&format!("http://{address}"), None, None).expect("an address");
         let error = api.ask(api.get(&["logs"])).await.expect_err("nothing listens");
         let message = error.to_string();
         assert!(message.contains(&address.to_string()) && message.contains("trivium serve"), "{message}");

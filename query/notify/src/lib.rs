@@ -27,5 +27,5 @@ pub use matcher::{MatchOperator, Matcher, MatcherError, Matchers};
 pub use metrics::MetricSample;
 pub use notifier::{Notifier, RuntimeTimer, Surroundings, Timer};
 pub use route::{GroupBy, INCIDENT_LABEL, Route, RouteOptions, RouteTree};
-pub use send::{ExternalAlertmanager, ExternalSender, Network, OpenError, OutgoingPolicy, Refused};
+pub use send::{ExternalAlertmanager, ExternalSender, FetchRequest, Network, OpenError, OutgoingPolicy, Refused};
 pub use silence::{SilenceMatcher, SilenceState};

@@ -50,7 +50,10 @@ pub(crate) async fn send(request: Request<'_>, policy: &Arc<OutgoingPolicy>) -> 
     }
 }
 
-async fn prepare(request: &Request<'_>, policy: &Arc<OutgoingPolicy>) -> Result<reqwest::RequestBuilder, String> {
+pub(super) async fn prepare(
+    request: &Request<'_>,
+    policy: &Arc<OutgoingPolicy>,
+) -> Result<reqwest::RequestBuilder, String> {
     let url = Url::parse(request.url).map_err(|error| format!("not a URL: {error}"))?;
     let literal = url.host_str().and_then(|host| host.trim_matches(['[', ']']).parse().ok());
     if let Some(address) = literal {

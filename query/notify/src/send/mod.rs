@@ -3,6 +3,7 @@
 mod chat;
 mod email;
 mod external;
+mod fetch;
 mod http;
 mod pager;
 mod policy;
@@ -25,6 +26,7 @@ use crate::engine::{Outcome, SendJob};
 use crate::notifier::{Deliver, Notifier, Surroundings};
 
 pub use external::{ExternalAlertmanager, ExternalSender};
+pub use fetch::FetchRequest;
 pub use policy::{Network, OutgoingPolicy, Refused};
 use text::{Templates, Texts};
 
