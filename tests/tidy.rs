@@ -90,6 +90,7 @@ fn crates_depend_downwards_only() {
         ("storage", &["trivium-model"]),
         ("ingest", &["trivium-model", "trivium-proto", "trivium-storage"]),
         ("ingest/demo", &["trivium-model", "trivium-proto"]),
+        ("ingest/redact", &["trivium-model"]),
         ("ingest/scrape", &["trivium-model", "trivium-proto"]),
         (
             "query",
