@@ -88,7 +88,7 @@ fn crates_depend_downwards_only() {
         ("proto", &[] as &[&str]),
         ("proto/model", &[]),
         ("storage", &["trivium-model"]),
-        ("ingest", &["trivium-model", "trivium-proto", "trivium-storage"]),
+        ("ingest", &["trivium-model", "trivium-proto", "trivium-redact", "trivium-storage"]),
         ("ingest/demo", &["trivium-model", "trivium-proto"]),
         ("ingest/redact", &["trivium-model"]),
         ("ingest/scrape", &["trivium-model", "trivium-proto"]),
