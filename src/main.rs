@@ -7,6 +7,7 @@ mod demo;
 mod exporter;
 mod import;
 mod promql_test;
+mod redact;
 mod remote_write;
 mod rules;
 mod scrape;
@@ -42,6 +43,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => block_on(demo::run(&args)).map(|()| ExitCode::SUCCESS),
         Command::Import(args) => block_on(import::run(&args)).map(|()| ExitCode::SUCCESS),
         Command::PromqlTest(args) => promql_test::run(&args),
+        Command::Redact(args) => redact::run(&args),
         Command::Rules(args) => block_on(rules::command::run(&args)),
         Command::Sql(args) => print(&block_on(trivium_client::sql(&args.server.url, &args.sql, args.server.json))?),
         Command::Logs(args) => block_on(app::logs(&args)).map(|()| ExitCode::SUCCESS),
