@@ -13,8 +13,6 @@ use proptest::test_runner::TestRunner;
 use prost::Message;
 use trivium_model::{SignalKind, WireFormat, limit};
 use trivium_proto::otlp::collector::logs::v1::ExportLogsServiceRequest;
-use trivium_proto::otlp::collector::metrics::v1::ExportMetricsServiceRequest;
-use trivium_proto::otlp::collector::trace::v1::ExportTraceServiceRequest;
 use trivium_proto::otlp::common::v1::any_value::Value as Any;
 use trivium_proto::otlp::common::v1::{AnyValue, ArrayValue, KeyValue, KeyValueList};
 use trivium_proto::otlp::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
@@ -40,7 +38,7 @@ fn written_again<M: Message + Default>(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// Redacts random requests as bytes and as objects.
-fn check<M: Message + Default + Clone>(
+fn check<M: Message + Default + std::fmt::Debug>(
     signal: SignalKind,
     requests: BoxedStrategy<M>,
     apply: fn(&oracle::Oracle, &mut M),
