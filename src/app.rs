@@ -25,6 +25,7 @@ use crate::cli::{LogsArgs, ServeArgs};
 use crate::config::{Authentication, Config, LogFormat};
 use crate::credentials;
 use crate::listeners::{self, Routers};
+use crate::redact::Redacting;
 use crate::rules::{PipelineSink, built_in};
 use crate::scrape::Scraping;
 use crate::self_telemetry::{SelfTelemetry, SpanLayer};
@@ -79,7 +80,8 @@ async fn run(
     let listeners = listeners::bind(config, &clock, &mut registry, config.auth == Authentication::Required).await?;
     let bound = listeners.bound;
     let (storage, _lock) = open_storage(config, Arc::clone(&clock), &mut registry).await?;
-    let ingest = build_ingest(config, &storage, &clock, &mut registry);
+    let redacting = Redacting::start(&config.redaction_file, &mut registry)?;
+    let ingest = build_ingest(config, redacting.as_ref(), &storage, &clock, &mut registry);
     let state = build_query(config, &storage, &clock, &mut registry);
     if let Some(telemetry) = &telemetry {
         telemetry.register(&mut registry);
@@ -105,6 +107,7 @@ async fn run(
         storage: storage.clone(),
         registry: Arc::new(Mutex::new(registry)),
         scraping: scraping.clone(),
+        redacting,
         alerting: Arc::clone(&alerting),
         tls: listeners.tls.clone(),
         stop: stop.clone(),
@@ -249,13 +252,21 @@ fn log_recovery(folder: &Path, report: &RecoveryReport) {
     }
 }
 
-fn build_ingest(config: &Config, storage: &Storage, clock: &Arc<dyn Clock>, registry: &mut Registry) -> Ingest {
+fn build_ingest(
+    config: &Config,
+    redacting: Option<&Redacting>,
+    storage: &Storage,
+    clock: &Arc<dyn Clock>,
+    registry: &mut Registry,
+) -> Ingest {
     let [logs, metrics, traces] =
         [SignalKind::Logs, SignalKind::Metrics, SignalKind::Traces].map(|signal| config.retention_of(signal));
     let in_flight = usize::try_from(config.in_flight_mib << 20).unwrap_or(usize::MAX);
     let retention = trivium_ingest::Retention { logs, metrics, traces };
-    let settings = IngestConfig { retention, ..IngestConfig::new(None, in_flight) };
-    trivium_ingest::build(settings, IngestDeps { sink: Arc::new(storage.clone()), clock: Arc::clone(clock), registry })
+    let tenant_limits = config.tenant_limits();
+    let settings = IngestConfig { retention, tenant_limits, ..IngestConfig::new(None, in_flight) };
+    let deps = IngestDeps { sink: Arc::new(storage.clone()), clock: Arc::clone(clock), registry };
+    trivium_ingest::build_with(settings, deps, redacting.map(|redacting| Arc::clone(&redacting.redaction)))
 }
 
 fn build_query(config: &Config, storage: &Storage, clock: &Arc<dyn Clock>, registry: &mut Registry) -> Arc<QueryState> {

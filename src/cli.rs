@@ -33,6 +33,8 @@ pub(crate) enum Command {
     Find(IdArgs),
     /// Run test scripts in the language of Prometheus' own PromQL tests against a server that is started for them.
     PromqlTest(PromqlTestArgs),
+    /// Show what redaction rules would change in OTLP files, or what a value would be stored as.
+    Redact(RedactArgs),
     /// Check rules and SLOs, run their unit tests, or try them on stored history.
     Rules(RulesArgs),
     /// Check a data folder: catalog against files, checksums, the WAL. The server may be running.
@@ -100,6 +102,24 @@ pub(crate) struct ServeArgs {
     /// File in Prometheus' format whose scrape_configs say what is scraped [default: none]
     #[arg(long = "scrape-config", env = "TRIVIUM_SCRAPE_CONFIG_FILE")]
     scrape_config_file: Option<PathBuf>,
+    /// Rules by which secrets are taken out before anything is stored [default: none]
+    #[arg(long = "redaction", env = "TRIVIUM_REDACTION_FILE")]
+    redaction_file: Option<PathBuf>,
+    /// Bytes per second that a tenant may send, 0 for no limit [default: 0]
+    #[arg(long, env = "TRIVIUM_TENANT_BYTES_PER_SECOND")]
+    tenant_bytes_per_second: Option<u64>,
+    /// Bytes that a tenant may send at once after a pause [default: what may come in ten seconds]
+    #[arg(long, env = "TRIVIUM_TENANT_BYTES_BURST")]
+    tenant_bytes_burst: Option<u64>,
+    /// Records per second that a tenant may send, 0 for no limit [default: 0]
+    #[arg(long, env = "TRIVIUM_TENANT_RECORDS_PER_SECOND")]
+    tenant_records_per_second: Option<u64>,
+    /// Records that a tenant may send at once after a pause [default: what may come in ten seconds]
+    #[arg(long, env = "TRIVIUM_TENANT_RECORDS_BURST")]
+    tenant_records_burst: Option<u64>,
+    /// Bytes that a tenant may send from midnight to midnight UTC, 0 for no limit [default: 0]
+    #[arg(long, env = "TRIVIUM_TENANT_BYTES_PER_DAY")]
+    tenant_bytes_per_day: Option<u64>,
     /// How Trivium's own log lines look [default: text]
     #[arg(long, env = "TRIVIUM_LOG_FORMAT")]
     log_format: Option<LogFormat>,
@@ -210,6 +230,12 @@ impl ServeArgs {
             metrics_retention,
             traces_retention,
             scrape_config_file,
+            redaction_file,
+            tenant_bytes_per_second,
+            tenant_bytes_burst,
+            tenant_records_per_second,
+            tenant_records_burst,
+            tenant_bytes_per_day,
             log_format,
             log_level,
             self_telemetry,
@@ -352,6 +378,25 @@ pub(crate) struct IdArgs {
     pub(crate) id: String,
     #[command(flatten)]
     pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RedactArgs {
+    /// Files of requests: .otlp.zst, or OTLP JSON lines
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// The rules
+    #[arg(long, env = "TRIVIUM_REDACTION_FILE")]
+    pub(crate) rules: PathBuf,
+    /// Show what would be changed; nothing is stored or sent
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Examples of each rule and signal, with their secrets shortened
+    #[arg(long, default_value_t = 5)]
+    pub(crate) examples: usize,
+    /// Print what the action hash stores instead of this value, to search for it
+    #[arg(long, value_name = "VALUE", conflicts_with = "files")]
+    pub(crate) hash: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -117,6 +117,12 @@ pub(crate) struct Config {
     pub(crate) metrics_retention: SignalRetention,
     pub(crate) traces_retention: SignalRetention,
     pub(crate) scrape_config_file: PathBuf,
+    pub(crate) redaction_file: PathBuf,
+    pub(crate) tenant_bytes_per_second: u64,
+    pub(crate) tenant_bytes_burst: u64,
+    pub(crate) tenant_records_per_second: u64,
+    pub(crate) tenant_records_burst: u64,
+    pub(crate) tenant_bytes_per_day: u64,
     pub(crate) log_format: LogFormat,
     pub(crate) log_level: String,
     pub(crate) self_telemetry: bool,
@@ -167,6 +173,12 @@ impl Default for Config {
             metrics_retention: SignalRetention::default(),
             traces_retention: SignalRetention::default(),
             scrape_config_file: PathBuf::new(),
+            redaction_file: PathBuf::new(),
+            tenant_bytes_per_second: 0,
+            tenant_bytes_burst: 0,
+            tenant_records_per_second: 0,
+            tenant_records_burst: 0,
+            tenant_bytes_per_day: 0,
             log_format: LogFormat::Text,
             log_level: "info".into(),
             self_telemetry: false,
@@ -201,7 +213,7 @@ impl Default for Config {
 pub(crate) const LISTENERS: [&str; 3] = ["otlp_grpc", "otlp_http", "http"];
 
 /// One setting as the reference shows it: key, what it does.
-const REFERENCE: [(&str, &str); 44] = [
+const REFERENCE: [(&str, &str); 50] = [
     ("data_dir", "Where everything is kept. One process at a time; the folder is locked."),
     ("otlp_grpc", "Address of OTLP over gRPC; port 0 picks a free one."),
     ("otlp_http", "Address of OTLP over HTTP: /v1/logs, /v1/metrics, /v1/traces."),
@@ -249,6 +261,22 @@ const REFERENCE: [(&str, &str); 44] = [
         "scrape_config_file",
         "File in Prometheus' format whose scrape_configs say what is scraped; empty scrapes nothing. POST /-/reload reads\n\
          # it again.",
+    ),
+    (
+        "redaction_file",
+        "Rules (ingest/redact/README.md) by which secrets and personal data are taken out of requests before they are stored;\n\
+         # empty takes out nothing. POST /-/reload reads it again.",
+    ),
+    (
+        "tenant_bytes_per_second",
+        "Bytes of uncompressed OTLP per second that a tenant may send; above it clients are told when to come back. 0: any.",
+    ),
+    ("tenant_bytes_burst", "Bytes that may come at once after a pause. 0: what may come in ten seconds."),
+    ("tenant_records_per_second", "Log records, spans and data points per second that a tenant may send. 0: any."),
+    ("tenant_records_burst", "Records that may come at once after a pause. 0: what may come in ten seconds."),
+    (
+        "tenant_bytes_per_day",
+        "Bytes that a tenant may send from midnight to midnight UTC, counted anew after a restart. 0: any.",
     ),
     ("log_format", "How Trivium's own log lines look: text or json."),
     (
@@ -414,6 +442,17 @@ impl Config {
             SignalKind::Traces => self.traces_retention,
         };
         own.0.unwrap_or(self.retention).0
+    }
+
+    /// What each tenant may send.
+    pub(crate) fn tenant_limits(&self) -> trivium_ingest::TenantLimits {
+        trivium_ingest::TenantLimits {
+            bytes_per_second: self.tenant_bytes_per_second,
+            bytes_burst: self.tenant_bytes_burst,
+            records_per_second: self.tenant_records_per_second,
+            records_burst: self.tenant_records_burst,
+            bytes_per_day: self.tenant_bytes_per_day,
+        }
     }
 
     pub(crate) fn seal_after(&self) -> Duration {

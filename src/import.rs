@@ -44,13 +44,7 @@ pub(crate) async fn run(args: &ImportArgs) -> anyhow::Result<()> {
 async fn import_file(exporter: &Exporter, path: &Path, totals: &mut Totals) -> anyhow::Result<()> {
     let file = File::open(path).context("cannot open the file")?;
     let bar = progress(path, file.metadata().context("cannot read the file's size")?.len());
-    let input = BufReader::new(bar.wrap_read(file));
-    let mut requests: Box<dyn Iterator<Item = anyhow::Result<(SignalKind, Bytes)>> + Send> =
-        if path.extension().is_some_and(|extension| extension == "zst") {
-            Box::new(Delimited::new(zstd::Decoder::with_buffer(input).context("not a zstd stream")?))
-        } else {
-            Box::new(json_lines(input))
-        };
+    let mut requests = requests_of(path, BufReader::new(bar.wrap_read(file)))?;
     let mut sending = JoinSet::new();
     loop {
         let Some(request) = tokio::task::block_in_place(|| requests.next()) else { break };
@@ -68,6 +62,21 @@ async fn import_file(exporter: &Exporter, path: &Path, totals: &mut Totals) -> a
     }
     bar.finish_and_clear();
     Ok(())
+}
+
+type Requests = Box<dyn Iterator<Item = anyhow::Result<(SignalKind, Bytes)>> + Send>;
+
+/// The requests of a file, each with its signal.
+pub(crate) fn requests(path: &Path) -> anyhow::Result<Requests> {
+    requests_of(path, BufReader::new(File::open(path).context("cannot open the file")?))
+}
+
+fn requests_of(path: &Path, input: impl BufRead + Send + 'static) -> anyhow::Result<Requests> {
+    Ok(if path.extension().is_some_and(|extension| extension == "zst") {
+        Box::new(Delimited::new(zstd::Decoder::with_buffer(input).context("not a zstd stream")?))
+    } else {
+        Box::new(json_lines(input))
+    })
 }
 
 fn progress(path: &Path, bytes: u64) -> ProgressBar {

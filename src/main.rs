@@ -9,6 +9,7 @@ mod exporter;
 mod import;
 mod listeners;
 mod promql_test;
+mod redact;
 mod remote_write;
 mod rules;
 mod scrape;
@@ -44,6 +45,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => block_on(demo::run(&args)).map(|()| ExitCode::SUCCESS),
         Command::Import(args) => block_on(import::run(&args)).map(|()| ExitCode::SUCCESS),
         Command::PromqlTest(args) => promql_test::run(&args),
+        Command::Redact(args) => redact::run(&args),
         Command::Rules(args) => block_on(rules::command::run(&args)),
         Command::Sql(args) => {
             print(&block_on(trivium_client::sql(&args.server.server()?, &args.sql, args.server.json))?)

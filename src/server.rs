@@ -20,6 +20,7 @@ use trivium_model::SignalKind;
 use trivium_query::alerting::Alerting;
 use trivium_storage::Storage;
 
+use crate::redact::Redacting;
 use crate::scrape::Scraping;
 
 /// The addresses that were bound, as the line on standard output tells them.
@@ -46,6 +47,7 @@ pub(crate) struct Admin {
     pub(crate) storage: Storage,
     pub(crate) registry: Arc<Mutex<Registry>>,
     pub(crate) scraping: Option<Arc<Scraping>>,
+    pub(crate) redacting: Option<Redacting>,
     pub(crate) alerting: Arc<Alerting>,
     pub(crate) tls: Option<Arc<Tls>>,
     pub(crate) stop: CancellationToken,
@@ -186,8 +188,8 @@ async fn flush(State(admin): State<Admin>) -> Response {
     }
 }
 
-/// Reads again what is in files that can change: rules, SLOs, receivers and the scrape configuration. Settings need a restart,
-/// and the answer says so.
+/// Reads again what is in files that can change: rules, SLOs, receivers, redaction and the scrape configuration. Settings
+/// need a restart, and the answer says so.
 async fn reload(State(admin): State<Admin>) -> Response {
     match reload_all(&admin).await {
         Ok(reloaded) => Json(json!({"reloaded": reloaded, "message": "settings need a restart"})).into_response(),
@@ -204,10 +206,15 @@ async fn reload(State(admin): State<Admin>) -> Response {
 async fn reload_all(admin: &Admin) -> Result<Vec<String>, String> {
     let scraping = admin.scraping.as_ref().map(|scraping| Ok((scraping, scraping.read()?))).transpose();
     let scraping = scraping.map_err(|error: anyhow::Error| format!("{error:#}"))?;
+    let redacting = admin.redacting.as_ref().map(|redacting| redacting.read().map(|rules| (redacting, rules)));
+    let redacting = redacting.transpose()?;
     if let Some(tls) = &admin.tls {
         tls.reload().await.map_err(|error| error.to_string())?;
     }
     let mut reloaded = vec![admin.alerting.reload()?];
+    if let Some((redacting, rules)) = redacting {
+        reloaded.insert(0, redacting.apply(rules));
+    }
     if let Some((scraping, config)) = scraping {
         reloaded.insert(0, scraping.apply(config).await.display().to_string());
     }

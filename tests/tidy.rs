@@ -89,9 +89,10 @@ fn crates_depend_downwards_only() {
         ("proto/auth", &["trivium-model"]),
         ("proto/model", &[]),
         ("storage", &["trivium-model"]),
-        ("ingest", &["trivium-listen", "trivium-model", "trivium-proto", "trivium-storage"]),
+        ("ingest", &["trivium-listen", "trivium-model", "trivium-proto", "trivium-redact", "trivium-storage"]),
         ("ingest/demo", &["trivium-model", "trivium-proto"]),
         ("ingest/listen", &["trivium-model"]),
+        ("ingest/redact", &["trivium-model"]),
         ("ingest/scrape", &["trivium-model", "trivium-proto"]),
         (
             "query",

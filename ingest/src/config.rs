@@ -3,6 +3,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use trivium_model::{SignalKind, limit};
 
+use crate::quota::TenantLimits;
+
 /// How long the records of each signal are kept; `None` keeps everything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -44,6 +46,8 @@ pub struct IngestConfig {
     /// for longer; lowering it refuses large requests over slow links.
     #[serde(with = "duration")]
     pub body_timeout: Duration,
+    /// What each tenant may send that has no limits of its own. Default no limits.
+    pub tenant_limits: TenantLimits,
 }
 
 impl Default for IngestConfig {
@@ -52,6 +56,7 @@ impl Default for IngestConfig {
             retention: Retention::default(),
             in_flight_bytes_max: 4 * limit::REQUEST_BYTES_MAX,
             body_timeout: Duration::from_secs(30),
+            tenant_limits: TenantLimits::default(),
         }
     }
 }

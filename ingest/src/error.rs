@@ -46,6 +46,14 @@ pub enum Error {
         /// When to come back.
         retry_after: Duration,
     },
+    /// The tenant sent more than it may.
+    #[error("the tenant is over its limit {limit}; retry in {} s", retry_after.as_secs_f32())]
+    RateLimited {
+        /// The setting that says how much.
+        limit: &'static str,
+        /// When nothing is owed any more.
+        retry_after: Duration,
+    },
     /// The server is about to stop.
     #[error("the server is shutting down; retry in {} s", retry_after.as_secs_f32())]
     Draining {
@@ -114,6 +122,7 @@ impl Error {
             | Self::WrongMethod { .. } => ErrorKind::InvalidArgument,
             Self::TooLarge => ErrorKind::LimitExceeded,
             Self::BodyTimeout { .. } | Self::DeadlineExceeded { .. } => ErrorKind::Cancelled,
+            Self::RateLimited { .. } => ErrorKind::ResourceExhausted,
             Self::Overloaded { .. } | Self::Draining { .. } => ErrorKind::Unavailable,
             Self::Store { source, .. } => source.kind(),
             Self::Defect { .. } => ErrorKind::Internal,
@@ -125,6 +134,7 @@ impl Error {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Overloaded { retry_after, .. }
+            | Self::RateLimited { retry_after, .. }
             | Self::Draining { retry_after }
             | Self::Store { retry_after, .. }
             | Self::Defect { retry_after } => Some(*retry_after),

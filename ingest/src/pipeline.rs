@@ -1,5 +1,5 @@
 //! The one path of every request, whatever its protocol, signal, transport and encoding:
-//! decompress → JSON to protobuf → decode → append and fsync → count.
+//! decompress → JSON to protobuf → redact → decode → append and fsync → count.
 
 use std::num::NonZero;
 use std::panic::AssertUnwindSafe;
@@ -17,7 +17,9 @@ use trivium_storage::{AppendRequest, Appended, Rejection, Storage};
 use crate::admission::{Admission, Reservation};
 use crate::decode::{self, DecodeContext, DecodeError, Decoded, LabelCache, Rejected, Written};
 use crate::error::Error;
+use crate::quota::{Quotas, Usage};
 use crate::receiver::compression::{self, Coding};
+use crate::redaction::{Changed, Redacted, Redaction};
 use crate::telemetry::Telemetry;
 
 /// Bodies up to this size are decoded on the thread that received them: some 100 µs, while the way to a blocking thread and
@@ -97,7 +99,14 @@ pub struct Pipeline {
     admission: Arc<Admission>,
     telemetry: Arc<Telemetry>,
     decoders: Arc<Semaphore>,
-    labels: Arc<LabelCache>,
+    quotas: Quotas,
+    tools: Arc<Tools>,
+}
+
+/// What is needed to prepare a request, on whichever thread.
+struct Tools {
+    labels: LabelCache,
+    redaction: Option<Arc<Redaction>>,
 }
 
 impl std::fmt::Debug for Pipeline {
@@ -112,9 +121,17 @@ impl Pipeline {
         clock: Arc<dyn Clock>,
         admission: Arc<Admission>,
         telemetry: Arc<Telemetry>,
+        quotas: Quotas,
+        redaction: Option<Arc<Redaction>>,
     ) -> Self {
         let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
-        Self { sink, clock, admission, telemetry, decoders: Arc::new(Semaphore::new(threads)), labels: Arc::default() }
+        let tools = Arc::new(Tools { labels: LabelCache::default(), redaction });
+        Self { sink, clock, admission, telemetry, decoders: Arc::new(Semaphore::new(threads)), quotas, tools }
+    }
+
+    /// What tenants may send, and did.
+    pub(crate) fn quotas(&self) -> &Quotas {
+        &self.quotas
     }
 
     /// Takes a request that is already in memory. Returns after the fsync; after an error nothing was stored, unless the
@@ -146,11 +163,18 @@ impl Pipeline {
     async fn run(&self, request: ExportRequest, reservation: Reservation) -> Result<Outcome, Error> {
         let started = Instant::now();
         let (tenant, signal, format) = (request.tenant, request.signal, request.wire_format);
+        let body_bytes = request.body.len() as u64;
         let prepared = match self.prepare_off_thread(request, reservation).await {
             Err(Error::Decode(DecodeError::Columns(problem))) => return Err(self.defect(signal, &problem)),
-            prepared => prepared?,
+            Err(error) => {
+                // What cannot be read was sent and looked at all the same.
+                self.quotas.charge(tenant, Usage { bytes: body_bytes, records: 0, is_stored: false });
+                return Err(error);
+            }
+            Ok(prepared) => prepared,
         };
         let payload_bytes = prepared.payload.len() as u64;
+        let changed = prepared.changed;
         let (received_at, _reservation) = (prepared.received_at, prepared.reservation);
         let Decoded { batch, accepted, written, rejected, sanitized } = prepared.decoded;
         let duplicate = match batch {
@@ -169,6 +193,11 @@ impl Pipeline {
             }
             None => false,
         };
+        let records = rejected.iter().fold(accepted, |records, rejected| records.saturating_add(rejected.count));
+        self.quotas.charge(tenant, Usage { bytes: payload_bytes, records, is_stored: !duplicate });
+        if let (false, Some(redaction), Some(changed)) = (duplicate, &self.tools.redaction, &changed) {
+            redaction.count(signal, changed);
+        }
         if !duplicate && !rejected.is_empty() {
             self.sink.record_rejections(rejections(tenant, signal, received_at, &rejected));
         }
@@ -197,13 +226,13 @@ impl Pipeline {
         let inline_bytes_max =
             if request.coding == Coding::Identity { INLINE_BYTES_MAX } else { INLINE_COMPRESSED_BYTES_MAX };
         if request.body.len() <= inline_bytes_max {
-            return prepare(request, context, reservation, &self.labels);
+            return prepare(request, context, reservation, &self.tools);
         }
         let permit = Arc::clone(&self.decoders).acquire_owned().await;
-        let labels = Arc::clone(&self.labels);
+        let tools = Arc::clone(&self.tools);
         let prepared = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            prepare(request, context, reservation, &labels)
+            prepare(request, context, reservation, &tools)
         });
         match prepared.await {
             Ok(prepared) => prepared,
@@ -222,6 +251,8 @@ struct Prepared {
     payload: Bytes,
     decoded: Decoded,
     key: RequestKey,
+    /// What redaction did.
+    changed: Option<Changed>,
     reservation: Reservation,
 }
 
@@ -230,7 +261,7 @@ fn prepare(
     request: ExportRequest,
     context: DecodeContext,
     mut reservation: Reservation,
-    labels: &LabelCache,
+    tools: &Tools,
 ) -> Result<Prepared, Error> {
     let ExportRequest { tenant, signal, wire_format, format, coding, body } = request;
     let plain = compression::decompress(coding, body, limit::REQUEST_BYTES_MAX, &mut reservation)?;
@@ -238,15 +269,30 @@ fn prepare(
         PayloadFormat::Protobuf => plain,
         PayloadFormat::Json => protobuf_of(signal, &plain, &mut reservation)?,
     };
+    let seed = request_seed(tenant, signal, wire_format);
+    let redaction = tools.redaction.as_deref();
+    let redacted = redaction.map(|redaction| redaction.apply(signal, wire_format, &payload, seed)).transpose()?;
+    let (payload, changed, is_unread) = match redacted {
+        None | Some(Some(Redacted(None))) => (payload, None, false),
+        Some(None) => (payload, None, true),
+        Some(Some(Redacted(Some(changed)))) => {
+            reservation.hold(payload.len() + changed.payload.len())?;
+            (changed.payload.clone(), Some(changed), false)
+        }
+    };
     reservation.shrink_to(payload.len());
-    let decoded = decode::decode_with(signal, wire_format, &payload, &context, Some(labels))?;
+    let decoded = decode::decode_with(signal, wire_format, &payload, &context, Some(&tools.labels))?;
+    if is_unread {
+        // The decoder refuses what redaction cannot read. Should it ever not, nothing is stored unread.
+        return Err(Error::Malformed("it cannot be searched for secrets".into()));
+    }
     debug_assert!(
         decoded.batch.as_ref().is_none_or(|batch: &RecordBatch| batch.num_rows() > 0),
         "a batch without rows"
     );
-    let key = request_key(tenant, signal, wire_format, &payload);
+    let key = changed.as_ref().map_or_else(|| request_key(seed, &payload), |changed| changed.key);
     let DecodeContext { received_at, oldest_admitted } = context;
-    Ok(Prepared { received_at, oldest_admitted, payload, decoded, key, reservation })
+    Ok(Prepared { received_at, oldest_admitted, payload, decoded, key, changed, reservation })
 }
 
 /// Converts a JSON payload. A few bytes of JSON can stand for eight of protobuf, so the limit holds again behind it.
@@ -259,10 +305,14 @@ fn protobuf_of(signal: SignalKind, json: &[u8], reservation: &mut Reservation) -
     Ok(payload.into())
 }
 
-/// The key by which a resent request is recognised. Tenant, signal and format are the seed, so that equal bytes of two of
-/// them (an empty resource is the same in all signals) stay apart.
-fn request_key(tenant: TenantId, signal: SignalKind, format: WireFormat, payload: &[u8]) -> RequestKey {
-    let seed = u64::from(format.tag()) << 40 | u64::from(tenant.0) << 8 | u64::from(signal.tag());
+/// Tenant, signal and format are the seed of a request's key, so that equal bytes of two of them (an empty resource is the
+/// same in all signals) stay apart.
+fn request_seed(tenant: TenantId, signal: SignalKind, format: WireFormat) -> u64 {
+    u64::from(format.tag()) << 40 | u64::from(tenant.0) << 8 | u64::from(signal.tag())
+}
+
+/// The key by which a resent request is recognised.
+fn request_key(seed: u64, payload: &[u8]) -> RequestKey {
     RequestKey(xxhash_rust::xxh3::xxh3_128_with_seed(payload, seed).to_be_bytes())
 }
 
@@ -295,12 +345,13 @@ mod tests {
 
     #[test]
     fn equal_bytes_of_two_signals_or_tenants_have_different_keys() {
-        let key = |tenant, signal| request_key(TenantId(tenant), signal, WireFormat::Otlp, b"the same bytes");
+        let key =
+            |tenant, signal| request_key(request_seed(TenantId(tenant), signal, WireFormat::Otlp), b"the same bytes");
         assert_eq!(key(0, SignalKind::Logs), key(0, SignalKind::Logs));
         assert_ne!(key(0, SignalKind::Logs), key(0, SignalKind::Traces));
         assert_ne!(key(0, SignalKind::Logs), key(1, SignalKind::Logs));
-        let [otlp, first, second] =
-            WireFormat::ALL.map(|format| request_key(TenantId(0), SignalKind::Metrics, format, b"the same bytes"));
+        let [otlp, first, second] = WireFormat::ALL
+            .map(|format| request_key(request_seed(TenantId(0), SignalKind::Metrics, format), b"the same bytes"));
         assert!(otlp != first && first != second && otlp != second, "two formats have the same key");
     }
 

@@ -2,12 +2,14 @@ use std::sync::Arc;
 
 use axum::Router;
 use prometheus_client::registry::Registry;
-use trivium_model::Clock;
+use trivium_model::{Clock, TenantId};
 
 use crate::admission::Admission;
 use crate::config::IngestConfig;
 use crate::pipeline::{Pipeline, Sink};
+use crate::quota::{Quotas, TenantLimits};
 use crate::receiver::{self, Receiver};
+use crate::redaction::Redaction;
 use crate::telemetry::Telemetry;
 
 /// What ingest is built on.
@@ -34,9 +36,16 @@ pub struct Ingest {
 
 /// Builds the receivers and the pipeline. Binds nothing and spawns nothing.
 pub fn build(config: IngestConfig, deps: IngestDeps<'_>) -> Ingest {
+    build_with(config, deps, None)
+}
+
+/// The same with redaction before anything is stored.
+pub fn build_with(config: IngestConfig, deps: IngestDeps<'_>, redaction: Option<Arc<Redaction>>) -> Ingest {
+    let quotas = Quotas::new(config.tenant_limits, Arc::clone(&deps.clock), deps.registry);
     let telemetry = Arc::new(Telemetry::register(deps.registry));
     let admission = Arc::new(Admission::new(&config, telemetry.in_flight_bytes.clone()));
-    let pipeline = Pipeline::new(deps.sink, deps.clock, Arc::clone(&admission), Arc::clone(&telemetry));
+    let (gate, counters) = (Arc::clone(&admission), Arc::clone(&telemetry));
+    let pipeline = Pipeline::new(deps.sink, deps.clock, gate, counters, quotas, redaction);
     let receiver = Receiver::new(Arc::new(pipeline), admission, telemetry, config.body_timeout);
     Ingest { receiver: Arc::new(receiver) }
 }
@@ -60,6 +69,11 @@ impl Ingest {
     /// The pipeline behind both, for requests that do not come over the network.
     pub fn pipeline(&self) -> Arc<Pipeline> {
         Arc::clone(&self.receiver.pipeline)
+    }
+
+    /// Gives a tenant limits of its own, or with `None` those of everybody again.
+    pub fn set_tenant_limits(&self, tenant: TenantId, limits: Option<TenantLimits>) {
+        self.receiver.pipeline.quotas().set(tenant, limits);
     }
 
     /// Refuses new requests as retryable from now on; those in work end as usual. Call it before the listeners stop.

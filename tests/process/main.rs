@@ -8,6 +8,7 @@ mod doors;
 mod external;
 mod prometheus;
 mod recovery;
+mod redaction;
 mod scraping;
 mod scripts;
 mod self_telemetry;

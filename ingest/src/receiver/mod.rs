@@ -18,7 +18,8 @@ use axum::http::request::Parts;
 use tokio_util::task::TaskTracker;
 use trivium_model::{SignalKind, TenantId};
 
-use crate::admission::Admission;
+use crate::admission::{Admission, Reservation};
+use crate::error::Error;
 use crate::pipeline::Pipeline;
 use crate::telemetry::Telemetry;
 
@@ -41,6 +42,12 @@ impl Receiver {
         body_timeout: Duration,
     ) -> Self {
         Self { pipeline, admission, telemetry, body_timeout, discarding: TaskTracker::new() }
+    }
+
+    /// Lets a request of which `bytes` are known to come begin, before any of its body is read.
+    fn begin(&self, tenant: TenantId, signal: SignalKind, bytes: usize) -> Result<Reservation, Error> {
+        self.pipeline.quotas().admit(tenant, signal)?;
+        self.admission.begin(bytes)
     }
 }
 

@@ -86,7 +86,7 @@ impl Receiver {
 
     async fn receive(&self, signal: SignalKind, parts: &Parts, body: &mut Body) -> Result<Outcome, Error> {
         let named = coding_of(&parts.headers)?;
-        let mut reservation = self.admission.begin(0)?;
+        let mut reservation = self.begin(tenant_of(parts), signal, 0)?;
         let bounds = Bounds {
             bytes_max: limit::REQUEST_BYTES_MAX + PREFIX_BYTES,
             timeout: self.body_timeout,

@@ -80,7 +80,7 @@ impl Receiver {
         let format = format.as_ref().map_err(|_| unsupported_type(&parts.headers)).copied()?;
         let coding = coding_of(&parts.headers)?;
         let declared_bytes = declared_bytes(&parts.headers)?;
-        let mut reservation = self.admission.begin(declared_bytes.unwrap_or(0))?;
+        let mut reservation = self.begin(tenant_of(parts), signal, declared_bytes.unwrap_or(0))?;
         let bounds = Bounds { bytes_max: limit::REQUEST_BYTES_MAX, timeout: self.body_timeout, inspect: |_| Ok(()) };
         let body = body::read(body, declared_bytes, &bounds, &mut reservation).await?;
         let request =

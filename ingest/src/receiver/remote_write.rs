@@ -60,7 +60,7 @@ impl Receiver {
         let wire_format = wire_format_of(&parts.headers)?;
         check_coding(&parts.headers)?;
         let declared_bytes = declared_bytes(&parts.headers)?;
-        let mut reservation = self.admission.begin(declared_bytes.unwrap_or(0))?;
+        let mut reservation = self.begin(tenant_of(parts), SignalKind::Metrics, declared_bytes.unwrap_or(0))?;
         let bounds = Bounds { bytes_max: limit::REQUEST_BYTES_MAX, timeout: self.body_timeout, inspect: |_| Ok(()) };
         let body = body::read(body, declared_bytes, &bounds, &mut reservation).await?;
         let request = ExportRequest {

@@ -74,10 +74,13 @@ pub(super) fn http(error: &Error, format: PayloadFormat) -> Response<Body> {
 }
 
 /// An error as the answer to a remote write: plain text. Its clients drop the data on every status from 400 to 499, so that
-/// what only came too slowly is told as what may pass.
+/// what only came too slowly, or is too much for now, is told as what may pass (`retry_on_http_429` of Prometheus is off).
 pub(super) fn plain(error: &Error) -> Response<Body> {
     let (status, _) = of_error(error);
-    let status = if status == StatusCode::REQUEST_TIMEOUT { StatusCode::SERVICE_UNAVAILABLE } else { status };
+    let status = match status {
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => StatusCode::SERVICE_UNAVAILABLE,
+        status => status,
+    };
     let mut response = plain_text(status, message(error));
     add_hints(error, response.headers_mut());
     response
@@ -210,6 +213,7 @@ mod tests {
         let internal = trivium_storage::Error::Internal("a defect".into());
         let transient = [
             Error::Overloaded { in_flight_bytes_max: 1, retry_after: delay },
+            Error::RateLimited { limit: "bytes_per_second", retry_after: delay },
             Error::Draining { retry_after: delay },
             Error::Defect { retry_after: delay },
             Error::Store { source: internal, retry_after: delay },

@@ -4,5 +4,6 @@
 mod bad_input;
 mod grpc;
 mod http;
+mod limits;
 mod pressure;
 mod support;

@@ -19,7 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use trivium_ingest::{Ingest, IngestConfig, IngestDeps, Sink};
-use trivium_model::{ManualClock, SignalKind, UnixNanos, WalPosition};
+use trivium_model::{Clock, ManualClock, SignalKind, UnixNanos, WalPosition};
 use trivium_proto::otlp::collector::logs::v1::ExportLogsServiceRequest;
 use trivium_proto::otlp::collector::metrics::v1::ExportMetricsServiceRequest;
 use trivium_proto::otlp::collector::trace::v1::ExportTraceServiceRequest;
@@ -129,6 +129,7 @@ pub(crate) struct Server {
     pub(crate) http: SocketAddr,
     pub(crate) grpc: SocketAddr,
     pub(crate) sink: Arc<FakeSink>,
+    pub(crate) clock: Arc<ManualClock>,
     pub(crate) ingest: Ingest,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: tokio::task::JoinSet<std::io::Result<()>>,
@@ -144,7 +145,11 @@ impl Server {
         let sink = Arc::new(FakeSink::default());
         let clock = Arc::new(ManualClock::new(UnixNanos(i64::try_from(NOW).expect("in range"))));
         let mut registry = Registry::default();
-        let deps = IngestDeps { sink: Arc::clone(&sink) as Arc<dyn Sink>, clock, registry: &mut registry };
+        let deps = IngestDeps {
+            sink: Arc::clone(&sink) as Arc<dyn Sink>,
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            registry: &mut registry,
+        };
         let ingest = trivium_ingest::build(config, deps);
         let stop = CancellationToken::new();
         let mut tasks = tokio::task::JoinSet::new();
@@ -154,7 +159,7 @@ impl Server {
             addresses.push(listener.local_addr().expect("bound"));
             tasks.spawn(trivium_ingest::serve(listener, router, stop.clone().cancelled_owned()));
         }
-        Self { http: addresses[0], grpc: addresses[1], sink, ingest, stop, tasks, registry }
+        Self { http: addresses[0], grpc: addresses[1], sink, clock, ingest, stop, tasks, registry }
     }
 
     /// The value of one metric line, zero when it is absent.
