@@ -44,7 +44,7 @@ impl SqlErrors {
             DataFusionError::NotImplemented(message) => Error::invalid(format!("not supported: {}", clean(message))),
             DataFusionError::ArrowError(error, _) => arrow_error(error),
             DataFusionError::External(error) => foreign(error.as_ref()),
-            other => Error::Internal(clean(&other.to_string())),
+            other => defect(&clean(&other.to_string())),
         }
     }
 
@@ -78,7 +78,7 @@ impl SqlErrors {
     fn convert_parquet(&self, error: ParquetError) -> Error {
         match error {
             ParquetError::External(error) => self.convert_external(error),
-            other => Error::Internal(other.to_string()),
+            other => defect(&other.to_string()),
         }
     }
 }
@@ -94,7 +94,7 @@ fn arrow_error(error: &ArrowError) -> Error {
         | ArrowError::InvalidArgumentError(message)
         | ArrowError::NotYetImplemented(message) => Error::invalid(clean(message)),
         ArrowError::ExternalError(error) => foreign(error.as_ref()),
-        other => Error::Internal(other.to_string()),
+        other => defect(&other.to_string()),
     }
 }
 
@@ -163,5 +163,40 @@ fn foreign(error: &(dyn StdError + Send + Sync + 'static)) -> Error {
     if text.starts_with("regex parse error") || text.starts_with("Compiled regex exceeds") {
         return Error::invalid(format!("cannot read the regular expression: {text}"));
     }
-    Error::Internal(text)
+    defect(&text)
+}
+
+/// A defect of ours, unless it is what Arrow's kernels say of a regular expression that is too large, which comes as text in
+/// the text of others, and as a defect of DataFusion's.
+fn defect(text: &str) -> Error {
+    if text.contains("Regular expression did not compile: CompiledTooBig") {
+        let hint = "repeat less: (a{100}){100} is an expression of 10,000 parts";
+        return Error::invalid_with_hint("the regular expression is too large when it is compiled", hint);
+    }
+    Error::Internal(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use trivium_model::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn a_regular_expression_that_is_too_large_is_no_defect_of_ours() {
+        let compute = || ArrowError::ComputeError("Regular expression did not compile: CompiledTooBig(10485760)".into());
+        let inner = "failed to call 'regex_match_dyn_scalar' Compute error: Regular expression did not compile: \
+                     CompiledTooBig(10485760)";
+        let predicate = format!("Error evaluating filter predicate: Internal(\"{inner}\")");
+        for error in [
+            arrow_error(&compute()),
+            arrow_error(&ArrowError::ComputeError(predicate.clone())),
+            foreign(&ArrowError::ComputeError(predicate)),
+            foreign(&DataFusionError::Internal(inner.into())),
+            defect(inner),
+        ] {
+            assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error}");
+        }
+        assert_eq!(defect("a panic").kind(), ErrorKind::Internal);
+    }
 }

@@ -92,8 +92,8 @@ impl Distribution {
 
     fn histogram_field(&mut self, number: u32, value: Value<'_>, fields: &Fields<'_>) -> Result<(), WireError> {
         match number {
-            6 => repeated_fixed64(value, fields, &mut self.bucket_counts, |bits| bits)?,
-            7 => repeated_fixed64(value, fields, &mut self.bounds, f64::from_bits)?,
+            6 => repeated_fixed64(value, fields, &mut self.bucket_counts, limit::BUCKETS_MAX, |bits| bits)?,
+            7 => repeated_fixed64(value, fields, &mut self.bounds, limit::BUCKETS_MAX, f64::from_bits)?,
             11 => self.min = Some(value.double(fields)?),
             12 => self.max = Some(value.double(fields)?),
             _ => {}
@@ -118,8 +118,11 @@ impl Distribution {
     fn summary_field(&mut self, number: u32, value: Value<'_>, fields: &Fields<'_>) -> Result<(), WireError> {
         if number == 6 {
             let (quantile, value) = read_quantile(value.bytes(fields)?)?;
-            self.quantiles.push(quantile);
-            self.quantile_values.push(value);
+            // One too many is enough to be seen.
+            if self.quantiles.len() <= limit::BUCKETS_MAX {
+                self.quantiles.push(quantile);
+                self.quantile_values.push(value);
+            }
         }
         Ok(())
     }
@@ -181,7 +184,7 @@ impl Distribution {
     fn check_summary(&self) -> Result<(), Reason> {
         let quantiles = self.quantiles.len();
         if quantiles > limit::BUCKETS_MAX {
-            return Err(Reason::new("summary has too many quantiles", format!("{quantiles} quantiles")));
+            return Err(Reason::new("summary has too many quantiles", format!("more than {}", limit::BUCKETS_MAX)));
         }
         match self.quantiles.iter().find(|quantile| !(0.0..=1.0).contains(*quantile)) {
             Some(quantile) => {
@@ -196,7 +199,7 @@ fn check_length(buckets: usize) -> Result<(), Reason> {
     if buckets <= limit::BUCKETS_MAX {
         return Ok(());
     }
-    Err(Reason::new("histogram has too many buckets", format!("{buckets} buckets, at most {}", limit::BUCKETS_MAX)))
+    Err(Reason::new("histogram has too many buckets", format!("more than {}", limit::BUCKETS_MAX)))
 }
 
 fn read_buckets(message: &[u8], buckets: &mut Buckets) -> Result<(), WireError> {
@@ -204,7 +207,7 @@ fn read_buckets(message: &[u8], buckets: &mut Buckets) -> Result<(), WireError> 
     while let Some((number, value)) = fields.next()? {
         match number {
             1 => buckets.offset = value.sint32(&fields)?,
-            2 => repeated_varint(value, &fields, &mut buckets.counts)?,
+            2 => repeated_varint(value, &fields, &mut buckets.counts, limit::BUCKETS_MAX)?,
             _ => {}
         }
     }
@@ -222,4 +225,35 @@ fn read_quantile(message: &[u8]) -> Result<(f64, f64), WireError> {
         }
     }
     Ok(pair)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A field of bytes.
+    fn field(number: u8, message: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![number << 3 | 2];
+        prost::encoding::encode_varint(message.len() as u64, &mut bytes);
+        bytes.extend_from_slice(message);
+        bytes
+    }
+
+    #[test]
+    fn a_point_takes_no_more_memory_than_one_with_as_many_buckets_as_are_taken() {
+        const ROOM: usize = 2 * (limit::BUCKETS_MAX + 1);
+        let (packed, single) = (vec![0; 1_000_000], [0x10, 0].repeat(1_000_000));
+        for counts in [field(2, &packed), single] {
+            let (mut point, message) = (Distribution::default(), field(8, &counts));
+            point.read(MetricType::ExponentialHistogram, &message, &mut RawSet::default()).expect("it is well formed");
+            assert!(point.positive.counts.capacity() <= ROOM, "{}", point.positive.counts.capacity());
+            assert!(point.check(MetricType::ExponentialHistogram).is_err());
+        }
+        let (mut point, message) = (Distribution::default(), field(6, &vec![0; 8_000_000]));
+        point.read(MetricType::Histogram, &message, &mut RawSet::default()).expect("it is well formed");
+        assert!(point.bucket_counts.capacity() <= ROOM && point.check(MetricType::Histogram).is_err());
+        let (mut point, message) = (Distribution::default(), [0x32, 0].repeat(1_000_000));
+        point.read(MetricType::Summary, &message, &mut RawSet::default()).expect("it is well formed");
+        assert!(point.quantiles.capacity() <= ROOM && point.check(MetricType::Summary).is_err());
+    }
 }

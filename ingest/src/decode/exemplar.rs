@@ -18,6 +18,10 @@ use super::sanitize::Sanitized;
 use super::value::ValueWriter;
 use super::wire::{Fields, WireError};
 
+/// Exemplars of one data point that are gathered before the oldest of them are let go: one is eleven bytes on the wire and
+/// takes ten times as much in memory.
+const GATHERED_MAX: usize = 16 * limit::EXEMPLARS_MAX;
+
 /// The exemplars of one data point. Its memory is used again for the next.
 #[derive(Debug, Default)]
 pub(super) struct Exemplars<'a> {
@@ -51,6 +55,7 @@ impl<'a> Exemplars<'a> {
     /// [`limit::EXEMPLARS_MAX`]; one without a time is none.
     pub(super) fn read(&mut self, point: &'a [u8], field: u32, writer: &mut ValueWriter<'a>) -> Result<(), WireError> {
         self.clear();
+        let mut is_cut = false;
         let mut fields = Fields::new(point);
         while let Some((number, value)) = fields.next()? {
             if number != field {
@@ -62,13 +67,32 @@ impl<'a> Exemplars<'a> {
             } else {
                 self.list.push(exemplar);
             }
+            if self.list.len() == GATHERED_MAX {
+                self.keep_newest();
+                is_cut = true;
+            }
         }
         if self.list.len() > limit::EXEMPLARS_MAX {
+            self.keep_newest();
+            is_cut = true;
+        }
+        if is_cut {
             writer.sanitized.count_truncated();
-            self.list.sort_by_key(|exemplar| exemplar.time);
-            self.list.drain(..self.list.len() - limit::EXEMPLARS_MAX);
         }
         Ok(())
+    }
+
+    /// Keeps as many as a point may have. The order of arrival decides between two of the same time.
+    fn keep_newest(&mut self) {
+        self.list.sort_by_key(|exemplar| exemplar.time);
+        self.list.drain(..self.list.len() - limit::EXEMPLARS_MAX);
+        let mut json = String::new();
+        for exemplar in &mut self.list {
+            let start = json.len();
+            json.push_str(self.json.get(exemplar.attributes.clone()).unwrap_or_default());
+            exemplar.attributes = start..json.len();
+        }
+        self.json = json;
     }
 
     fn read_one(&mut self, message: &'a [u8], writer: &mut ValueWriter<'a>) -> Result<Exemplar<'a>, WireError> {
@@ -160,5 +184,30 @@ impl ExemplarColumn {
 
     pub(super) fn finish(self, rows: usize, data_type: &DataType, absent: &mut AbsentColumns) -> ArrayRef {
         self.0.finish(rows, data_type, absent)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_are_kept_and_the_others_take_no_memory() {
+        const FIELD: u32 = 5;
+        let mut point = Vec::new();
+        for time in 0..50_000_u64 {
+            // In no order, and each time once: 7 has no factor in common with their number.
+            let time = 1 + time * 7 % 50_000;
+            point.extend([FIELD as u8 * 8 + 2, 9, 2 << 3 | 1]);
+            point.extend(time.to_le_bytes());
+        }
+        let (mut exemplars, mut writer) = (Exemplars::default(), ValueWriter::default());
+        exemplars.read(&point, FIELD, &mut writer).expect("they are well formed");
+        let times: Vec<i64> = exemplars.list.iter().map(|exemplar| exemplar.time).collect();
+        let newest: Vec<i64> = (50_001 - limit::EXEMPLARS_MAX as i64..=50_000).collect();
+        assert_eq!(times, newest);
+        assert!(exemplars.list.capacity() <= 2 * GATHERED_MAX, "{}", exemplars.list.capacity());
+        assert!(exemplars.json.capacity() <= 16 * GATHERED_MAX, "{}", exemplars.json.capacity());
+        assert_eq!(writer.sanitized.causes(), [("truncated", 1)]);
     }
 }

@@ -197,35 +197,46 @@ typed! {
     double: Fixed64(value) -> f64 = f64::from_bits(value);
 }
 
-/// Adds the elements of a repeated fixed64 or double, packed or not.
+/// Adds the elements of a repeated fixed64 or double, packed or not; of those beyond `elements_max` only one, so that they
+/// are seen and take no memory.
 pub(super) fn repeated_fixed64<T>(
     value: Value<'_>,
     fields: &Fields<'_>,
     list: &mut Vec<T>,
+    elements_max: usize,
     convert: fn(u64) -> T,
 ) -> Result<(), WireError> {
+    let room = (elements_max + 1).saturating_sub(list.len());
     match value {
-        Value::Fixed64(bits) => list.push(convert(bits)),
+        Value::Fixed64(bits) => list.extend((room > 0).then(|| convert(bits))),
         Value::Bytes(packed) => {
             let (chunks, rest) = packed.as_chunks::<8>();
             if !rest.is_empty() {
                 return Err(WireError::new("a packed list that ends inside an element", rest));
             }
-            list.extend(chunks.iter().map(|chunk| convert(u64::from_le_bytes(*chunk))));
+            list.extend(chunks.iter().take(room).map(|chunk| convert(u64::from_le_bytes(*chunk))));
         }
         _ => return Err(fields.wrong_type()),
     }
     Ok(())
 }
 
-/// Adds the elements of a repeated uint64, packed or not.
-pub(super) fn repeated_varint(value: Value<'_>, fields: &Fields<'_>, list: &mut Vec<u64>) -> Result<(), WireError> {
+/// Adds the elements of a repeated uint64, packed or not, and likewise of those beyond `elements_max` only one.
+pub(super) fn repeated_varint(
+    value: Value<'_>,
+    fields: &Fields<'_>,
+    list: &mut Vec<u64>,
+    elements_max: usize,
+) -> Result<(), WireError> {
     match value {
-        Value::Varint(element) => list.push(element),
+        Value::Varint(element) => list.extend((list.len() <= elements_max).then_some(element)),
         Value::Bytes(packed) => {
             let mut elements = Fields::new(packed);
             while !elements.rest.is_empty() {
-                list.push(elements.varint()?);
+                let element = elements.varint()?;
+                if list.len() <= elements_max {
+                    list.push(element);
+                }
             }
         }
         _ => return Err(fields.wrong_type()),

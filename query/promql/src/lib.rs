@@ -23,6 +23,6 @@ pub use functions::{FUNCTIONS, Function, Variadic};
 pub use histogram::Histogram;
 pub use labels::{Label, Labels, METRIC_NAME, METRIC_TYPE, METRIC_UNIT, MatchKind, Matcher};
 pub use number::format_float;
-pub use parse::{ParseError, ParseOptions, parse, parse_selector};
+pub use parse::{ParseError, ParseOptions, parse, parse_selector, parse_selectors};
 pub use series::{STALE_NAN_BITS, Selection, Series, SeriesSource, SourceError, is_stale};
 pub use value::{Answer, MatrixSeries, SampleValue, Value, VectorSample};

@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 use trivium_model::limit;
 
-use super::labels::{Labels, SeriesCodes};
+use super::labels::{Labels, SeriesCodes, check_written};
 use super::symbols::Symbols;
 use super::{Version, nanos};
 use crate::decode::attribute_set::RawSet;
@@ -61,6 +61,7 @@ impl<'a> Exemplars<'a> {
     ) -> Result<(), Reason> {
         let (value, time) = read_message(message, &mut self.set)?;
         let time = nanos(time)?;
+        check_written(self.json.len())?;
         self.labels.read(self.version, &self.set, symbols)?;
         let start = self.json.len();
         self.labels.write_json("", &mut self.json);

@@ -14,6 +14,9 @@ const CUSTOM: i32 = -53;
 /// Bytes of one histogram: the buckets that are taken, in their longest form, and room for the rest.
 const BYTES_MAX: usize = limit::BUCKETS_MAX * 64;
 
+/// Elements of a list of one histogram: as many as fit into it.
+const ELEMENTS_MAX: usize = BYTES_MAX;
+
 /// A count, of a kind that holds for all counts of a histogram.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Count {
@@ -176,13 +179,13 @@ impl NativeHistogram {
             6 => self.zero_count = Count::Integer(value.varint(fields)?),
             7 => self.zero_count = Count::Float(value.double(fields)?),
             8 => self.negative.read_span(value.bytes(fields)?)?,
-            9 => repeated_varint(value, fields, &mut self.negative.deltas)?,
-            10 => repeated_fixed64(value, fields, &mut self.negative.counts, f64::from_bits)?,
+            9 => repeated_varint(value, fields, &mut self.negative.deltas, ELEMENTS_MAX)?,
+            10 => repeated_fixed64(value, fields, &mut self.negative.counts, ELEMENTS_MAX, f64::from_bits)?,
             11 => self.positive.read_span(value.bytes(fields)?)?,
-            12 => repeated_varint(value, fields, &mut self.positive.deltas)?,
-            13 => repeated_fixed64(value, fields, &mut self.positive.counts, f64::from_bits)?,
+            12 => repeated_varint(value, fields, &mut self.positive.deltas, ELEMENTS_MAX)?,
+            13 => repeated_fixed64(value, fields, &mut self.positive.counts, ELEMENTS_MAX, f64::from_bits)?,
             14 => self.reset_hint = value.varint(fields)?,
-            16 => repeated_fixed64(value, fields, &mut self.custom_values, f64::from_bits)?,
+            16 => repeated_fixed64(value, fields, &mut self.custom_values, ELEMENTS_MAX, f64::from_bits)?,
             _ => {}
         }
         Ok(())

@@ -23,6 +23,12 @@ const JOB: &str = "job";
 const IDENTITY_BEFORE: &[u8] = b"{}\0{}\0";
 const IDENTITY_BEHIND: &[u8] = b"\0prometheus\0\0\x000";
 
+/// Bytes of the names and values of one label set. A reference is a byte or two on the wire, whatever it stands for.
+const SET_BYTES_MAX: usize = 1024 * 1024;
+
+/// Bytes that the different label sets of a request become, in sum: twice what it could bring without references.
+const REQUEST_BYTES_MAX: usize = 2 * limit::REQUEST_BYTES_MAX;
+
 /// The codes of a series.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SeriesCodes {
@@ -37,6 +43,8 @@ pub(super) struct SeriesCodes {
 pub(super) struct Labels<'a> {
     /// Name and value, by name in the order of bytes.
     list: Vec<(&'a str, &'a str)>,
+    /// Bytes of them.
+    bytes: usize,
     references: Vec<u64>,
 }
 
@@ -50,6 +58,8 @@ pub(super) struct LabelSets<'a> {
     key: Vec<u8>,
     json: String,
     identity: Vec<u8>,
+    /// Bytes that the sets of this request became.
+    written_bytes: usize,
 }
 
 impl<'a> Labels<'a> {
@@ -59,6 +69,7 @@ impl<'a> Labels<'a> {
     /// the set is the same.
     pub(super) fn read(&mut self, version: Version, set: &RawSet<'a>, symbols: &Symbols<'a>) -> Result<(), Reason> {
         self.list.clear();
+        self.bytes = 0;
         self.references.clear();
         for run in set.runs() {
             match version {
@@ -87,18 +98,21 @@ impl<'a> Labels<'a> {
     }
 
     /// Writes the texts that a run of references stands for, each with its length, so that two sets never look the same,
-    /// behind a byte with which no run of version 1.0 begins.
-    fn write_key(&mut self, run: &'a [u8], symbols: &Symbols<'a>, key: &mut Vec<u8>) -> Result<(), Reason> {
+    /// behind a byte with which no run of version 1.0 begins. `false` when they are more than a label set may have.
+    fn write_key(&mut self, run: &'a [u8], symbols: &Symbols<'a>, key: &mut Vec<u8>) -> Result<bool, Reason> {
         key.clear();
         key.push(0);
         self.references.clear();
         read_references(run, &mut self.references)?;
         for reference in &self.references {
             let symbol = symbols.get(*reference)?;
+            if key.len() + symbol.len() > SET_BYTES_MAX {
+                return Ok(false);
+            }
             key.extend_from_slice(&(symbol.len() as u32).to_le_bytes());
             key.extend_from_slice(symbol);
         }
-        Ok(())
+        Ok(true)
     }
 
     fn resolve(&mut self, symbols: &Symbols<'a>) -> Result<(), Reason> {
@@ -125,6 +139,10 @@ impl<'a> Labels<'a> {
         }
         if self.list.len() == limit::ATTRIBUTES_MAX {
             return Err(Reason::new("series has too many labels", format!("more than {}", limit::ATTRIBUTES_MAX)));
+        }
+        self.bytes += name.len() + value.len();
+        if self.bytes > SET_BYTES_MAX {
+            return Err(Reason::new("labels are too long in sum", format!("more than {SET_BYTES_MAX} bytes")));
         }
         self.list.push((name, value));
         Ok(())
@@ -161,6 +179,7 @@ impl<'a> LabelSets<'a> {
             key: Vec::new(),
             json: String::new(),
             identity: Vec::new(),
+            written_bytes: 0,
         }
     }
 
@@ -171,11 +190,15 @@ impl<'a> LabelSets<'a> {
         symbols: &Symbols<'a>,
         columns: &mut PointColumns<'a>,
     ) -> Result<SeriesCodes, Reason> {
-        let Some(run) = set.only_run() else { return self.read(set, symbols, columns) };
+        let Some(run) = set.only_run() else {
+            check_written(self.written_bytes)?;
+            return self.read(set, symbols, columns);
+        };
         let hash = xxh3_64(run);
         if let Some((_, _, codes)) = self.known.find(hash, |known| known.0 == hash && known.1 == run) {
             return Ok(*codes);
         }
+        check_written(self.written_bytes)?;
         let codes = match self.cache {
             Some(cache) => self.read_cached(cache, hash, run, set, symbols, columns)?,
             None => self.read(set, symbols, columns)?,
@@ -204,12 +227,18 @@ impl<'a> LabelSets<'a> {
         let (hash, bytes) = match self.version {
             Version::V1 => (hash, run),
             Version::V2 => {
-                self.labels.write_key(run, symbols, &mut key)?;
+                if !self.labels.write_key(run, symbols, &mut key)? {
+                    self.key = key;
+                    return self.read(set, symbols, columns);
+                }
                 (xxh3_64(&key), &key[..])
             }
         };
         let codes = match cache.get(hash, bytes) {
-            Some(known) => Self::codes_of(&known, columns),
+            Some(known) => {
+                self.written_bytes += known.attributes.len();
+                Self::codes_of(&known, columns)
+            }
             None => {
                 let codes = self.read(set, symbols, columns)?;
                 let known = KnownSeries {
@@ -241,6 +270,7 @@ impl<'a> LabelSets<'a> {
         self.labels.read(self.version, set, symbols)?;
         self.json.clear();
         self.labels.write_json(NAME, &mut self.json);
+        self.written_bytes += self.json.len();
         let name = self.labels.get(NAME);
         if name.is_empty() {
             return Err(Reason::new("series has no metric name", shown(&self.json)));
@@ -257,6 +287,18 @@ impl<'a> LabelSets<'a> {
         let service = columns.origin().service_code_of(self.labels.get(JOB));
         Ok(SeriesCodes { name, attributes, service, series_id })
     }
+}
+
+/// Refuses further label sets of a request whose references stand for more than it may bring.
+#[inline]
+pub(super) fn check_written(bytes: usize) -> Result<(), Reason> {
+    if bytes <= REQUEST_BYTES_MAX {
+        return Ok(());
+    }
+    Err(Reason::new(
+        "the label sets of the request are too large in sum",
+        format!("more than {REQUEST_BYTES_MAX} bytes"),
+    ))
 }
 
 #[inline]
@@ -277,10 +319,10 @@ fn read_references(run: &[u8], references: &mut Vec<u64>) -> Result<(), Reason> 
     let mut fields = Fields::new(run);
     while let Some((_, value)) = fields.next()? {
         // A label is two bytes at least.
-        if run.len() > limit::ATTRIBUTES_MAX * 32 {
+        if run.len() > limit::ATTRIBUTES_MAX * 32 || references.len() > limit::ATTRIBUTES_MAX * 32 {
             return Err(Reason::new("series has too many labels", format!("{} bytes of references", run.len())));
         }
-        repeated_varint(value, &fields, references)?;
+        repeated_varint(value, &fields, references, limit::ATTRIBUTES_MAX * 32)?;
     }
     Ok(())
 }
@@ -295,4 +337,37 @@ fn text(bytes: &[u8]) -> Result<&str, Reason> {
 fn shown(text: &str) -> String {
     const BYTES_MAX: usize = 128;
     format!("{:?}", text.get(..text.floor_char_boundary(BYTES_MAX)).unwrap_or(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn label_sets_beyond_what_a_request_may_become_are_refused() {
+        let run = [&[0x0a, 8][..], b"__name__", &[0x12, 1], b"m"].concat();
+        let series = [&[0x0a, run.len() as u8][..], &run].concat();
+        let columns = &mut PointColumns::with_capacity(1);
+        let mut set = RawSet::default();
+        set.push(&series, &[]);
+        let mut sets = LabelSets::new(Version::V1, None);
+        sets.written_bytes = REQUEST_BYTES_MAX + 1;
+        assert!(sets.codes(&set, &Symbols::default(), columns).is_err(), "one more was read");
+        sets.written_bytes = REQUEST_BYTES_MAX;
+        columns.origin().enter_nowhere();
+        assert!(sets.codes(&set, &Symbols::default(), columns).is_ok(), "the last one was refused");
+        sets.written_bytes = REQUEST_BYTES_MAX + 1;
+        assert!(sets.codes(&set, &Symbols::default(), columns).is_ok(), "what is known takes no more memory");
+    }
+
+    #[test]
+    fn a_key_takes_no_more_memory_than_a_label_set_may_have() {
+        let symbol = vec![b's'; 60_000];
+        let payload = [&[0x22, 0xe0, 0xd4, 0x03][..], &symbol].concat();
+        let symbols = Symbols::read(Version::V2, &payload).expect("one symbol");
+        let references = [&[0x0a, 0x80, 0x10][..], &[0; 2_048]].concat();
+        let (mut labels, mut key) = (Labels::default(), Vec::new());
+        assert!(matches!(labels.write_key(&references, &symbols, &mut key), Ok(false)));
+        assert!(key.capacity() <= 2 * SET_BYTES_MAX, "{} bytes", key.capacity());
+    }
 }

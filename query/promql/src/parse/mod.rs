@@ -88,12 +88,24 @@ pub fn parse(query: &str, options: &ParseOptions) -> Result<Expr, ParseError> {
 
 /// Parses a series selector, as `match[]` of the HTTP API takes it.
 pub fn parse_selector(query: &str) -> Result<Vec<Matcher>, ParseError> {
+    selector(query, &mut regex::Budget::default())
+}
+
+/// Parses the selectors of one request; their regular expressions together take no more memory than those of one query.
+pub fn parse_selectors<'q>(queries: impl IntoIterator<Item = &'q str>) -> Result<Vec<Vec<Matcher>>, ParseError> {
+    let mut regexes = regex::Budget::default();
+    queries.into_iter().map(|query| selector(query, &mut regexes)).collect()
+}
+
+fn selector(query: &str, regexes: &mut regex::Budget) -> Result<Vec<Matcher>, ParseError> {
     let mut parser = Parser::new(query, &ParseOptions::STABLE);
+    std::mem::swap(&mut parser.regexes, regexes);
     let (selector, position) = parser.vector_selector()?;
     if parser.peek().kind != Kind::End {
         return Err(parser.unexpected("", ""));
     }
     check::check_selector(&selector, position).map_err(|(position, message)| parser.error(position, message))?;
+    std::mem::swap(&mut parser.regexes, regexes);
     Ok(selector.matchers)
 }
 
@@ -110,11 +122,12 @@ struct Parser<'a> {
     tokens: Vec<Token>,
     next: usize,
     depth: usize,
+    regexes: regex::Budget,
 }
 
 impl<'a> Parser<'a> {
     fn new(query: &'a str, options: &'a ParseOptions) -> Self {
-        Self { query, options, tokens: lexer::tokens(query), next: 0, depth: 0 }
+        Self { query, options, tokens: lexer::tokens(query), next: 0, depth: 0, regexes: regex::Budget::default() }
     }
 
     /// The next token; the last one is never passed.

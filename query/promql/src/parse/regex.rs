@@ -1,14 +1,62 @@
 //! Regular expressions in the syntax of RE2, for a crate whose syntax differs in little.
 
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
+
+/// Bytes of one expression when it is compiled.
+const COMPILED_BYTES_MAX: usize = 10 << 20;
+
+/// Bytes of all expressions of one query.
+const QUERY_BYTES_MAX: usize = 64 << 20;
+
+/// What the expressions of a query may still take in memory.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    bytes: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { bytes: QUERY_BYTES_MAX }
+    }
+}
+
+impl Budget {
+    /// Compiles an expression and takes what it needs, to the next power of eight: the library tells only whether it is
+    /// above a limit.
+    pub(crate) fn anchored(&mut self, pattern: &str) -> Result<Regex, String> {
+        let source = format!("^(?s:{})$", translate(pattern));
+        let mut limit = 1 << 13;
+        loop {
+            match RegexBuilder::new(&source).size_limit(limit).build() {
+                Ok(regex) if limit <= self.bytes => {
+                    self.bytes -= limit;
+                    return Ok(regex);
+                }
+                Err(regex::Error::CompiledTooBig(_)) if limit < COMPILED_BYTES_MAX && limit < self.bytes => {
+                    limit = (limit << 3).min(COMPILED_BYTES_MAX);
+                }
+                Ok(_) => return Err(used_up()),
+                Err(regex::Error::CompiledTooBig(_)) if limit < COMPILED_BYTES_MAX => return Err(used_up()),
+                Err(error) => return Err(describe(&error)),
+            }
+        }
+    }
+}
 
 /// An expression that matches whole values; a dot matches newlines too.
 pub(crate) fn anchored(pattern: &str) -> Result<Regex, String> {
-    let translated = translate(pattern);
-    Regex::new(&format!("^(?s:{translated})$")).map_err(|error| match error {
+    Budget::default().anchored(pattern)
+}
+
+fn used_up() -> String {
+    format!("the regular expressions of the query are larger than {QUERY_BYTES_MAX} bytes when compiled")
+}
+
+fn describe(error: &regex::Error) -> String {
+    match error {
         regex::Error::CompiledTooBig(limit) => format!("expression is larger than {limit} bytes when compiled"),
         error => error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned(),
-    })
+    }
 }
 
 /// What RE2 reads otherwise: classes are of ASCII, braces that repeat nothing are themselves, and within brackets there
@@ -85,7 +133,7 @@ fn repeats(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::anchored;
+    use super::{Budget, COMPILED_BYTES_MAX, QUERY_BYTES_MAX, anchored};
 
     #[test]
     fn patterns_are_read_as_re2_reads_them() {
@@ -104,5 +152,23 @@ mod tests {
             assert_eq!(anchored(pattern).unwrap().is_match(value), matches, "{pattern}");
         }
         assert!(anchored("(").is_err());
+    }
+
+    #[test]
+    fn the_expressions_of_a_query_take_no_more_memory_than_it_may() {
+        let mut budget = Budget::default();
+        let large = "(a{500}){50}";
+        let taken = (0..1_000).take_while(|_| budget.anchored(large).is_ok()).count();
+        assert!((1..=QUERY_BYTES_MAX / (COMPILED_BYTES_MAX / 8)).contains(&taken), "{taken} were taken");
+        let error = budget.anchored(large).unwrap_err();
+        assert!(error.contains("of the query"), "{error}");
+        let mut budget = Budget::default();
+        assert!((0..1_000).all(|_| budget.anchored("api|web|(db-[0-9]+)").is_ok()), "small ones ran out of room");
+        let selectors = format!("x{{a=~\"{large}\"}}");
+        assert!(crate::parse_selectors([selectors.as_str(); 3]).is_ok(), "a few are fine");
+        let error = crate::parse_selectors([selectors.as_str(); 1_000]).unwrap_err();
+        assert!(error.message.contains("of the query"), "{error}");
+        let error = anchored("(a{1000}){1000}").unwrap_err();
+        assert_eq!(error, format!("expression is larger than {COMPILED_BYTES_MAX} bytes when compiled"));
     }
 }

@@ -60,8 +60,9 @@ impl Parser<'_> {
             return Err(self.unexpected("label matching", "string"));
         };
         let value = self.string(quoted.position)?;
-        let regex = |parser: &Self| {
-            super::regex::anchored(&value)
+        let regex = |parser: &mut Self| {
+            let compiled = parser.regexes.anchored(&value);
+            compiled
                 .map_err(|message| parser.error(token.position, format!("error parsing regexp: {message}: `{value}`")))
         };
         let kind = match operator {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::DateTime;
-use trivium_promql::{Matcher, parse_selector};
+use trivium_promql::{Matcher, parse_selectors};
 
 use super::error::ApiError;
 use super::form::Form;
@@ -119,8 +119,7 @@ impl Form {
 
     /// The selectors of `match[]`.
     pub(super) fn selectors(&self) -> Result<Vec<Vec<Matcher>>, ApiError> {
-        let parsed = self.all("match[]").map(parse_selector);
-        parsed.collect::<Result<_, _>>().map_err(|error| ApiError::parameter("match[]", error))
+        parse_selectors(self.all("match[]")).map_err(|error| ApiError::parameter("match[]", error))
     }
 }
 

@@ -61,6 +61,25 @@ mod tests {
     }
 
     #[test]
+    fn a_header_that_promises_more_than_the_file_has_takes_no_memory() {
+        let (file, _) = build(&[("known".into(), 1)], 3);
+        let bytes = std::fs::read(file.path()).expect("readable");
+        // The tokens that are everywhere; the bits of the directory.
+        for (place, value) in [(20, u32::MAX), (28, 31)] {
+            let mut bytes = bytes.clone();
+            bytes[place..place + 4].copy_from_slice(&value.to_le_bytes());
+            if place == 28 {
+                bytes[24..28].copy_from_slice(&40_u32.to_le_bytes());
+            }
+            let sum = crc32c::crc32c(&bytes[..HEADER_BYTES - 4]).to_le_bytes();
+            bytes[HEADER_BYTES - 4..HEADER_BYTES].copy_from_slice(&sum);
+            std::fs::write(file.path(), &bytes).expect("written");
+            let error = IdIndex::open(file.path()).expect_err("the file is shorter").to_string();
+            assert!(error.contains("at least"), "{error}");
+        }
+    }
+
+    #[test]
     fn an_index_that_lacks_tokens_rules_nothing_out_and_a_newer_one_is_refused() {
         let (file, index) = build(&[("known".into(), 1)], 3);
         assert_eq!(index.blocks(fingerprint("absent")).expect("readable"), Some(Vec::new()));

@@ -57,10 +57,17 @@ impl IdIndex {
                 ("plausible widths".into(), format!("{fingerprint_bits}, {bucket_bits}, {block_bits} bits"));
             return Err(Error::Corrupted { path: path.into(), offset: 24, expected, found });
         }
+        let directory_start = HEADER_BYTES as u64 + u64::from(everywhere) * 8;
+        let data_start = directory_start + ((1_u64 << bucket_bits) + 1) * 4;
+        let length = file.metadata().map_err(Error::io("look at", path))?.len();
+        // Before memory is taken for what the header promises.
+        if data_start > length {
+            let (expected, found) = (format!("at least {data_start} bytes"), format!("{length} bytes"));
+            return Err(Error::Corrupted { path: path.into(), offset: 16, expected, found });
+        }
         let mut bytes = vec![0; everywhere as usize * 8];
         file.read_exact_at(&mut bytes, HEADER_BYTES as u64).map_err(Error::io("read", path))?;
         let (chunks, _) = bytes.as_chunks::<8>();
-        let directory_start = HEADER_BYTES as u64 + u64::from(everywhere) * 8;
         Ok(Self {
             file,
             path: path.to_path_buf(),
@@ -73,7 +80,7 @@ impl IdIndex {
             rice: rice_parameter(u64::from(entries), fingerprint_bits),
             everywhere: chunks.iter().map(|chunk| u64::from_le_bytes(*chunk)).collect(),
             directory_start,
-            data_start: directory_start + ((1_u64 << bucket_bits) + 1) * 4,
+            data_start,
         })
     }
 
