@@ -119,7 +119,8 @@ async fn run(
     let api = trivium_query::router(state)
         .merge(trivium_query::alerting_router(Arc::clone(&alerting)))
         .merge(ingest.remote_write_router())
-        .merge(crate::scrape::targets_router(scraping.clone()));
+        .merge(crate::scrape::targets_router(scraping.clone()))
+        .merge(crate::operation::router(storage.clone()));
     let routers =
         Routers { otlp_grpc: ingest.grpc_router(), otlp_http: ingest.http_router(), http: server::router(api, admin) };
     let servers = listeners.serve(credentials::guard(&credentials, routers)?, query, &stop);
@@ -168,7 +169,7 @@ async fn start_alerting(
     // The lock on the folder, where the catalog is, is ours: what the last process held is ours too, without a wait until it
     // lapses. A catalog that several processes share will need a name for each of them.
     let holder = "server".to_owned();
-    let (settings, built_in) = (config.alerting(address), built_in(demo));
+    let (settings, built_in) = (config.alerting(address), built_in(demo, config.self_telemetry));
     let start = Alerting::start(settings, built_in, Arc::clone(state), sink, holder);
     query.spawn(start).await.context("the evaluators died")?.map_err(|error| anyhow::anyhow!("{error}"))
 }
@@ -185,7 +186,7 @@ async fn finish(name: &str, task: tokio::task::JoinHandle<std::io::Result<()>>) 
 /// Waits for a signal, or for the disk to fail in a way that nothing can be acknowledged any more.
 async fn wait_for_stop(storage: &Storage, stop: &CancellationToken) -> &'static str {
     let poisoned = async {
-        while storage.not_ready().is_none() {
+        while storage.failed().is_none() {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     };
@@ -231,6 +232,7 @@ fn storage_config(config: &Config) -> StorageConfig {
         buffer_bytes_max: usize::try_from(config.buffer_mib << 20).unwrap_or(usize::MAX),
         page_cache_bytes_max: usize::try_from(config.page_cache_mib << 20).unwrap_or(usize::MAX),
         seal_after_seconds: config.seal_after().as_secs(),
+        crash_loop_starts_max: config.crash_loop_starts,
         ..StorageConfig::default()
     };
     for signal in SignalKind::ALL {

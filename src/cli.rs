@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Authentication, Config, LogFormat, Retention, SignalRetention};
+use crate::operation::args::{BackupArgs, QuarantineArgs, RestoreArgs, VerifyArgs};
 
 /// Logs, metrics and traces in one binary: OTLP in, durable at acknowledgement, searchable, joined by any ID.
 #[derive(Debug, Parser)]
@@ -39,6 +40,12 @@ pub(crate) enum Command {
     Rules(RulesArgs),
     /// Check a data folder: catalog against files, checksums, the WAL. The server may be running.
     Verify(VerifyArgs),
+    /// Copy a data folder into a backup folder, what is new in it. The server may be running.
+    Backup(BackupArgs),
+    /// Make a data folder of a backup, after every byte of it was checked.
+    Restore(RestoreArgs),
+    /// Look at what was found damaged, and bring back what can be.
+    Quarantine(QuarantineArgs),
     /// Print the effective configuration, commented, as a file that --config reads.
     Config(ServeArgs),
 }
@@ -198,6 +205,9 @@ pub(crate) struct ServeArgs {
     /// Networks that are not public and may nevertheless be notified, separated by commas: 10.0.0.0/8
     #[arg(long, env = "TRIVIUM_NOTIFY_ALLOW_NETWORKS", value_delimiter = ',')]
     notify_allow_networks: Option<Vec<String>>,
+    /// Starts within ten minutes that may end in a crash before the next one refuses writes for a while; 0 never does [default: 5]
+    #[arg(long, env = "TRIVIUM_CRASH_LOOP_STARTS")]
+    crash_loop_starts: Option<u32>,
     /// Also send the demo telemetry to the server once it is ready
     #[arg(long, env = "TRIVIUM_DEMO")]
     pub(crate) demo: bool,
@@ -261,7 +271,8 @@ impl ServeArgs {
             external_url,
             external_labels,
             evaluation_interval,
-            notify_allow_networks
+            notify_allow_networks,
+            crash_loop_starts
         );
         config.validate()?;
         Ok(config)
@@ -454,17 +465,4 @@ pub(crate) struct BacktestArgs {
     pub(crate) group_by: Vec<String>,
     #[command(flatten)]
     pub(crate) server: ServerArgs,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct VerifyArgs {
-    /// The data folder
-    #[arg(long, env = "TRIVIUM_DATA_DIR", default_value = "trivium-data")]
-    pub(crate) data_dir: PathBuf,
-    /// Also read every row and every index
-    #[arg(long)]
-    pub(crate) deep: bool,
-    /// Print the findings as JSON
-    #[arg(long)]
-    pub(crate) json: bool,
 }

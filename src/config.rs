@@ -149,6 +149,7 @@ pub(crate) struct Config {
     pub(crate) external_labels: Vec<String>,
     pub(crate) evaluation_interval: String,
     pub(crate) notify_allow_networks: Vec<String>,
+    pub(crate) crash_loop_starts: u32,
 }
 
 impl Default for Config {
@@ -205,6 +206,7 @@ impl Default for Config {
             external_labels: Vec::new(),
             evaluation_interval: "1m".into(),
             notify_allow_networks: Vec::new(),
+            crash_loop_starts: 5,
         }
     }
 }
@@ -213,7 +215,7 @@ impl Default for Config {
 pub(crate) const LISTENERS: [&str; 3] = ["otlp_grpc", "otlp_http", "http"];
 
 /// One setting as the reference shows it: key, what it does.
-const REFERENCE: [(&str, &str); 50] = [
+const REFERENCE: [(&str, &str); 51] = [
     ("data_dir", "Where everything is kept. One process at a time; the folder is locked."),
     ("otlp_grpc", "Address of OTLP over gRPC; port 0 picks a free one."),
     ("otlp_http", "Address of OTLP over HTTP: /v1/logs, /v1/metrics, /v1/traces."),
@@ -348,6 +350,11 @@ const REFERENCE: [(&str, &str); 50] = [
         "notify_allow_networks",
         "Networks that are not public and may nevertheless be notified, such as [\"10.0.0.0/8\"]. Without it, receivers on\n\
          # loopback, private and link-local addresses are refused, so that a rule cannot reach what it should not.",
+    ),
+    (
+        "crash_loop_starts",
+        "Starts within ten minutes that may end in a crash before the next one refuses writes for half a minute, and twice\n\
+         # as long with each further crash, so that what is in the WAL reaches parts first; 0 never refuses any.",
     ),
 ];
 

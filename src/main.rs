@@ -8,6 +8,7 @@ mod demo;
 mod exporter;
 mod import;
 mod listeners;
+mod operation;
 mod promql_test;
 mod redact;
 mod remote_write;
@@ -15,7 +16,6 @@ mod rules;
 mod scrape;
 mod self_telemetry;
 mod server;
-mod verify;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -41,7 +41,10 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve(args) => app::serve(&args),
         Command::Config(args) => print(args.resolve()?.render()?.trim_end()),
-        Command::Verify(args) => block_on(verify::run(&args)),
+        Command::Verify(args) => block_on(operation::verify::run(&args)),
+        Command::Backup(args) => block_on(operation::backup::run(&args)),
+        Command::Restore(args) => block_on(operation::backup::run_restore(&args)),
+        Command::Quarantine(args) => block_on(operation::quarantine::run(&args)),
         Command::Demo(args) => block_on(demo::run(&args)).map(|()| ExitCode::SUCCESS),
         Command::Import(args) => block_on(import::run(&args)).map(|()| ExitCode::SUCCESS),
         Command::PromqlTest(args) => promql_test::run(&args),

@@ -63,6 +63,7 @@ impl Admin {
         let end = text.len() - text.strip_suffix("# EOF\n").map_or(0, |_| "# EOF\n".len());
         text.truncate(end);
         text.push_str(&storage_gauges(&self.storage));
+        text.push_str(&crate::operation::gauges(&self.storage));
         text.push_str(&self.alerting.exposition());
         text.push_str("# EOF\n");
         Ok(text)
@@ -133,10 +134,10 @@ fn request_span(request: &Request, route: Option<&str>) -> Span {
 
 /// Ready only when a write would be accepted and found.
 async fn ready(State(admin): State<Admin>) -> Response {
-    let problem = if admin.stop.is_cancelled() { Some("shutting down".into()) } else { admin.storage.not_ready() };
-    match problem {
-        None => "ready\n".into_response(),
-        Some(problem) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {problem}\n")).into_response(),
+    let ready = if admin.stop.is_cancelled() { Err("shutting down".into()) } else { admin.storage.ready().await };
+    match ready {
+        Ok(()) => "ready\n".into_response(),
+        Err(problem) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {problem}\n")).into_response(),
     }
 }
 

@@ -4,6 +4,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$HOME/.cache/trivium-target}"
 export CARGO_TERM_COLOR=never
+# Tests kill servers more often than any crash does.
+export TRIVIUM_CRASH_LOOP_STARTS=0
 venv="${TRIVIUM_VENV:-$HOME/.cache/trivium-venv}"
 modules="${TRIVIUM_NODE_MODULES:-$HOME/.cache/trivium-node}"
 

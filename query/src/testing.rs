@@ -195,6 +195,10 @@ impl TableSource for Fixture {
         Ok(self.rejections.clone())
     }
 
+    async fn quarantined(&self) -> Result<Vec<trivium_storage::quarantine::QuarantinedItem>, trivium_storage::Error> {
+        Ok(Vec::new())
+    }
+
     fn state(&self) -> Arc<dyn StateStore> {
         Arc::new(MemoryStateStore::default())
     }

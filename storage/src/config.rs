@@ -26,6 +26,11 @@ pub struct StorageConfig {
     pub wal_file_bytes_max: u64,
     /// Bytes that may wait for the disk before new requests are refused as retryable.
     pub wal_queue_bytes_max: usize,
+    /// Starts that may end without order within [`StorageConfig::crash_loop_window_seconds`] before the next one refuses writes
+    /// for a while; zero never does.
+    pub crash_loop_starts_max: u32,
+    /// For how long a start that did not end in order counts.
+    pub crash_loop_window_seconds: u64,
 }
 
 impl Default for StorageConfig {
@@ -41,6 +46,8 @@ impl Default for StorageConfig {
             page_cache_bytes_max: 128 * 1024 * 1024,
             wal_file_bytes_max: 64 * 1024 * 1024,
             wal_queue_bytes_max: 128 * 1024 * 1024,
+            crash_loop_starts_max: 0,
+            crash_loop_window_seconds: 600,
         }
     }
 }

@@ -43,6 +43,31 @@ pub enum Error {
         /// The lock file.
         path: PathBuf,
     },
+    /// A restore into the folder was interrupted.
+    #[error("a restore into {} did not finish; empty the folder and restore again", folder.display())]
+    NotRestored {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// Published parts that the catalog does not know.
+    #[error(
+        "{} does not name {parts} parts that lie in parts/, and {problem}; restore catalog.sqlite, or move these parts to quarantine/ \
+         with `trivium verify --repair` and start again", catalog.display()
+    )]
+    StaleCatalog {
+        /// The catalog.
+        catalog: PathBuf,
+        /// How many.
+        parts: usize,
+        /// How it is known that they were published.
+        problem: String,
+    },
+    /// A backup cannot be used or made.
+    #[error("{problem}")]
+    Backup {
+        /// What was found and what to do.
+        problem: String,
+    },
     /// The store takes no writes at the moment.
     #[error("the store takes no writes: {reason}")]
     Unavailable {
@@ -99,7 +124,11 @@ impl Error {
             Self::Io { .. } | Self::Unavailable { .. } | Self::Locked { .. } | Self::Catalog { .. } => {
                 ErrorKind::Unavailable
             }
-            Self::Corrupted { .. } | Self::UnknownFormat { .. } => ErrorKind::Corrupted,
+            Self::Corrupted { .. }
+            | Self::UnknownFormat { .. }
+            | Self::NotRestored { .. }
+            | Self::StaleCatalog { .. }
+            | Self::Backup { .. } => ErrorKind::Corrupted,
             Self::TooLarge { .. } => ErrorKind::LimitExceeded,
             Self::Conflict { .. } => ErrorKind::Unavailable,
             Self::Columns { .. } | Self::Text { .. } | Self::Internal(_) => ErrorKind::Internal,

@@ -1,14 +1,19 @@
 //! Durability, parts, retention. Owns Tantivy, Parquet and the catalog; knows no wire format and no query language.
 
 pub mod attributes;
+pub mod backup;
 mod buffer;
+mod canary;
 pub mod catalog;
 mod compaction;
 mod config;
+mod crash_loop;
 mod error;
+pub mod folder;
 pub mod fs;
 mod maintenance;
 pub mod part;
+pub mod quarantine;
 mod recovery;
 mod remembered;
 mod rows;
@@ -17,6 +22,8 @@ mod seal;
 mod storage;
 mod table;
 mod telemetry;
+#[cfg(test)]
+mod testing;
 pub mod tokens;
 pub mod verify;
 pub mod wal;

@@ -8,7 +8,10 @@ use std::time::Duration;
 use trivium_model::{PartId, SignalKind};
 
 use crate::error::Error;
+use crate::part::PartRecord;
+use crate::quarantine::withdraw;
 use crate::storage::{Inner, Storage, lock};
+use crate::verify::write_reindexed;
 
 /// How often ages are looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -57,6 +60,10 @@ impl Storage {
         if let Err(error) = closed {
             tracing::error!(%error, "closing the WAL failed");
         }
+        // A disk that fails ends every start: such an end is none in order.
+        if self.failed().is_none() {
+            self.inner.forget_starts();
+        }
     }
 }
 
@@ -87,14 +94,22 @@ impl Inner {
         let table = self.table(signal);
         let oldest_allowed = self.clock.now().before(self.config.seal_after());
         let is_old = table.open.opened_at().is_some_and(|opened_at| opened_at <= oldest_allowed);
-        table.sealing.is_some() || is_old || table.open.bytes() >= self.config.buffer_bytes_max
+        // After a series of crashes the next start shall find as little as possible in the WAL.
+        let is_due = is_old || (self.is_quiet().is_some() && !table.open.is_empty());
+        table.sealing.is_some() || is_due || table.open.bytes() >= self.config.buffer_bytes_max
     }
 
     async fn sweep_loop(self: &Arc<Self>) {
+        let mut has_lasted = false;
         for tick in 0_u64.. {
             tokio::time::sleep(TICK).await;
-            for signal in SignalKind::ALL {
+            // After a series of crashes nothing is done that can wait.
+            for signal in SignalKind::ALL.into_iter().filter(|_| self.is_quiet().is_none()) {
                 self.compact_due(signal).await;
+            }
+            if !has_lasted && self.starts.has_lasted(self.clock.now()) {
+                self.forget_starts();
+                has_lasted = true;
             }
             if tick % TICKS_PER_SWEEP == 0
                 && let Err(error) = self.expire().await
@@ -127,6 +142,12 @@ impl Inner {
                     return;
                 }
             }
+        }
+    }
+
+    fn forget_starts(&self) {
+        if let Err(error) = self.starts.forget() {
+            tracing::warn!(%error, "this start stays written down as one that did not end in order");
         }
     }
 
@@ -177,33 +198,54 @@ impl Inner {
         self.catalog.purge_tombstones(ids).await
     }
 
-    /// Checks the parts of a signal and moves the damaged ones to `quarantine/`; the rest is served.
+    /// Checks the parts of a signal, makes derived files that are damaged anew, and moves parts whose rows are damaged to
+    /// `quarantine/`; the rest is served.
     pub(crate) async fn quarantine_damaged(self: &Arc<Self>, signal: SignalKind) {
         let parts: Vec<_> = self.table(signal).all_parts().map(Arc::clone).collect();
         for part in parts {
             let checked = Arc::clone(&part);
             let Err(error) = crate::seal::blocking(move || checked.verify(false)).await else { continue };
+            // A newer build wrote it, and will read it.
+            if matches!(error, Error::UnknownFormat { .. }) || self.reindex(part.record(), &error).await {
+                continue;
+            }
             self.quarantine(part.record(), &error).await;
         }
     }
 
+    /// Makes the indexes of a part anew when its columns are intact, and serves it under another name. Whether it did.
+    pub(crate) async fn reindex(self: &Arc<Self>, record: &PartRecord, error: &Error) -> bool {
+        let (inner, old) = (Arc::clone(self), record.clone());
+        let written = crate::seal::blocking(move || {
+            let (id, now) = (inner.new_part_id(), inner.clock.now());
+            write_reindexed(&*inner.fs, &inner.folder, &old, id, now, &inner.pages)
+        });
+        let published = match written.await {
+            Ok(new) => self.replace(record.signal, vec![new], vec![record.id], 0).await,
+            Err(error) => Err(error),
+        };
+        match published {
+            Ok(()) => {
+                tracing::error!(%error, part = %record.id, signal = %record.signal, "made the damaged indexes of a part anew");
+                self.metrics.reindexed.inc();
+                true
+            }
+            Err(cause) => {
+                tracing::debug!(%cause, part = %record.id, "the indexes of the part cannot be made anew");
+                false
+            }
+        }
+    }
+
     /// Takes one part out of service and keeps its files for inspection.
-    pub(crate) async fn quarantine(&self, record: &crate::part::PartRecord, error: &Error) {
+    pub(crate) async fn quarantine(&self, record: &PartRecord, error: &Error) {
         tracing::error!(%error, part = %record.id, signal = %record.signal, rows = record.rows, "quarantined a damaged part");
         self.metrics.quarantined.inc();
         let removed = self.table_mut(record.signal).remove(&[record.id]);
         drop(removed);
-        if let Err(error) = self.catalog.quarantine_part(record.id, error.to_string(), self.clock.now()).await {
-            tracing::error!(%error, part = %record.id, "the catalog still lists the damaged part");
-            return;
-        }
-        let folder = self.folder.join("quarantine");
-        let moved = self.fs.create_dir_all(&folder).and_then(|()| {
-            let target = folder.join(format!("part-{}-{}", record.signal, record.id));
-            self.fs.rename(&self.part_folder(record), &target)
-        });
-        if let Err(error) = moved {
-            tracing::warn!(%error, part = %record.id, "the files of the damaged part stay where they are");
+        let (reason, now) = (error.to_string(), self.clock.now());
+        if let Err(error) = withdraw(&*self.fs, &*self.catalog, &self.folder, record, reason, now).await {
+            tracing::error!(%error, part = %record.id, "the damaged part is out of service but not yet in quarantine/");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! From a data folder to a running store: what the catalog lists, what the WAL still holds, what a crash left behind.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
@@ -8,14 +9,17 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use tokio::sync::Notify;
-use trivium_model::{PartId, SignalKind, WalPosition, WireFormat};
+use trivium_model::{PartId, SignalKind, WalPosition};
 
 use crate::buffer::Committed;
-use crate::catalog::CatalogState;
+use crate::catalog::{CatalogState, FILE_NAME};
 use crate::config::StorageConfig;
+use crate::crash_loop::Starts;
 use crate::error::Error;
+use crate::folder::check_folder;
 use crate::fs::keep_copy;
 use crate::part::{PageCache, Part, PartRecord};
+use crate::quarantine::request_name;
 use crate::remembered::RememberedRequests;
 use crate::storage::{Inner, Storage, StorageDeps, part_folder};
 use crate::table::{Retired, Table};
@@ -49,10 +53,13 @@ impl Storage {
         config: StorageConfig,
         deps: StorageDeps,
     ) -> Result<(Self, RecoveryReport), Error> {
+        check_folder(&*deps.fs, folder)?;
         let parts = folder.join("parts");
         deps.fs.create_dir_all(&parts)?;
         // Folders of signals that a process made and did not live to sync the entries of; the WAL does it for `parts`.
         deps.fs.sync_dir(&parts)?;
+        let window = Duration::from_secs(config.crash_loop_window_seconds);
+        let starts = Starts::begin(Arc::clone(&deps.fs), folder, deps.clock.now(), window);
         let state = deps.catalog.load().await?;
         let mut report = RecoveryReport::default();
         let positions = SignalKind::ALL.map(|signal| state.wal_position(signal));
@@ -60,18 +67,21 @@ impl Storage {
         let wal_config =
             WalConfig { file_bytes_max: config.wal_file_bytes_max, queue_bytes_max: config.wal_queue_bytes_max };
         let (wal, recovery) = Wal::open(Arc::clone(&deps.fs), &folder.join("wal"), wal_config, highest)?;
-        let storage = Self { inner: Arc::new(inner(folder, config, deps, wal, highest)) };
+        let storage = Self { inner: Arc::new(inner(folder, config, deps, wal, highest, starts)) };
         for damage in &recovery.damage {
             let Damage { path, offset, bytes, problem } = damage;
             tracing::error!(file = %path.display(), offset, bytes, problem, "the WAL is damaged; what is intact is served");
             storage.inner.metrics.quarantined.inc();
         }
         let found = recovery.last_position;
+        storage.inner.tell_what_was_found(&recovery);
         report.wal = Some(recovery);
         storage.inner.load_parts(&state, &mut report).await?;
         storage.inner.remove_leftovers(&state, &mut report).await?;
         storage.inner.remember(&state);
         storage.inner.replay(positions, &mut report).await?;
+        let records = i64::try_from(report.replayed_rows).unwrap_or(i64::MAX);
+        storage.inner.metrics.wal_recovered_records.set(records);
         // Positions of damaged frames are in no buffer and never will be: their files need not wait for them.
         storage.inner.visible.fetch_max(found.0, Ordering::AcqRel);
         report.parts = storage.parts().len();
@@ -79,8 +89,20 @@ impl Storage {
     }
 }
 
-fn inner(folder: &Path, config: StorageConfig, deps: StorageDeps, wal: Wal, highest: WalPosition) -> Inner {
+fn inner(
+    folder: &Path,
+    config: StorageConfig,
+    deps: StorageDeps,
+    wal: Wal,
+    highest: WalPosition,
+    starts: Starts,
+) -> Inner {
+    let quiet_for = starts.quiet_for(config.crash_loop_starts_max);
     Inner {
+        quiet_until: quiet_for.map(|quiet_for| deps.clock.now().after(quiet_for)),
+        starts,
+        canary: tokio::sync::Mutex::default(),
+        canary_is_out: AtomicBool::new(false),
         folder: folder.to_path_buf(),
         tables: SignalKind::ALL.map(|signal| RwLock::new(Table::new(signal))),
         remembered: Mutex::new(RememberedRequests::new(Duration::from_secs(config.remember_requests_seconds))),
@@ -106,15 +128,37 @@ fn inner(folder: &Path, config: StorageConfig, deps: StorageDeps, wal: Wal, high
 }
 
 impl Inner {
-    async fn load_parts(&self, state: &CatalogState, report: &mut RecoveryReport) -> Result<(), Error> {
+    fn tell_what_was_found(&self, recovery: &WalRecovery) {
+        let damaged = recovery.damage.iter().map(|damage| damage.bytes).sum::<u64>();
+        self.metrics.wal_quarantined_bytes.set(i64::try_from(damaged).unwrap_or(i64::MAX));
+        // A new folder has nothing that could have been closed.
+        let is_unclean = recovery.unclean && recovery.begins_after.is_some();
+        self.metrics.previous_shutdown_unclean.set(i64::from(is_unclean));
+        self.metrics.unclean_starts.set(i64::try_from(self.starts.unclean()).unwrap_or(i64::MAX));
+        if let Some(until) = self.quiet_until {
+            let (starts, quiet_for) = (self.starts.unclean(), until.since(self.clock.now()));
+            tracing::error!(
+                starts,
+                ?quiet_for,
+                "the last starts did not end in order; requests are refused for a while"
+            );
+        }
+    }
+
+    async fn load_parts(self: &Arc<Self>, state: &CatalogState, report: &mut RecoveryReport) -> Result<(), Error> {
         for record in &state.parts {
-            match self.check_and_open(record) {
-                Ok(part) => self.table_mut(record.signal).add(Arc::new(part)),
-                Err(error) => {
-                    report.damaged_parts.push((record.id, error.to_string()));
-                    self.quarantine(record, &error).await;
+            let error = match self.check_and_open(record) {
+                Ok(part) => {
+                    self.table_mut(record.signal).add(Arc::new(part));
+                    continue;
                 }
+                Err(error) => error,
+            };
+            if self.reindex(record, &error).await {
+                continue;
             }
+            report.damaged_parts.push((record.id, error.to_string()));
+            self.quarantine(record, &error).await;
         }
         Ok(())
     }
@@ -134,22 +178,59 @@ impl Inner {
         Ok(Part::open(record.clone(), folder, &self.pages))
     }
 
-    /// Removes folders of parts that were never published, and of parts that were replaced before the last stop.
+    /// Removes folders of parts that were never published, and of parts that were replaced before the last stop. Parts that
+    /// were published, as the WAL proves, are never removed: then the catalog is not the one of this folder.
     async fn remove_leftovers(&self, state: &CatalogState, report: &mut RecoveryReport) -> Result<(), Error> {
-        let known: HashSet<PathBuf> = state.parts.iter().map(|record| part_folder(&self.folder, record)).collect();
+        let replaced = state.tombstones.iter().map(|tombstone| part_folder(&self.folder, &tombstone.part));
+        let replaced: HashSet<PathBuf> = replaced.collect();
+        let mut known: HashSet<PathBuf> = state.parts.iter().map(|record| part_folder(&self.folder, record)).collect();
+        // Those whose indexes were made anew a moment ago have other names now.
+        let tables = SignalKind::ALL.map(|signal| self.table(signal));
+        known.extend(tables.iter().flat_map(|table| table.all_parts().map(|part| self.part_folder(part.record()))));
+        drop(tables);
+        let withdrawn: HashMap<PathBuf, &PartRecord> =
+            state.quarantined.iter().map(|part| (part_folder(&self.folder, &part.part), &part.part)).collect();
+        let (mut gone, mut orphans) = (Vec::new(), Vec::new());
         for signal in SignalKind::ALL {
             let folder = self.folder.join("parts").join(signal.as_str());
             if !self.fs.exists(&folder)? {
                 continue;
             }
-            for path in self.fs.list(&folder)? {
-                if !known.contains(&path) {
-                    self.fs.remove_dir_all(&path)?;
-                    report.orphans += 1;
+            for path in self.fs.list(&folder)?.into_iter().filter(|path| !known.contains(path)) {
+                if let Some(record) = withdrawn.get(&path) {
+                    crate::quarantine::keep_withdrawn(&*self.fs, &self.folder, record)?;
+                } else if replaced.contains(&path) {
+                    gone.push(path);
+                } else {
+                    orphans.push(path);
                 }
             }
         }
+        self.refuse_stale_catalog(state, orphans.len(), report)?;
+        for path in gone.into_iter().chain(orphans) {
+            self.fs.remove_dir_all(&path)?;
+            report.orphans += 1;
+        }
         self.catalog.purge_tombstones(state.tombstones.iter().map(|tombstone| tombstone.part.id).collect()).await
+    }
+
+    /// What a crash between writing and publishing leaves is in the WAL too. When the WAL begins after what the catalog knows,
+    /// parts that it does not name are the only copy of their rows.
+    fn refuse_stale_catalog(&self, state: &CatalogState, parts: usize, report: &RecoveryReport) -> Result<(), Error> {
+        let published = state.wal_positions.into_iter().max().unwrap_or_default();
+        let (begins_after, frames) = report.wal.as_ref().map_or((None, 0), |wal| (wal.begins_after, wal.frames));
+        let begins_after = begins_after.unwrap_or_default();
+        let problem = if begins_after > published {
+            crate::verify::neither(published, begins_after)
+        } else if frames == 0 && published == WalPosition::ZERO {
+            "there is neither a catalog nor a WAL that belongs to them".into()
+        } else {
+            return Ok(());
+        };
+        if parts == 0 {
+            return Ok(());
+        }
+        Err(Error::StaleCatalog { catalog: self.folder.join(FILE_NAME), parts, problem })
     }
 
     fn remember(&self, state: &CatalogState) {
@@ -180,7 +261,9 @@ impl Inner {
 
     fn decode(&self, header: &FrameHeader, payload: &[u8]) -> Result<Option<RecordBatch>, String> {
         let FrameHeader { signal, format, received_at, oldest_admitted, .. } = *header;
-        self.decoder.decode(signal, format, payload, received_at, oldest_admitted)
+        // A defect that panics on one request must not end every start.
+        let decode = || self.decoder.decode(signal, format, payload, received_at, oldest_admitted);
+        catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| Err("decoding it panicked".into()))
     }
 
     fn replay_frame(&self, frame: Frame, report: &mut RecoveryReport) -> Result<(), Error> {
@@ -195,7 +278,7 @@ impl Inner {
                 report.undecodable_requests += 1;
                 self.metrics.quarantined.inc();
                 let folder = self.folder.join("quarantine");
-                let name = quarantined_name(&header, position);
+                let name = request_name(&header, position);
                 // A start that found it before has kept it already; the WAL file may still be there.
                 if let Err(error) = keep_copy(&*self.fs, &folder, &name, &payload) {
                     tracing::warn!(%error, "the request could not be copied to quarantine/; its WAL file is kept");
@@ -211,16 +294,6 @@ impl Inner {
             Committed { tenant: header.tenant, position, received_at: header.received_at, key: header.key, batch };
         self.table_mut(header.signal).open.append(committed)
     }
-}
-
-/// What a request that cannot be decoded is called; the ending says what it is.
-fn quarantined_name(header: &FrameHeader, position: WalPosition) -> String {
-    let ending = match header.format {
-        WireFormat::Otlp => "otlp",
-        WireFormat::RemoteWrite1 => "remote-write-1",
-        WireFormat::RemoteWrite2 => "remote-write-2",
-    };
-    format!("request-{}-{position:020}.{ending}", header.signal)
 }
 
 #[cfg(test)]

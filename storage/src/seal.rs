@@ -6,17 +6,20 @@
 //! frames below the position (replay skips them).
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::TimestampNanosecondType;
+use bytes::Bytes;
 use trivium_model::{PartId, SignalKind, TenantId, WalPosition};
 
 use crate::catalog::Publish;
 use crate::compaction::{self, WINDOW_NANOS};
 use crate::error::Error;
+use crate::fs::FileSystem;
 use crate::part::{EncodedPart, NewPart, Part, PartRecord, encode_part};
 use crate::schema;
 use crate::storage::{Inner, lock};
@@ -104,19 +107,11 @@ impl Inner {
     ) -> Result<PartRecord, Error> {
         let new = NewPart { id: self.new_part_id(), tenant, signal, level, created_at: self.clock.now() };
         let EncodedPart { record, files } = encode_part(new, batches)?;
-        let folder = self.part_folder(&record);
-        self.fs.create_dir_all(&folder)?;
-        for (name, bytes) in &files {
-            self.fs.write_file_synced(&folder.join(name), bytes)?;
-        }
-        self.fs.sync_dir(&folder)?;
-        if let Some(parent) = folder.parent() {
-            self.fs.sync_dir(parent)?;
-        }
+        write_files(&*self.fs, &self.part_folder(&record), &files)?;
         Ok(record)
     }
 
-    fn open_parts(&self, records: &[PartRecord]) -> Vec<Arc<Part>> {
+    pub(crate) fn open_parts(&self, records: &[PartRecord]) -> Vec<Arc<Part>> {
         let open = |record: &PartRecord| Part::open(record.clone(), self.part_folder(record), &self.pages);
         records.iter().map(open).map(Arc::new).collect()
     }
@@ -202,6 +197,16 @@ impl Inner {
         lock(&self.retired).add(&removed);
         Ok(())
     }
+}
+
+/// Writes the files of a part durably, with the entry of its folder.
+pub(crate) fn write_files(fs: &dyn FileSystem, folder: &Path, files: &[(String, Bytes)]) -> Result<(), Error> {
+    fs.create_dir_all(folder)?;
+    for (name, bytes) in files {
+        fs.write_file_synced(&folder.join(name), bytes)?;
+    }
+    fs.sync_dir(folder)?;
+    folder.parent().map_or(Ok(()), |parent| fs.sync_dir(parent))
 }
 
 /// Runs work that takes CPU or blocks on files away from the async workers.

@@ -12,11 +12,14 @@ use tokio::sync::{Notify, oneshot};
 use trivium_model::{Clock, RequestKey, SignalKind, StateStore, TenantId, UnixNanos, WalPosition, WireFormat};
 
 use crate::buffer::Committed;
+use crate::canary::Canary;
 use crate::catalog::Catalog;
 use crate::config::StorageConfig;
+use crate::crash_loop::Starts;
 use crate::error::Error;
 use crate::fs::FileSystem;
 use crate::part::{PageCache, Part, PartRecord};
+use crate::quarantine::QuarantinedItem;
 use crate::remembered::{Known, RememberedRequests};
 use crate::table::{Retired, Table};
 use crate::telemetry::StorageMetrics;
@@ -148,6 +151,12 @@ pub(crate) struct Inner {
     /// New rows became visible.
     pub(crate) appended: Notify,
     pub(crate) closed: AtomicBool,
+    /// The starts before this one that did not end in order.
+    pub(crate) starts: Starts,
+    /// Until then no request is taken, because too many starts did not end in order.
+    pub(crate) quiet_until: Option<UnixNanos>,
+    pub(crate) canary: tokio::sync::Mutex<Canary>,
+    pub(crate) canary_is_out: AtomicBool,
     pub(crate) metrics: StorageMetrics,
 }
 
@@ -156,6 +165,9 @@ impl Storage {
     /// nothing of it is visible, and the request may be sent again. Dropping the future does not undo the append.
     pub async fn append(&self, request: AppendRequest) -> Result<Appended, Error> {
         let inner = &self.inner;
+        if let Some(reason) = inner.is_quiet() {
+            return Err(Error::Unavailable { reason });
+        }
         inner.wait_for_room(request.signal).await?;
         let known = inner.remembered().begin(request.key);
         let report = match known {
@@ -273,6 +285,31 @@ impl Storage {
         buffers.fold((0, 0), |(bytes, rows), buffer| (bytes + buffer.bytes(), rows + buffer.rows()))
     }
 
+    /// Why no request is taken for a while after a series of crashes; `None` in ordinary times.
+    pub fn crash_loop(&self) -> Option<String> {
+        self.inner.is_quiet()
+    }
+
+    /// For how long the oldest acknowledged row of a signal has been in the WAL only.
+    pub fn unpublished_for(&self, signal: SignalKind) -> Duration {
+        let table = self.inner.table(signal);
+        let sealing = table.sealing.as_ref().and_then(|sealing| sealing.buffer.opened_at());
+        let oldest = sealing.into_iter().chain(table.open.opened_at()).min();
+        oldest.map_or(Duration::ZERO, |oldest| self.inner.clock.now().since(oldest))
+    }
+
+    /// How many pieces are in quarantine, and their bytes (of the first thousand).
+    pub fn quarantine_size(&self) -> (u64, u64) {
+        crate::quarantine::size(&*self.inner.fs, &self.inner.folder).unwrap_or_default()
+    }
+
+    /// What is in quarantine.
+    pub async fn quarantined(&self) -> Result<Vec<QuarantinedItem>, Error> {
+        let withdrawn = self.inner.catalog.quarantined_parts().await?;
+        let inner = Arc::clone(&self.inner);
+        crate::seal::blocking(move || crate::quarantine::list_with(&*inner.fs, &inner.folder, &withdrawn)).await
+    }
+
     /// The metrics that the owner registers.
     pub fn metrics(&self) -> &StorageMetrics {
         &self.inner.metrics
@@ -305,6 +342,17 @@ impl Inner {
 
     pub(crate) fn remembered(&self) -> MutexGuard<'_, RememberedRequests> {
         lock(&self.remembered)
+    }
+
+    pub(crate) fn is_quiet(&self) -> Option<String> {
+        let (until, now) = (self.quiet_until?, self.clock.now());
+        (now < until).then(|| {
+            let (starts, left) = (self.starts.unclean(), until.since(now).as_secs() + 1);
+            format!(
+                "the last {starts} starts did not end in order; no request is taken for another {left} seconds, while what is \
+                 in the WAL is brought into parts"
+            )
+        })
     }
 
     /// Runs on the WAL thread, in the order of positions, after the fsync.

@@ -6,6 +6,7 @@ mod commands;
 mod diagnosis;
 mod doors;
 mod external;
+mod operation;
 mod prometheus;
 mod recovery;
 mod redaction;

@@ -14,10 +14,10 @@ use trivium_proto::otlp::resource::v1::Resource;
 use crate::support::Server;
 
 /// Records of one request.
-const RECORDS: u64 = 50;
+pub(crate) const RECORDS: u64 = 50;
 
 /// The number of a request whose records lie on another day than those of small numbers, so that no merge joins them.
-const ANOTHER_DAY: u64 = 100_000_000;
+pub(crate) const ANOTHER_DAY: u64 = 100_000_000;
 
 fn text(value: &str) -> Option<AnyValue> {
     Some(AnyValue { value: Some(Value::StringValue(value.into())) })
@@ -28,7 +28,7 @@ fn attribute(key: &str, value: &str) -> KeyValue {
 }
 
 /// A request whose content follows from its number.
-fn request(number: u64) -> Vec<u8> {
+pub(crate) fn request(number: u64) -> Vec<u8> {
     let record = |index: u64| LogRecord {
         time_unix_nano: 1_700_000_000_000_000_000 + number * 1_000_000 + index,
         severity_number: 9,
@@ -42,7 +42,7 @@ fn request(number: u64) -> Vec<u8> {
     ExportLogsServiceRequest { resource_logs: vec![logs] }.encode_to_vec()
 }
 
-async fn send(client: &reqwest::Client, otlp_http: &str, number: u64) -> bool {
+pub(crate) async fn send(client: &reqwest::Client, otlp_http: &str, number: u64) -> bool {
     let url = format!("{otlp_http}/v1/logs");
     let sent = client.post(url).header("content-type", "application/x-protobuf").body(request(number)).send().await;
     match sent {
@@ -52,7 +52,7 @@ async fn send(client: &reqwest::Client, otlp_http: &str, number: u64) -> bool {
 }
 
 /// Sends requests from `next` on over several connections until the server is gone; returns the acknowledged ones.
-async fn send_until_killed(server: &Server, next: &Arc<AtomicU64>) -> Vec<u64> {
+pub(crate) async fn send_until_killed(server: &Server, next: &Arc<AtomicU64>) -> Vec<u64> {
     let workers = (0..8).map(|_| {
         let (client, url, next) = (server.client().clone(), server.otlp_http.clone(), Arc::clone(next));
         tokio::spawn(async move {
@@ -74,7 +74,7 @@ async fn send_until_killed(server: &Server, next: &Arc<AtomicU64>) -> Vec<u64> {
 }
 
 /// Every acknowledged request is there with all its records, none is there twice or in part.
-async fn check(server: &Server, acknowledged: &[u64], context: &str) {
+pub(crate) async fn check(server: &Server, acknowledged: &[u64], context: &str) {
     let rows = server
         .sql("SELECT CAST(attributes['t.request'] AS BIGINT), count(*), count(DISTINCT body) FROM logs GROUP BY 1")
         .await;
@@ -204,12 +204,12 @@ async fn a_second_server_on_the_same_folder_refuses_to_start() {
     assert!(said.contains("in use by another process"), "{said}");
 }
 
-fn parts(folder: &Path) -> Vec<std::path::PathBuf> {
+pub(crate) fn parts(folder: &Path) -> Vec<std::path::PathBuf> {
     let entries = std::fs::read_dir(folder.join("parts/logs")).expect("the folder of log parts");
     entries.map(|entry| entry.expect("an entry").path()).collect()
 }
 
-fn verify(folder: &Path) {
+pub(crate) fn verify(folder: &Path) {
     let mut command = std::process::Command::new(crate::support::BINARY);
     crate::support::output_of(command.args(["verify", "--deep", "--data-dir"]).arg(folder));
 }

@@ -26,6 +26,8 @@ impl Server {
     /// Starts a server on a data folder and returns when it is ready.
     pub(crate) fn start(folder: &Path, flags: &[&str]) -> Self {
         let mut child = Command::new(BINARY)
+            // Tests kill servers more often than any crash does.
+            .env("TRIVIUM_CRASH_LOOP_STARTS", "0")
             .args(["serve", "--retention", "none", "--log-level", "warn", "--data-dir"])
             .arg(folder)
             .args(["--otlp-grpc", "127.0.0.1:0", "--otlp-http", "127.0.0.1:0", "--http", "127.0.0.1:0"])

@@ -5,7 +5,7 @@ use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
 use datafusion::datasource::ViewTable;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::SessionState;
-use trivium_model::{HistoryEvent, SignalKind, TimeRange};
+use trivium_model::{HistoryEvent, SignalKind, TenantId, TimeRange};
 
 use super::provider::SignalTable;
 use super::{TenantTables, history, views};
@@ -20,6 +20,7 @@ pub(crate) const TABLE_NAMES: &[&str] = &[
     "exemplars",
     "series",
     "rejected",
+    "quarantine",
     "alerts_history",
     "notifications_history",
 ];
@@ -49,6 +50,13 @@ impl TenantCatalog {
                 let rejections = self.tables.source.rejections(self.tables.tenant).await;
                 let rejections = rejections.map_err(|error| DataFusionError::External(Box::new(error)))?;
                 Ok(Some(views::rejected(&rejections)?))
+            }
+            "quarantine" => {
+                let items = self.tables.source.quarantined().await;
+                let mut items = items.map_err(|error| DataFusionError::External(Box::new(error)))?;
+                // What belongs to nobody in particular is the default tenant's to look after.
+                items.retain(|item| item.tenant.unwrap_or(TenantId::DEFAULT) == self.tables.tenant);
+                Ok(Some(views::quarantine(&items)?))
             }
             "alerts_history" => Ok(Some(history::alerts(&self.history("alert").await?)?)),
             "notifications_history" => Ok(Some(history::notifications(&self.history("notification").await?)?)),

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, CatalogProviderList};
 use trivium_model::{SignalKind, StateStore, TenantId};
+use trivium_storage::quarantine::QuarantinedItem;
 use trivium_storage::{Rejection, Snapshot, Storage};
 
 use crate::engine::Notes;
@@ -39,6 +40,9 @@ pub(crate) trait TableSource: Send + Sync + std::fmt::Debug {
     /// The refused records, newest first.
     async fn rejections(&self, tenant: TenantId) -> Result<Vec<Rejection>, trivium_storage::Error>;
 
+    /// What was found damaged.
+    async fn quarantined(&self) -> Result<Vec<QuarantinedItem>, trivium_storage::Error>;
+
     /// Where the history of alerts and notifications is.
     fn state(&self) -> Arc<dyn StateStore>;
 }
@@ -51,6 +55,10 @@ impl TableSource for Storage {
 
     async fn rejections(&self, tenant: TenantId) -> Result<Vec<Rejection>, trivium_storage::Error> {
         Self::rejections(self, tenant).await
+    }
+
+    async fn quarantined(&self) -> Result<Vec<QuarantinedItem>, trivium_storage::Error> {
+        Self::quarantined(self).await
     }
 
     fn state(&self) -> Arc<dyn StateStore> {

@@ -6,6 +6,7 @@ use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
 use datafusion::error::Result;
 use trivium_storage::Rejection;
+use trivium_storage::quarantine::QuarantinedItem;
 
 use super::{metrics, spans};
 
@@ -50,4 +51,34 @@ pub(super) fn rejected(rejections: &[Rejection]) -> Result<Arc<dyn TableProvider
     ];
     let batch = RecordBatch::try_new(rejected_schema(), columns)?;
     Ok(Arc::new(MemTable::try_new(rejected_schema(), vec![vec![batch]])?))
+}
+
+fn quarantine_schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("time", timestamp(), true),
+        Field::new("name", DataType::Utf8, false),
+        Field::new("kind", DataType::Utf8, false),
+        Field::new("signal", DataType::Utf8, true),
+        Field::new("rows", DataType::UInt64, true),
+        Field::new("bytes", DataType::UInt64, false),
+        Field::new("reason", DataType::Utf8, true),
+    ]))
+}
+
+/// What was found damaged.
+pub(super) fn quarantine(items: &[QuarantinedItem]) -> Result<Arc<dyn TableProvider>> {
+    let text = |field: &dyn Fn(&QuarantinedItem) -> Option<String>| -> ArrayRef {
+        Arc::new(items.iter().map(field).collect::<StringArray>())
+    };
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(items.iter().map(|item| item.at.map(|at| at.0)).collect::<TimestampNanosecondArray>()),
+        text(&|item| Some(item.name.clone())),
+        text(&|item| Some(item.kind.as_str().to_owned())),
+        text(&|item| item.signal.map(|signal| signal.to_string())),
+        Arc::new(items.iter().map(|item| item.rows.map(u64::from)).collect::<UInt64Array>()),
+        Arc::new(items.iter().map(|item| Some(item.bytes)).collect::<UInt64Array>()),
+        text(&|item| item.reason.clone()),
+    ];
+    let batch = RecordBatch::try_new(quarantine_schema(), columns)?;
+    Ok(Arc::new(MemTable::try_new(quarantine_schema(), vec![vec![batch]])?))
 }

@@ -42,6 +42,7 @@ macro_rules! conformance_tests {
             concurrent_publishes_all_arrive
             request_keys_are_forgotten_by_time_of_receipt
             a_quarantined_part_is_not_published
+            a_part_returns_from_quarantine_once
             rejections_are_summed_by_minute_and_cause
             rejections_are_bounded
             a_sound_catalog_has_no_findings
@@ -355,6 +356,28 @@ pub(super) async fn a_quarantined_part_is_not_published(fixture: &dyn Fixture) {
     assert_eq!(load(&catalog).await, state);
     let error = catalog.quarantine_part(PartId([9; 16]), "?".into(), UnixNanos(9)).await;
     assert!(matches!(error, Err(Error::Conflict { .. })), "{error:?}");
+}
+
+pub(super) async fn a_part_returns_from_quarantine_once(fixture: &dyn Fixture) {
+    let catalog = fixture.open().await;
+    publish_all(&catalog, [seal(1, 1..=3), seal(2, 4..=5)]).await;
+    let returned = part(7, 1..=3);
+    let error =
+        catalog.return_part(PartId([1; 16]), returned.clone(), WalPosition::ZERO).await.expect_err("it is published");
+    assert!(matches!(error, Error::Conflict { .. }), "{error}");
+    catalog.quarantine_part(PartId([1; 16]), "damaged".into(), UnixNanos(1)).await.expect("it is withdrawn");
+    catalog.return_part(PartId([1; 16]), returned.clone(), WalPosition::ZERO).await.expect("it comes back");
+    let state = load(&catalog).await;
+    assert_eq!((numbers(&state), state.quarantined.len()), (vec![2, 7], 0));
+    catalog.return_part(PartId([1; 16]), returned, WalPosition::ZERO).await.expect_err("its new ID is used");
+    // One that the catalog never knew, unless the WAL still has its requests.
+    catalog.return_part(PartId([8; 16]), part(9, 2..=4), WalPosition::ZERO).await.expect("it is taken");
+    let late = part(10, 5..=6);
+    let refused = catalog.return_part(PartId([8; 16]), late.clone(), WalPosition::ZERO).await;
+    refused.expect_err("position 6 is to be replayed");
+    catalog.return_part(PartId([8; 16]), late, WalPosition(6)).await.expect("the WAL does not hold it any more");
+    let state = load(&catalog).await;
+    assert_eq!((numbers(&state), state.wal_position(SignalKind::Logs)), (vec![2, 7, 9, 10], WalPosition(6)));
 }
 
 pub(super) async fn rejections_are_summed_by_minute_and_cause(fixture: &dyn Fixture) {

@@ -67,6 +67,17 @@ pub(super) fn position_grows(publish: &Publish, before: WalPosition, after: WalP
     Ok(())
 }
 
+/// A part that comes back from quarantine holds no request that will be replayed.
+pub(super) fn is_published_up_to(part: &PartRecord, position: WalPosition) -> Result<(), Error> {
+    if part.last_position <= position {
+        return Ok(());
+    }
+    Err(broken(format!(
+        "part {} holds WAL position {} of {}, which is published only up to {position}: its requests are in the WAL",
+        part.id, part.last_position, part.signal
+    )))
+}
+
 /// What is wrong with a whole catalog, one sentence each.
 pub(super) fn findings(state: &CatalogState) -> Vec<String> {
     let mut findings = Vec::new();

@@ -21,6 +21,7 @@ use crate::error::Error;
 use crate::part::PartRecord;
 use crate::storage::Rejection;
 
+pub(crate) use sqlite::FILE_NAME;
 pub use sqlite::SqliteCatalog;
 
 /// Rows of summed rejections that are kept; the oldest minutes go first.
@@ -118,6 +119,16 @@ pub trait Catalog: StateStore {
 
     /// Withdraws a damaged part. Without effect when it is withdrawn already; [`Error::Conflict`] when it is not published.
     fn quarantine_part(&self, part: PartId, reason: String, at: UnixNanos) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// Publishes the rows of a part that was withdrawn, or that the catalog never knew, as another part, and forgets the
+    /// withdrawn one. [`Error::Conflict`] when the old one is published or was replaced; [`Error::Internal`] when its requests
+    /// are still to be replayed from the WAL, which begins after a position. In both cases nothing is changed.
+    fn return_part(
+        &self,
+        old: PartId,
+        part: PartRecord,
+        wal_begins_after: WalPosition,
+    ) -> BoxFuture<'_, Result<(), Error>>;
 
     /// The withdrawn parts, in the order of their IDs.
     fn quarantined_parts(&self) -> BoxFuture<'_, Result<Vec<QuarantinedPart>, Error>>;

@@ -15,10 +15,11 @@ use trivium_model::{
 use super::record::{StoredPart, decode_keys, encode_keys};
 use super::{Catalog, CatalogState, Publish, QuarantinedPart, Tombstone, invariant, rejected, state};
 use crate::error::Error;
+use crate::part::PartRecord;
 use crate::storage::Rejection;
 
 /// The file inside the data folder.
-const FILE_NAME: &str = "catalog.sqlite";
+pub(crate) const FILE_NAME: &str = "catalog.sqlite";
 
 /// The migrations in order; number `i` leads to schema version `i + 1`. A published one never changes.
 const MIGRATIONS: [&str; 2] = [include_str!("migrations/0001_initial.sql"), include_str!("migrations/0002_state.sql")];
@@ -68,6 +69,33 @@ impl SqliteCatalog {
         opened.sync_all().map_err(Error::io("fsync", folder))?;
         let readers = connections(READERS_MAX).connect_lazy_with(options.create_if_missing(false).read_only(true));
         Ok(Self { path, writer, readers })
+    }
+
+    /// Opens the catalog of a data folder for reading only: nothing is created, migrated or changed. The server may be
+    /// running. [`Error::UnknownFormat`] when a newer Trivium wrote it.
+    pub async fn open_read_only(folder: &Path) -> Result<Self, Error> {
+        let path = folder.join(FILE_NAME);
+        let options = SqliteConnectOptions::new()
+            .filename(&path)
+            .create_if_missing(false)
+            .read_only(true)
+            .busy_timeout(BUSY_TIMEOUT);
+        let readers =
+            connections(READERS_MAX).connect_with(options).await.map_err(failed("open the SQLite file for reading"))?;
+        check_sqlite_version(&readers).await?;
+        read_version(&readers, &path).await?;
+        Ok(Self { path, writer: readers.clone(), readers })
+    }
+
+    /// Writes all that is committed at one moment into a new file. Others may write meanwhile. The file is not synced.
+    pub async fn copy_to(&self, path: &Path) -> Result<(), Error> {
+        let target = path.to_str().ok_or_else(|| Error::Io {
+            action: "write a copy of the catalog to",
+            path: path.into(),
+            source: std::io::Error::new(std::io::ErrorKind::InvalidFilename, "the path is not UTF-8"),
+        })?;
+        sqlx::query("VACUUM INTO ?").bind(target.to_owned()).execute(&self.readers).await.map_err(failed("copy it"))?;
+        Ok(())
     }
 
     /// Waits for running statements and closes the file, which moves SQLite's journal into it. Not needed for safety.
@@ -165,6 +193,33 @@ impl SqliteCatalog {
         if updated.rows_affected() == 0 { Err(Error::Conflict { part }) } else { Ok(()) }
     }
 
+    async fn return_once(&self, old: PartId, part: PartRecord, wal_begins_after: WalPosition) -> Result<(), Error> {
+        invariant::part_is_sound(&part)?;
+        let action = "return a part from quarantine";
+        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed(action))?;
+        sqlx::query("DELETE FROM parts WHERE id = ? AND quarantined_at IS NOT NULL")
+            .bind(old.0.as_slice())
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed(action))?;
+        let known: Option<(i64,)> = sqlx::query_as("SELECT 1 FROM parts WHERE id = ?")
+            .bind(old.0.as_slice())
+            .fetch_optional(&mut *transaction)
+            .await
+            .map_err(failed(action))?;
+        if known.is_some() {
+            return Err(Error::Conflict { part: old });
+        }
+        let position = position_of(&mut transaction, part.signal).await?;
+        invariant::is_published_up_to(&part, position.max(wal_begins_after))?;
+        if part.last_position > position {
+            // The catalog that knew it was lost; what the WAL does not hold any more is in parts like this one.
+            set_position(&mut transaction, part.signal, part.last_position).await?;
+        }
+        StoredPart::encode(&part)?.insert(&mut transaction).await?;
+        transaction.commit().await.map_err(failed(action))
+    }
+
     /// Never an error: a file so damaged that the check itself fails is a finding.
     async fn integrity_findings(&self) -> Vec<String> {
         let checked: Result<Vec<(String,)>, Error> = sqlx::query_as("PRAGMA integrity_check")
@@ -210,6 +265,15 @@ impl Catalog for SqliteCatalog {
 
     fn quarantined_parts(&self) -> BoxFuture<'_, Result<Vec<QuarantinedPart>, Error>> {
         Box::pin(async { Ok(self.load_state().await?.quarantined) })
+    }
+
+    fn return_part(
+        &self,
+        old: PartId,
+        part: PartRecord,
+        wal_begins_after: WalPosition,
+    ) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(self.return_once(old, part, wal_begins_after))
     }
 
     fn add_rejections(&self, rejections: Vec<Rejection>) -> BoxFuture<'_, Result<(), Error>> {
@@ -280,16 +344,25 @@ fn sqlite_is_safe(version: &str) -> bool {
     numbers.as_slice() >= SQLITE_VERSION_MIN.as_slice()
 }
 
-/// Runs the migrations that the file has not seen, each in its own transaction together with the new version number.
-async fn migrate(writer: &SqlitePool, path: &Path) -> Result<(), Error> {
+fn supported_version() -> u32 {
+    u32::try_from(MIGRATIONS.len()).expect("there are few migrations")
+}
+
+/// The version of the schema in the file, unless this build does not know it.
+async fn read_version(pool: &SqlitePool, path: &Path) -> Result<u32, Error> {
     let (found,): (i64,) =
-        sqlx::query_as("PRAGMA user_version").fetch_one(writer).await.map_err(failed("read the schema version"))?;
-    let found = u32::try_from(found).unwrap_or(u32::MAX);
-    let supported = u32::try_from(MIGRATIONS.len()).expect("there are few migrations");
+        sqlx::query_as("PRAGMA user_version").fetch_one(pool).await.map_err(failed("read the schema version"))?;
+    let (found, supported) = (u32::try_from(found).unwrap_or(u32::MAX), supported_version());
     if found > supported {
         return Err(Error::UnknownFormat { path: path.into(), found, supported });
     }
-    for (version, migration) in (1..=supported).zip(MIGRATIONS).skip(found as usize) {
+    Ok(found)
+}
+
+/// Runs the migrations that the file has not seen, each in its own transaction together with the new version number.
+async fn migrate(writer: &SqlitePool, path: &Path) -> Result<(), Error> {
+    let found = read_version(writer, path).await?;
+    for (version, migration) in (1..=supported_version()).zip(MIGRATIONS).skip(found as usize) {
         let action = "migrate the schema";
         let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed(action))?;
         sqlx::raw_sql(migration).execute(&mut *transaction).await.map_err(failed(action))?;
@@ -338,8 +411,16 @@ async fn advance_position(
 ) -> Result<(), Error> {
     let before = position_of(&mut *transaction, publish.signal).await?;
     invariant::position_grows(publish, before, position)?;
+    set_position(transaction, publish.signal, position).await
+}
+
+async fn set_position(
+    transaction: &mut SqliteConnection,
+    signal: SignalKind,
+    position: WalPosition,
+) -> Result<(), Error> {
     sqlx::query("INSERT INTO wal_positions (signal, position) VALUES (?, ?) ON CONFLICT DO UPDATE SET position = excluded.position")
-        .bind(i64::from(publish.signal.tag()))
+        .bind(i64::from(signal.tag()))
         .bind(position.0.cast_signed())
         .execute(transaction)
         .await

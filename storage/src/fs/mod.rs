@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use crate::error::Error;
 
+pub(crate) use real::lock_file;
 pub use real::{FolderLock, RealFileSystem, lock_folder};
 
 /// An open file that is written from its beginning to its end.
@@ -44,6 +45,16 @@ pub trait FileSystem: Send + Sync + Debug {
         let content = self.read(path)?;
         Ok(content.slice(..bytes.min(content.len())))
     }
+
+    /// Up to `bytes` bytes from an offset on, fewer at the end of the file.
+    fn read_range(&self, path: &Path, offset: u64, bytes: usize) -> Result<Bytes, Error> {
+        let content = self.read(path)?;
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(content.len());
+        Ok(content.slice(start..start.saturating_add(bytes).min(content.len())))
+    }
+
+    /// Returns when the content of a file that others wrote is durable.
+    fn sync_file(&self, path: &Path) -> Result<(), Error>;
 
     /// The length in bytes.
     fn len(&self, path: &Path) -> Result<u64, Error>;

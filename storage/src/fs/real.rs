@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::{File, FileSystem};
 use crate::error::Error;
+use crate::folder::{check_folder, mark_folder};
 
 /// The file system of the machine.
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,21 +26,29 @@ pub struct FolderLock {
     _file: fs::File,
 }
 
-/// Takes a data folder for this process. [`Error::Locked`] when another process has it.
+/// Takes a data folder for this process, and makes it when it is not there. [`Error::Locked`] when another process has it,
+/// [`Error::UnknownFormat`] when a newer Trivium wrote it.
 pub fn lock_folder(folder: &Path) -> Result<FolderLock, Error> {
     RealFileSystem.create_dir_all(folder)?;
+    check_folder(&RealFileSystem, folder)?;
     // A process that died before it synced the folder's entry left one that a power cut takes away with all in it. Above
     // the folder we may lack the permission, and then the folder is somebody else's doing.
     if let Err(error) = RealFileSystem.sync_dir(parent(folder)) {
         tracing::debug!(%error, "the entry of the data folder could not be synced");
     }
-    let path = folder.join("lock");
-    let file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-    let file = file.map_err(Error::io("open", &path))?;
+    let lock = lock_file(&folder.join("lock"))?;
+    mark_folder(&RealFileSystem, folder)?;
+    Ok(lock)
+}
+
+/// Takes a folder for this process by a file in it, which is made when it is not there.
+pub(crate) fn lock_file(path: &Path) -> Result<FolderLock, Error> {
+    let file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(path);
+    let file = file.map_err(Error::io("open", path))?;
     match file.try_lock() {
         Ok(()) => Ok(FolderLock { _file: file }),
-        Err(fs::TryLockError::WouldBlock) => Err(Error::Locked { path }),
-        Err(fs::TryLockError::Error(source)) => Err(Error::io("lock", &path)(source)),
+        Err(fs::TryLockError::WouldBlock) => Err(Error::Locked { path: path.into() }),
+        Err(fs::TryLockError::Error(source)) => Err(Error::io("lock", path)(source)),
     }
 }
 
@@ -108,6 +117,19 @@ impl FileSystem for RealFileSystem {
         let file = fs::File::open(path).map_err(Error::io("open", path))?;
         file.take(bytes as u64).read_to_end(&mut content).map_err(Error::io("read", path))?;
         Ok(Bytes::from(content))
+    }
+
+    fn read_range(&self, path: &Path, offset: u64, bytes: usize) -> Result<Bytes, Error> {
+        let mut file = fs::File::open(path).map_err(Error::io("open", path))?;
+        file.seek(SeekFrom::Start(offset)).map_err(Error::io("seek in", path))?;
+        let mut content = Vec::with_capacity(bytes.min(1 << 20));
+        file.take(bytes as u64).read_to_end(&mut content).map_err(Error::io("read", path))?;
+        Ok(Bytes::from(content))
+    }
+
+    fn sync_file(&self, path: &Path) -> Result<(), Error> {
+        let file = fs::File::open(path).map_err(Error::io("open", path))?;
+        file.sync_all().map_err(Error::io("fsync", path))
     }
 
     fn len(&self, path: &Path) -> Result<u64, Error> {

@@ -357,6 +357,14 @@ impl FileSystem for CrashFileSystem {
         Ok(Bytes::from(state.files[&number].bytes.clone()))
     }
 
+    fn sync_file(&self, path: &Path) -> Result<(), Error> {
+        let mut state = self.state();
+        state.change("fsync", path)?;
+        let number = state.number("fsync", path)?;
+        state.files.get_mut(&number).expect("a name refers to a file").sync();
+        Ok(())
+    }
+
     fn len(&self, path: &Path) -> Result<u64, Error> {
         let state = self.state();
         let number = state.number("look at", path)?;

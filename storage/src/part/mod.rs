@@ -1,5 +1,6 @@
 //! A part: the immutable, checksummed unit of published data. See `FORMAT.md` beside this file.
 
+mod check;
 mod columnar;
 mod evolution;
 mod gather;
@@ -22,6 +23,7 @@ use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use parquet::file::statistics::Statistics;
 use trivium_model::{PartId, SignalKind, TenantId, TimeRange, UnixNanos, WalPosition};
 
+pub(crate) use self::check::PartDamage;
 use self::columnar::ColumnReader;
 use self::ids::{IdIndex, fingerprint};
 pub use self::page_cache::PageCache;
@@ -175,62 +177,6 @@ impl Part {
     pub fn open(record: PartRecord, folder: PathBuf, pages: &Arc<PageCache>) -> Self {
         let pages = Arc::clone(pages);
         Self { record, folder, pages, columns: OnceLock::new(), ids: OnceLock::new(), text: OnceLock::new() }
-    }
-
-    /// Reads every file of the part whole and compares length, CRC32C and the number of rows with the record. With `deep`
-    /// also decodes every column and checks that the indexes find the tokens of rows.
-    pub fn verify(&self, deep: bool) -> Result<(), Error> {
-        for file in &self.record.files {
-            self.verify_file(file)?;
-        }
-        let rows = self.columns()?.rows();
-        if rows != u64::from(self.record.rows) {
-            return Err(self.corrupted(COLUMNS, format!("{} rows", self.record.rows), format!("{rows} rows")));
-        }
-        self.ids()?;
-        if self.record.signal == SignalKind::Logs {
-            self.text()?;
-        }
-        if deep { self.verify_rows() } else { Ok(()) }
-    }
-
-    /// Reads the Parquet file whole and compares length and CRC32C with the record: whether what a reader stumbled over is
-    /// damage. Blocking.
-    pub fn verify_columns(&self) -> Result<(), Error> {
-        self.record.files.iter().filter(|file| file.name == COLUMNS).try_for_each(|file| self.verify_file(file))
-    }
-
-    fn verify_file(&self, file: &PartFile) -> Result<(), Error> {
-        let path = self.folder.join(&file.name);
-        let bytes = std::fs::read(&path).map_err(Error::io("read", &path))?;
-        if bytes.len() as u64 != file.bytes {
-            return Err(self.corrupted(&file.name, format!("{} bytes", file.bytes), format!("{} bytes", bytes.len())));
-        }
-        let sum = crc32c::crc32c(&bytes);
-        if sum != file.crc32c {
-            return Err(self.corrupted(&file.name, format!("CRC32C {:08x}", file.crc32c), format!("{sum:08x}")));
-        }
-        Ok(())
-    }
-
-    /// Decodes all rows and makes sure that each of them is found by its own tokens.
-    fn verify_rows(&self) -> Result<(), Error> {
-        let mut start = 0_u32;
-        for batch in self.read(None, None)? {
-            let rows = u32::try_from(batch.num_rows()).unwrap_or(u32::MAX);
-            for token in indexing::sample_tokens(self.record.signal, &batch)? {
-                let found = self.candidate_rows(&TokenFilter::Token(token.text.clone()))?;
-                let row = start + token.row;
-                if !found.iter().any(|range| range.contains(&row)) {
-                    return Err(self.corrupted(IDS, format!("row {row} under {:?}", token.text), "other rows".into()));
-                }
-            }
-            start = start.saturating_add(rows);
-        }
-        if start == self.record.rows {
-            return Ok(());
-        }
-        Err(self.corrupted(COLUMNS, format!("{} rows", self.record.rows), format!("{start} rows")))
     }
 
     fn corrupted(&self, file: &str, expected: String, found: String) -> Error {

@@ -2,7 +2,7 @@ use std::sync::mpsc;
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;
-use trivium_model::{ManualClock, RequestKey, TenantId, UnixNanos};
+use trivium_model::{ManualClock, RequestKey, TenantId, UnixNanos, WireFormat};
 
 use super::*;
 use crate::catalog::SqliteCatalog;

@@ -29,6 +29,11 @@ pub(super) struct WalFile {
 }
 
 impl WalFile {
+    /// The last position in the log before it, when its header says it.
+    pub(super) fn begins_after(&self) -> Option<WalPosition> {
+        self.header.map(|header| header.after)
+    }
+
     fn has_frames(&self) -> bool {
         self.header.is_none_or(|header| self.last >= header.first)
     }

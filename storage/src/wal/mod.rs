@@ -23,7 +23,8 @@ use crate::fs::FileSystem;
 
 pub use format::FrameHeader;
 pub use reader::{Frame, Replay};
-pub use recovery::{Damage, Scan, WalRecovery, scan};
+pub(crate) use recovery::copy_order;
+pub use recovery::{Damage, Scan, WalRecovery, scan, scan_file};
 
 use log::Log;
 use writer::Writer;
@@ -89,6 +90,11 @@ impl Wal {
     /// The file with a frame goes to `quarantine/` when it is no longer needed, because what is in it could not be copied.
     pub fn keep(&self, position: WalPosition) {
         self.writer.keep(position);
+    }
+
+    /// The last position before the oldest file: nothing up to it is in the log.
+    pub fn begins_after(&self) -> WalPosition {
+        self.writer.begins_after()
     }
 
     /// Bytes of all files.

@@ -48,6 +48,8 @@ pub struct WalRecovery {
     pub unclean: bool,
     /// The highest position found.
     pub last_position: WalPosition,
+    /// The last position before the oldest file; `None` when no header says it.
+    pub begins_after: Option<WalPosition>,
 }
 
 /// What a look at the folder found, without changing it.
@@ -57,6 +59,8 @@ pub struct Scan {
     pub frames: u64,
     /// Damage; a torn end of the last file is none, unless the WAL was closed in order.
     pub damage: Vec<Damage>,
+    /// The last position before the oldest file; `None` when no header says it.
+    pub begins_after: Option<WalPosition>,
 }
 
 /// Reads all files of a WAL folder without changing anything. A running server may write and remove files meanwhile.
@@ -83,7 +87,16 @@ fn scan_as(fs: &dyn FileSystem, folder: &Path, mark: Option<WalPosition>) -> Res
         state.read_file(path, &bytes, mark.is_none() && index + 1 == paths.len())?;
     }
     state.compare_with_mark(folder, mark);
-    Ok(Scan { frames: state.report.frames, damage: state.report.damage })
+    let WalRecovery { frames, damage, begins_after, .. } = state.report;
+    Ok(Scan { frames, damage, begins_after })
+}
+
+/// Reads one WAL file, wherever it lies, as if it had been closed in order.
+pub fn scan_file(fs: &dyn FileSystem, path: &Path) -> Result<Scan, Error> {
+    let mut state = Recovery::default();
+    state.read_file(path, &fs.read(path)?, false)?;
+    let WalRecovery { frames, damage, begins_after, .. } = state.report;
+    Ok(Scan { frames, damage, begins_after })
 }
 
 #[derive(Debug, Default)]
@@ -141,6 +154,11 @@ fn wal_files(fs: &dyn FileSystem, folder: &Path) -> Result<Vec<PathBuf>, Error> 
     Ok(files.into_iter().map(|(_, path)| path).collect())
 }
 
+/// The WAL files of a folder in the order in which a server that runs beside us removes them: oldest first.
+pub(crate) fn copy_order(fs: &dyn FileSystem, folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    if fs.exists(folder)? { wal_files(fs, folder) } else { Ok(Vec::new()) }
+}
+
 fn named_first(path: &Path) -> Option<WalPosition> {
     decode_name(path).map(|(first, _)| first)
 }
@@ -186,6 +204,7 @@ impl Recovery {
     fn read_header(&mut self, path: &Path, header: FileHeader, content: &mut FileContent) {
         let first = header.first;
         content.header = Some(header);
+        self.report.begins_after = self.report.begins_after.or(Some(header.after));
         content.misplaced = path.file_name().is_none_or(|name| *name != *header.file_name());
         if content.misplaced {
             let problem = format!("it has another file's name: its content begins at position {first}");

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use trivium_model::{WalPosition, limit};
 
 use super::format::{FRAME_HEADER_BYTES, FrameHeader};
-use super::log::{Failure, Files, Log, remove_files};
+use super::log::{Failure, Files, Log, WalFile, remove_files};
 use super::{Committed, WalConfig};
 use crate::error::Error;
 use crate::fs::FileSystem;
@@ -110,6 +110,11 @@ impl Writer {
         lock(&self.shared.files).iter().map(|file| file.bytes).sum()
     }
 
+    pub(super) fn begins_after(&self) -> WalPosition {
+        let files = lock(&self.shared.files);
+        files.first().and_then(WalFile::begins_after).unwrap_or_default()
+    }
+
     pub(super) fn paths_after(&self, after: WalPosition) -> Vec<PathBuf> {
         lock(&self.shared.files).iter().filter(|file| file.last > after).map(|file| file.path.clone()).collect()
     }
@@ -145,7 +150,9 @@ impl Writer {
     pub(super) fn close(&self) {
         lock(&self.shared.queue).closed = true;
         self.shared.arrived.notify_one();
-        if let Some(thread) = lock(&self.thread).take() {
+        // Telling a sender may drop the last owner of the WAL, on the writing thread itself, which ends by what was set above.
+        let thread = lock(&self.thread).take();
+        if let Some(thread) = thread.filter(|thread| thread.thread().id() != std::thread::current().id()) {
             drop(thread.join());
         }
     }

@@ -1,0 +1,111 @@
+//! The command line of what operators do.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit status: 0 everything is as it was written, 1 it could not be checked, 2 something is not as it was \
+                        written, 3 something was not and has been put right."
+)]
+pub(crate) struct VerifyArgs {
+    /// The data folder
+    #[arg(long, env = "TRIVIUM_DATA_DIR", default_value = "trivium-data")]
+    pub(crate) data_dir: PathBuf,
+    /// Also read every row and every index, and look for rows that are there twice
+    #[arg(long)]
+    pub(crate) deep: bool,
+    /// Put right what can be: damaged parts and what belongs to nothing go to quarantine/, indexes are made anew, the intact
+    /// requests of a damaged WAL are published. Nothing is deleted. The server must be stopped
+    #[arg(long)]
+    pub(crate) repair: bool,
+    /// With --repair: parts that no catalog entry names stay when they are younger
+    #[arg(long, default_value = "1h", requires = "repair", value_parser = humantime::parse_duration)]
+    pub(crate) orphan_grace: std::time::Duration,
+    /// Print the findings as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    /// The backup folder, new or of earlier backups, whose parts are not copied again
+    #[arg(value_name = "DEST")]
+    pub(crate) destination: String,
+    /// The data folder
+    #[arg(long, env = "TRIVIUM_DATA_DIR", default_value = "trivium-data")]
+    pub(crate) data_dir: PathBuf,
+    /// Keep so many snapshots and remove older ones [default: all]
+    #[arg(long, value_name = "N")]
+    pub(crate) keep: Option<usize>,
+    /// Read the parts that are there from earlier backups, and copy those again that are damaged
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// Print what was done as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    /// The backup folder
+    #[arg(value_name = "SRC")]
+    pub(crate) source: PathBuf,
+    /// The data folder, empty or not there
+    #[arg(long, env = "TRIVIUM_DATA_DIR")]
+    pub(crate) data_dir: PathBuf,
+    /// Which snapshot [default: the newest]
+    #[arg(long)]
+    pub(crate) snapshot: Option<String>,
+    /// Print what was done as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct QuarantineArgs {
+    #[command(subcommand)]
+    pub(crate) command: QuarantineCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum QuarantineCommand {
+    /// List what is in quarantine. The server may be running.
+    List(QuarantineListArgs),
+    /// Say what of a piece is intact. The server may be running.
+    Show(QuarantineItemArgs),
+    /// Bring the rows of a part or a request back. The server must be stopped.
+    Restore(QuarantineRestoreArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct QuarantineListArgs {
+    /// The data folder
+    #[arg(long, env = "TRIVIUM_DATA_DIR", default_value = "trivium-data")]
+    pub(crate) data_dir: PathBuf,
+    /// Print the list as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct QuarantineItemArgs {
+    /// Its name in the list
+    pub(crate) name: String,
+    /// The data folder
+    #[arg(long, env = "TRIVIUM_DATA_DIR", default_value = "trivium-data")]
+    pub(crate) data_dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct QuarantineRestoreArgs {
+    #[command(flatten)]
+    pub(crate) item: QuarantineItemArgs,
+    /// Also bring back what can be decoded of a damaged part; values may be wrong
+    #[arg(long)]
+    pub(crate) salvage: bool,
+    /// Whose rows they are, when nothing else says it; 0 without credentials
+    #[arg(long)]
+    pub(crate) tenant: Option<u32>,
+}

@@ -1,0 +1,221 @@
+//! The way back: rows of a part or of a request in quarantine become queryable again, exactly once.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use trivium_model::{PartId, RequestKey, SignalKind, TenantId, UnixNanos, WalPosition};
+
+use super::{FOLDER, Named, RequestName, name_of, unknown};
+use crate::error::Error;
+use crate::fs::FileSystem;
+use crate::part::{NewPart, PageCache, Part, PartFile, PartRecord, encode_part};
+use crate::rows::RowRanges;
+use crate::storage::{AppendRequest, Appended, Inner, Storage};
+use crate::verify::refuse_shared_rows;
+
+/// Rows that are decoded at once when some of them may be damaged: those around a damaged one are lost with it.
+const SALVAGE_ROWS: u32 = 1024;
+
+/// How a piece is brought back.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ReturnOptions {
+    /// Also bring back a part of which something is damaged: every row that can still be decoded. Values may be wrong.
+    pub salvage: bool,
+    /// Whose rows they are, for pieces of which nothing else says it.
+    pub tenant: Option<TenantId>,
+}
+
+/// What became of a piece.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Returned {
+    /// Its rows are published.
+    Part {
+        /// Under this name.
+        id: PartId,
+        /// How many.
+        rows: u32,
+        /// Rows that could not be decoded; their files stay in quarantine.
+        lost: u32,
+    },
+    /// The request was stored.
+    Request(Appended),
+}
+
+impl Storage {
+    /// Brings the rows of a piece in quarantine back. When it returns, they are published or durable; the piece is gone from
+    /// quarantine unless some of it could not be read. Refused when rows of it are published already.
+    pub async fn return_quarantined(&self, name: &str, options: ReturnOptions) -> Result<Returned, Error> {
+        let inner = &self.inner;
+        // Only names that are there: nothing leads out of the folder.
+        let path = inner.folder.join(FOLDER);
+        let exists = inner.fs.exists(&path)? && inner.fs.list(&path)?.iter().any(|path| name_of(path) == name);
+        if !exists {
+            return Err(unknown(&inner.folder, name));
+        }
+        let path = path.join(name);
+        match Named::parse(name) {
+            Named::Part(signal, id) | Named::Orphan(signal, id) => inner.return_part(path, signal, id, options).await,
+            Named::Request(request, _) => self.return_request(&path, request).await,
+            Named::Index | Named::Wal | Named::Other => Err(Error::Unavailable {
+                reason: format!("{name} is kept for inspection only: what is intact of it is served already"),
+            }),
+        }
+    }
+
+    async fn return_request(&self, path: &Path, request: RequestName) -> Result<Returned, Error> {
+        let inner = &self.inner;
+        let payload = inner.fs.read(path)?;
+        let RequestName { signal, tenant, format, received_at, oldest_admitted } = request;
+        let batch = inner
+            .decoder
+            .decode(signal, format, &payload, received_at, oldest_admitted)
+            .map_err(|reason| Error::Unavailable { reason: format!("this build cannot decode it either: {reason}") })?;
+        let Some(batch) = batch else {
+            inner.fs.remove_file(path)?;
+            return Ok(Returned::Request(Appended::Duplicate));
+        };
+        // The name tells it from the same payload sent again, and makes a second return of it the same request.
+        let key = xxhash_rust::xxh3::xxh3_128(&[name_of(path).as_bytes(), &payload].concat());
+        let key = RequestKey(key.to_be_bytes());
+        let request = AppendRequest { tenant, signal, format, key, received_at, oldest_admitted, payload, batch };
+        let appended = self.append(request).await?;
+        inner.fs.remove_file(path)?;
+        Ok(Returned::Request(appended))
+    }
+}
+
+impl Inner {
+    async fn return_part(
+        self: &Arc<Self>,
+        path: PathBuf,
+        signal: SignalKind,
+        id: PartId,
+        options: ReturnOptions,
+    ) -> Result<Returned, Error> {
+        // No merge may replace a part while it is compared.
+        let _one_at_a_time = self.compacting.lock().await;
+        let withdrawn = self.catalog.quarantined_parts().await?;
+        let record = withdrawn.into_iter().map(|part| part.part).find(|part| part.id == id);
+        let (inner, folder) = (Arc::clone(self), path.clone());
+        let prepared = crate::seal::blocking(move || inner.write_returned(&folder, signal, record, options)).await?;
+        let (old_rows, record) = prepared;
+        self.catalog.return_part(id, record.clone(), self.wal.begins_after()).await?;
+        let parts = self.open_parts(std::slice::from_ref(&record));
+        {
+            let mut table = self.table_mut(signal);
+            parts.into_iter().for_each(|part| table.add(part));
+        }
+        let lost = old_rows.saturating_sub(record.rows);
+        if lost == 0 {
+            self.fs.remove_dir_all(&path)?;
+        } else {
+            let name = format!("salvaged-{}", name_of(&path));
+            super::move_to_quarantine(&*self.fs, &self.folder, &path, &name)?;
+        }
+        tracing::info!(part = %id, new = %record.id, rows = record.rows, lost, "brought a part back from quarantine");
+        Ok(Returned::Part { id: record.id, rows: record.rows, lost })
+    }
+
+    /// Writes the rows as a new part; answers how many rows the old one had.
+    fn write_returned(
+        &self,
+        path: &Path,
+        signal: SignalKind,
+        record: Option<PartRecord>,
+        options: ReturnOptions,
+    ) -> Result<(u32, PartRecord), Error> {
+        let record = match record {
+            Some(record) => record,
+            None => {
+                let tenant = options.tenant.ok_or_else(|| Error::Unavailable {
+                    reason:
+                        "no catalog entry says whose rows these are; name the tenant (--tenant 0 without credentials)"
+                            .into(),
+                })?;
+                describe_part(&*self.fs, path, signal, tenant)?
+            }
+        };
+        let part = Part::open(record.clone(), path.to_path_buf(), &Arc::new(PageCache::new(0)));
+        let published = self.table(signal).parts(record.tenant).to_vec();
+        let new = NewPart {
+            id: self.new_part_id(),
+            tenant: record.tenant,
+            signal,
+            level: record.level,
+            created_at: self.clock.now(),
+        };
+        let is_intact = part.verify_columns();
+        if let (Err(error), false) = (&is_intact, options.salvage) {
+            let reason = format!("{error}; --salvage brings back the rows that can still be decoded");
+            return Err(Error::Unavailable { reason });
+        }
+        let readable = readable_rows(&part)?.batches;
+        refuse_shared_rows(&record, &readable, &published)?;
+        let encoded = match is_intact {
+            Ok(()) => part.with_new_indexes(new)?,
+            Err(_) => encode_part(new, &readable)?,
+        };
+        crate::seal::write_files(&*self.fs, &self.part_folder(&encoded.record), &encoded.files)?;
+        Ok((record.rows, encoded.record))
+    }
+}
+
+/// What can be decoded of a part.
+pub(super) struct Readable {
+    pub(super) batches: Vec<RecordBatch>,
+    pub(super) rows: u64,
+}
+
+/// The rows of a part that can be decoded, a few at a time. An error when none can.
+pub(super) fn readable_rows(part: &Part) -> Result<Readable, Error> {
+    let (rows, mut found) = (part.record().rows, Readable { batches: Vec::new(), rows: 0 });
+    let mut problem = None;
+    let mut start = 0;
+    while start < rows {
+        let end = start.saturating_add(SALVAGE_ROWS).min(rows);
+        match part.read(None, Some(&RowRanges::from_sorted([start..end]))) {
+            Ok(batches) => {
+                found.rows += batches.iter().map(|batch| batch.num_rows() as u64).sum::<u64>();
+                found.batches.extend(batches);
+            }
+            Err(error) => problem = Some(error),
+        }
+        start = end;
+    }
+    match problem {
+        Some(error) if found.rows == 0 => Err(error),
+        _ => Ok(found),
+    }
+}
+
+/// The record of a part that the catalog does not know, from its files.
+pub(super) fn describe_part(
+    fs: &dyn FileSystem,
+    path: &Path,
+    signal: SignalKind,
+    tenant: TenantId,
+) -> Result<PartRecord, Error> {
+    let mut files = Vec::new();
+    for file in fs.list(path)? {
+        let bytes = fs.read(&file)?;
+        files.push(PartFile { name: name_of(&file), bytes: bytes.len() as u64, crc32c: crc32c::crc32c(&bytes) });
+    }
+    let nowhere = WalPosition::ZERO;
+    let mut record = PartRecord {
+        id: PartId([0; 16]),
+        tenant,
+        signal,
+        level: 0,
+        first_time: UnixNanos::MIN,
+        last_time: UnixNanos::MAX,
+        first_position: nowhere,
+        last_position: WalPosition(u64::MAX),
+        rows: 0,
+        files,
+        created_at: UnixNanos(0),
+    };
+    let part = Part::open(record.clone(), path.to_path_buf(), &Arc::new(PageCache::new(0)));
+    record.rows = u32::try_from(part.rows_on_disk()?).unwrap_or(u32::MAX);
+    Ok(record)
+}
