@@ -18,6 +18,7 @@ pub mod log_search;
 mod lookup;
 mod optimizer;
 pub mod series;
+mod service_graph;
 mod sql_error;
 mod state;
 mod table;

@@ -7,8 +7,8 @@ use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use trivium_model::{TenantId, TimeRange, UnixNanos};
 
-use super::diagnosis::within;
 use crate::engine::SqlRequest;
+use crate::service_graph::{spans_with_parents, within};
 use crate::state::QueryState;
 
 /// How far back calls are looked for.
@@ -20,12 +20,10 @@ const EDGES_MAX: usize = 100_000;
 /// Caller and callee of every call.
 pub(super) async fn edges(state: &Arc<QueryState>, now: UnixNanos) -> Result<Vec<(String, String)>, String> {
     let range = TimeRange { start: UnixNanos(now.0 - MINUTES * 60_000_000_000), end: now };
-    let within = within(range);
     let sql = format!(
-        "SELECT DISTINCT p.service_name AS caller, c.service_name AS callee \
-         FROM (SELECT trace_id, parent_span_id, service_name FROM spans WHERE {within} AND parent_span_id IS NOT NULL) c \
-         JOIN (SELECT trace_id, span_id, service_name FROM spans WHERE {within}) p \
-         ON c.trace_id = p.trace_id AND c.parent_span_id = p.span_id WHERE p.service_name <> c.service_name"
+        "SELECT DISTINCT p.service_name AS caller, c.service_name AS callee FROM {} \
+         WHERE p.service_name <> c.service_name",
+        spans_with_parents(&within(range))
     );
     let request = SqlRequest { tenant: TenantId::DEFAULT, sql, timeout: None, rows_max: Some(EDGES_MAX), now: None };
     let mut answer = state.engine.run(&request).await.map_err(|error| error.to_string())?;

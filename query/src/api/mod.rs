@@ -10,6 +10,7 @@ mod error;
 pub(crate) mod json;
 mod logs;
 mod prometheus;
+mod service_graph;
 mod sql;
 mod sql_notes;
 mod sql_render;
@@ -34,6 +35,7 @@ pub fn router(state: Arc<QueryState>) -> Router {
         .merge(logs::routes())
         .merge(traces::routes())
         .merge(correlate::routes())
+        .merge(service_graph::routes())
         .merge(prometheus::routes())
         .with_state(state)
 }

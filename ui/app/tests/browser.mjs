@@ -7,7 +7,7 @@ import { after, before, test } from "node:test";
 
 import { chromium } from "playwright-core";
 
-import { HOSTILE, send_hostile, send_large, serve_dist, start } from "./server.mjs";
+import { HOSTILE, send_hostile, send_large, send_mesh, serve_dist, start } from "./server.mjs";
 
 const binary = process.env.TRIVIUM_BINARY ?? process.argv[2];
 const shots = process.env.TRIVIUM_UI_SHOTS ?? new URL("../../../target/ui-shots/", import.meta.url).pathname;
@@ -65,13 +65,40 @@ const PAGES = {
   home: "/", logs: "/logs", "log search": "/logs?query=level%3A%3E%3Derror", patterns: "/logs?view=patterns", traces: "/traces", alerts: "/alerts", alert: "/alerts/RequestsFail", backtest: "/backtest",
   slos: "/slos", slo: "/slos/checkout", metrics: "/promql?q=sum%20by%20(job)%20(rate(http_server_request_duration_seconds_count%5B5m%5D))", sql: "/sql?q=SELECT%20body%2C%20trace_id%20FROM%20logs%20LIMIT%2010",
   service: "/services/payment", status: "/status", missing: "/story/nothing-bears-this-0815",
+  "service map": "/services", "what fails": "/services?view=failing", "chosen service": "/services?node=payment", "latency heat map": "/traces?view=heat", "latency heat map of a service": "/traces?view=heat&service=payment&min_duration=1ms",
+  "classic heat map": `/promql?q=${encodeURIComponent("sum by (le) (rate(http_server_request_duration_seconds_bucket[5m]))")}`, "native heat map": `/promql?q=${encodeURIComponent("sum(rate(db_client_operation_duration_seconds[5m]))")}`,
+  incident: async () => `/alerts/${(await incident_with_origin()).id}`,
+  "trace map": async () => `/trace/${(await checkouts()).failed}?view=map`,
+  comparison: async () => { const { failed, well } = await checkouts(); return `/traces/compare?a=${well}&b=${failed}`; }, "half a comparison": async () => `/traces/compare?a=${(await checkouts()).failed}`, "no comparison": "/traces/compare",
+  "hostile trace map": `/trace/${HOSTILE.trace_id}?view=map`, "hostile comparison": `/traces/compare?a=${HOSTILE.trace_id}&b=${HOSTILE.trace_id}`,
   "hostile trace": `/trace/${HOSTILE.trace_id}?span=4711000000004711`, "hostile story": `/story/${HOSTILE.id}`, "hostile logs": "/logs?query=%22hostile-body-4711%22",
   "hostile service": `/services/${encodeURIComponent(HOSTILE.service)}`, "hostile traces": `/traces?service=${encodeURIComponent(HOSTILE.service)}`,
   "hostile metric": "/promql?q=hostile_requests_total", "hostile parameter": `/logs?query=${encodeURIComponent(`"${HOSTILE.name.replaceAll('"', '\\"')}"`)}&columns=${encodeURIComponent(HOSTILE.key)}`,
 };
 
-for (const [name, path] of Object.entries(PAGES)) {
+/** The demo's incident, once its evidence is gathered. */
+async function incident_with_origin() {
+  for (let wait = 0; wait < 90; wait++) {
+    const answer = await (await fetch(`${server.http}/api/v1/incidents`)).json();
+    const found = answer.incidents.find((each) => each.evidence?.origin);
+    if (found) return found;
+    await new Promise((resolve) => setTimeout(resolve, 2_000));
+  }
+  throw new Error("the demo's alerts became no incident with evidence");
+}
+
+/** A trace of the demo's checkout that failed, and one of the same operation that went well. */
+async function checkouts() {
+  const search = async (more) => (await (await fetch(`${server.http}/api/v1/traces?service=payment&limit=200${more}`)).json()).traces;
+  const failed = (await search("&status=error")).find((each) => each.root_service !== "payment" && each.span_count > 5);
+  const well = (await search("")).find((each) => each.error_count === 0 && each.root_name === failed.root_name);
+  assert.ok(failed && well, "the demo has no checkouts");
+  return { failed: failed.trace_id, well: well.trace_id };
+}
+
+for (const [name, where] of Object.entries(PAGES)) {
   test(`${name}: loads clean, fits a phone, and can be used by everybody`, async () => {
+    const path = typeof where === "function" ? await where() : where;
     for (const [width, theme] of [[1280, "light"], [1280, "dark"], [375, "dark"]]) {
       const { page, clean, close } = await open(path, { width, theme });
       await clean();
@@ -142,13 +169,7 @@ test("from what is wrong to the cause: home, service, failed trace, its log", as
 });
 
 test("from the alert to its evidence, a trace and the log that tells the cause", async () => {
-  let incident;
-  for (let wait = 0; wait < 90 && !incident; wait++) {
-    const answer = await (await fetch(`${server.http}/api/v1/incidents`)).json();
-    incident = answer.incidents.find((each) => each.evidence?.origin);
-    if (!incident) await new Promise((resolve) => setTimeout(resolve, 2_000));
-  }
-  assert.ok(incident, "the demo's alerts became no incident with evidence");
+  await incident_with_origin();
   const { page, clean, close } = await open("/");
   await page.locator(".incident").first().click();
   await page.waitForURL("**/alerts/*");
@@ -217,6 +238,150 @@ test("a trace of 10,000 spans and a list of logs scroll without a stutter", asyn
   assert.ok(Number(at(logs, 0.5)) < 34, `logs: ${at(logs, 0.5)} ms a frame`);
   await clean();
   await close();
+});
+
+test("service map: from Home, walked and chosen by the keyboard, and a refresh moves nothing", async () => {
+  const { page, clean, close } = await open("/");
+  await page.getByRole("link", { name: "Service map" }).click();
+  await page.waitForURL("**/services");
+  const map = page.getByRole("group", { name: "Service map" });
+  await map.getByRole("button").first().waitFor();
+  const places = () => map.getByRole("button").evaluateAll((nodes) => nodes.map((node) => [node.dataset.id, node.style.left, node.style.top]));
+  const before = await places();
+  assert.ok(before.some(([id]) => id === "payment") && before.some(([id]) => id.startsWith("database\n")), `services and databases: ${JSON.stringify(before)}`);
+  await map.getByRole("button", { name: /^payment/ }).focus();
+  await page.keyboard.press("Enter");
+  await page.waitForURL("**node=payment**");
+  const chosen = page.getByRole("region", { name: "Chosen: payment" });
+  assert.match(await chosen.innerText(), /Called by[^]*fail[^]*Calls[^]*postgresql payments/);
+  await page.keyboard.press("ArrowLeft");
+  const left = await page.evaluate(() => document.activeElement?.dataset.id);
+  assert.ok(left && left !== "payment", "the arrow leads to another service");
+  await page.keyboard.press("ArrowRight");
+  await page.keyboard.press("Escape");
+  await page.waitForURL((url) => !url.search.includes("node="));
+  // Only the one at hand is a stop of the Tab key: fifty services are not fifty stops.
+  assert.equal(await map.locator('[tabindex="0"][data-id]').count(), 1);
+  await page.keyboard.press("r");
+  await page.waitForLoadState("networkidle");
+  assert.deepEqual(await places(), before);
+  await page.getByRole("button", { name: /^What fails/ }).click();
+  await page.waitForURL("**view=failing**");
+  assert.ok((await places()).length < before.length);
+  await clean();
+  await close();
+});
+
+test("service: its dependencies further and nearer, and what a deploy changed", async () => {
+  const { page, clean, close } = await open("/services/payment");
+  const map = page.getByRole("group", { name: "Dependencies of payment" });
+  await map.getByRole("button", { name: /^payment/ }).waitFor();
+  const near = await map.getByRole("button").count();
+  await page.getByRole("button", { name: "Further" }).click();
+  await page.waitForURL("**steps=2**");
+  assert.ok((await map.getByRole("button").count()) > near);
+  const change = page.getByRole("region", { name: "Before and after a deploy" });
+  await change.getByRole("table").waitFor();
+  assert.match(await change.innerText(), /2\.4\.1[^]*fail, [^]* before/);
+  await change.scrollIntoViewIfNeeded();
+  await page.screenshot({ path: `${shots}/deploy-change.png` });
+  await clean();
+  await close();
+});
+
+test("incident: the map tells where it began and in which order alerts did", async () => {
+  const incident = await incident_with_origin();
+  const { page, clean, close } = await open(`/alerts/${incident.id}`);
+  const map = page.getByRole("group", { name: "Services of this incident" });
+  await map.getByRole("button", { name: /payment.*likely origin/ }).waitFor();
+  for (const service of new Set(incident.alerts.map((alert) => alert.service))) {
+    if (await map.locator(`[data-id="${service}"]`).count()) assert.match(await map.locator(`[data-id="${service}"]`).textContent(), /its alert began/);
+  }
+  await map.scrollIntoViewIfNeeded();
+  await page.screenshot({ path: `${shots}/incident-map.png` });
+  await clean();
+  await close();
+});
+
+test("a trace: its service map, and what another did differently", async () => {
+  const { failed, well } = await checkouts();
+  const { page, clean, close } = await open(`/trace/${failed}`);
+  await page.getByRole("button", { name: "Service map" }).click();
+  await page.waitForURL("**view=map**");
+  await page.getByRole("group", { name: "Services of this trace" }).getByRole("button", { name: /^payment/ }).waitFor();
+  await page.getByRole("link", { name: "Compare" }).click();
+  await page.waitForURL("**/traces/compare?**");
+  await page.getByRole("button", { name: /^A typical one/ }).click();
+  await page.waitForURL("**b=**");
+  await page.getByRole("table", { name: "Operations of both traces" }).waitFor();
+  await page.getByRole("button", { name: "Swap A and B" }).click();
+  await page.waitForURL(`**b=${failed}**`);
+  await page.getByRole("button", { name: "Another" }).first().click();
+  await page.getByLabel("ID of trace A").fill(well.toUpperCase());
+  await page.keyboard.press("Enter");
+  await page.waitForURL(`**a=${well}**`);
+  const table = page.getByRole("table", { name: "Operations of both traces" });
+  await table.waitFor();
+  assert.match(await table.innerText(), /errors/);
+  await page.getByRole("button", { name: /^All \d/ }).click();
+  // Every row leads to its span.
+  await table.getByRole("link").first().click();
+  await page.waitForURL("**/trace/**span=**");
+  await clean();
+  await close();
+});
+
+test("traces: two of the list are compared, and the heat map chooses a time and durations", async () => {
+  const { page, clean, close } = await open("/traces?view=heat&start=now-1h");
+  await page.getByRole("button", { name: /^Compare / }).first().click();
+  await page.waitForURL("**compare=**");
+  const heat = await page.getByRole("img", { name: /^Durations of/ }).boundingBox();
+  await page.mouse.move(heat.x + heat.width * 0.5, heat.y + heat.height * 0.15);
+  await page.mouse.down();
+  await page.mouse.move(heat.x + heat.width * 0.95, heat.y + heat.height * 0.6, { steps: 4 });
+  await page.screenshot({ path: `${shots}/heat-brush.png` });
+  await page.mouse.up();
+  await page.waitForURL((url) => /min_duration=\d+us/.test(url.search) && /max_duration=\d+us/.test(url.search) && url.search.includes("start=20"));
+  await settled(page);
+  await page.goBack();
+  await page.waitForURL((url) => !url.search.includes("min_duration"));
+  await settled(page);
+  await page.getByRole("link", { name: "Compare with A" }).first().click();
+  await page.waitForURL("**/traces/compare?**b=**");
+  await page.getByRole("heading", { name: "Operation by operation" }).waitFor();
+  await clean();
+  await close();
+});
+
+test("metrics: a histogram as a heat map, as a graph, and back", async () => {
+  const { page, clean, close } = await open(`/promql?q=${encodeURIComponent("histogram_quantile(0.95, sum by (le, job) (rate(http_server_request_duration_seconds_bucket[5m])))")}`);
+  await page.getByRole("button", { name: "Buckets as a heat map" }).click();
+  await page.getByRole("img", { name: /^Heat map of/ }).waitFor();
+  assert.ok((await page.locator(".heat .cell").count()) > 50);
+  await page.getByRole("button", { name: "Graph", exact: true }).click();
+  await page.locator(".uplot").waitFor();
+  await page.getByRole("button", { name: "Heat map", exact: true }).click();
+  await page.getByRole("img", { name: /^Heat map of/ }).waitFor();
+  await clean();
+  await close();
+});
+
+test("a map of fifty services can be read on a desk and on a phone", async () => {
+  await send_mesh(server.otlp, 50);
+  for (const [width, theme] of [[1280, "light"], [1280, "dark"], [375, "light"], [375, "dark"]]) {
+    const { page, clean, close } = await open("/services?start=now-5m", { width, theme });
+    const map = page.getByRole("group", { name: "Service map" });
+    await map.getByRole("button").first().waitFor();
+    const boxes = await map.locator('[data-id^="mesh-"]').evaluateAll((nodes) => nodes.map((node) => node.getBoundingClientRect().toJSON()));
+    assert.equal(boxes.length, 50);
+    for (const [index, one] of boxes.entries()) {
+      for (const other of boxes.slice(index + 1)) assert.ok(one.right <= other.left + 0.5 || other.right <= one.left + 0.5 || one.bottom <= other.top + 0.5 || other.bottom <= one.top + 0.5, `${width} px: two services hide each other`);
+    }
+    if (width === 375) assert.ok(boxes.every((box) => box.left >= 0 && box.right <= 375), "a phone has no room beside the screen");
+    await page.screenshot({ path: `${shots}/mesh-${width}-${theme}.png`, fullPage: true });
+    await clean();
+    await close();
+  }
 });
 
 test("the theme can be chosen and is kept", async () => {

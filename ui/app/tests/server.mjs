@@ -107,3 +107,27 @@ export async function send_large(otlp, count) {
   }
   return trace_id;
 }
+
+/** Traces of so many services that call each other in some layers. */
+export async function send_mesh(otlp, count) {
+  const name = (index) => `mesh-${String(index).padStart(2, "0")}-${["gateway", "orders", "recommendations", "user-profile", "pricing"][index % 5]}`;
+  const now = BigInt(Date.now() - 20_000) * 1_000_000n;
+  const spans = new Map();
+  for (let trace = 0; trace < 60; trace++) {
+    const trace_id = (0xbbbb_0000 + trace).toString(16).padStart(32, "0");
+    let [service, parent] = [trace % 4, ""];
+    for (let depth = 0; depth < 7 && service < count; depth++) {
+      const span_id = (trace * 16 + depth + 1).toString(16).padStart(16, "0");
+      const failed = service % 17 === 9;
+      const list = spans.get(service) ?? spans.set(service, []).get(service);
+      list.push({ traceId: trace_id, spanId: span_id, ...(parent ? { parentSpanId: parent } : {}), name: `GET /${depth}`, kind: 2, startTimeUnixNano: String(now), endTimeUnixNano: String(now + BigInt(50 - depth) * 1_000_000n), ...(failed ? { status: { code: 2 } } : {}) });
+      parent = span_id;
+      service = 4 + depth * 8 + ((trace * 5 + depth * 3) % 8);
+    }
+  }
+  // Every service has at least one span, so that all stand on the map.
+  for (let service = 0; service < count; service++) if (!spans.has(service)) spans.set(service, [{ traceId: (0xcccc_0000 + service).toString(16).padStart(32, "0"), spanId: "00000000000000aa", name: "GET /", kind: 2, startTimeUnixNano: String(now), endTimeUnixNano: String(now + 1_000_000n) }]);
+  const resourceSpans = [...spans].map(([service, list]) => ({ resource: { attributes: [{ key: "service.name", value: { stringValue: name(service) } }] }, scopeSpans: [{ spans: list }] }));
+  const answer = await fetch(`${otlp}/v1/traces`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ resourceSpans }) });
+  if (!answer.ok) throw new Error(`${answer.status} ${await answer.text()}`);
+}

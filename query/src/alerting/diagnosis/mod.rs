@@ -24,7 +24,7 @@ use crate::state::QueryState;
 use onset::of_alert as onset_of;
 use telemetry::LogRow;
 
-pub(super) use telemetry::{SpanRow, Telemetry, within};
+pub(super) use telemetry::{SpanRow, Telemetry};
 
 /// Spans, or log records, read of one stretch of time.
 const ROWS_MAX: usize = 150_000;

@@ -18,6 +18,7 @@ use crate::api::promql_selectors;
 use crate::engine::SqlRequest;
 use crate::lookup::Deadline;
 use crate::series::StoredSeries;
+use crate::service_graph::within;
 use crate::state::QueryState;
 
 /// A span.
@@ -265,11 +266,6 @@ fn selectors(notice: &AlertNotice) -> Vec<Vec<Matcher>> {
         }
     }
     selectors
-}
-
-/// The condition on `time`.
-pub(in crate::alerting) fn within(range: TimeRange) -> String {
-    format!("time >= to_timestamp_nanos({}) AND time < to_timestamp_nanos({})", range.start.0, range.end.0)
 }
 
 /// Every n-th trace, the same ones in both tables; records without a trace stay.

@@ -2,7 +2,9 @@ import { prometheus } from "./api";
 import { step } from "./red";
 import type { PromData } from "./types";
 
-export interface Graph { times: number[]; lines: { label: string; labels: Record<string, string>; values: (number | null)[] }[]; dropped: number }
+export interface Graph { times: number[]; lines: { label: string; labels: Record<string, string>; values: (number | null)[] }[]; dropped: number; histograms: Histogram[] }
+/** A native histogram at one of the times. */
+export interface Histogram { column: number; buckets: { low: number; high: number; count: number }[] }
 
 export const series_name = (labels: Record<string, string>): string => {
   const { __name__: name = "", ...others } = labels;
@@ -12,13 +14,20 @@ export const series_name = (labels: Record<string, string>): string => {
 
 const LINES_MAX = 60;
 
+const number = (text: string) => (text === "+Inf" ? Infinity : text === "-Inf" ? -Infinity : Number(text));
+
 /** A range query on one common axis of time (milliseconds). */
 export async function range_query(query: string, from: number, to: number, signal?: AbortSignal, points = 180): Promise<Graph> {
   const width = Math.max(5, step(from, to, points));
   const [start, end] = [Math.floor(from / 1e3 / width) * width, Math.ceil(to / 1e3 / width) * width];
   const data = await prometheus<PromData>("query_range", { query, start, end, step: width }, signal);
   const times = Array.from({ length: Math.floor((end - start) / width) + 1 }, (_, index) => (start + index * width) * 1e3);
-  const lines = data.result.slice(0, LINES_MAX).map((series) => {
+  const histograms = data.result.slice(0, LINES_MAX).flatMap((series) => (series.histograms ?? []).map(([time, { buckets }]): Histogram => ({
+    column: Math.round((time - start) / width), buckets: (buckets ?? []).map(([, low, high, count]) => ({ low: number(low), high: number(high), count: number(count) })),
+  }))).filter((each) => each.column >= 0 && each.column < times.length);
+  // A series of histograms has no line.
+  const numbers = data.result.filter((series) => !series.histograms || series.values);
+  const lines = numbers.slice(0, LINES_MAX).map((series) => {
     const values: (number | null)[] = Array(times.length).fill(null);
     for (const [time, value] of series.values ?? []) {
       const index = Math.round((time - start) / width);
@@ -27,5 +36,5 @@ export async function range_query(query: string, from: number, to: number, signa
     }
     return { label: series_name(series.metric), labels: series.metric, values };
   });
-  return { times, lines, dropped: Math.max(0, data.result.length - LINES_MAX) };
+  return { times, lines, dropped: Math.max(0, data.result.length - LINES_MAX), histograms };
 }

@@ -30,10 +30,10 @@ function made(path: string): Screen {
     case "": return page("home", "Home", () => import("../screens/home/Home.svelte"));
     case "story": return page("story", rest, () => import("../screens/story/Story.svelte"), { id: rest });
     case "trace": return page("traces", `Trace ${rest.slice(0, 8)}`, () => import("../screens/trace/TracePage.svelte"), { id: rest });
-    case "traces": return page("traces", "Traces", () => import("../screens/traces/Traces.svelte"));
+    case "traces": return rest === "compare" ? page("traces", "Compare traces", () => import("../screens/compare/Compare.svelte")) : page("traces", "Traces", () => import("../screens/traces/Traces.svelte"));
     case "logs": return page("logs", "Logs", () => import("../screens/logs/Logs.svelte"));
     case "service":
-    case "services": return page("services", rest, () => import("../screens/service/Service.svelte"), { name: rest });
+    case "services": return rest === "" ? page("services", "Services", () => import("../screens/map/Map.svelte")) : page("services", rest, () => import("../screens/service/Service.svelte"), { name: rest });
     case "alerts":
       return rest
         ? page("alerts", rest, () => import("../screens/alerts/AlertPage.svelte"), { name: rest })

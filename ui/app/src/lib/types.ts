@@ -89,6 +89,15 @@ export interface Story {
   why_nothing?: { searched: Record<string, number>; hint: string };
   elapsed_ms: number;
 }
+export interface ServiceGraph {
+  nodes: { name: string; kind: "service" | "database" | "external"; requests: string; errors: string; p95: string | null }[];
+  calls: { caller: string; callee: string; callee_kind: "service" | "database" | "external"; kind: "call" | "message"; requests: string; errors: string; p95: string | null }[];
+  sampled_share: number;
+  truncated: boolean;
+  partial: boolean;
+  warnings: string[];
+  elapsed_ms: number;
+}
 export interface ServiceCounts { name: string; logs: string; metrics: string; spans: string }
 export interface SqlAnswer {
   columns: { name: string; type: string }[];
@@ -99,7 +108,9 @@ export interface SqlAnswer {
   partial: boolean;
   warnings: string[];
 }
-export interface PromSeries { metric: Record<string, string>; values?: [number, string][]; value?: [number, string] }
+/** The buckets of a native histogram: which ends belong to them, lower and upper end, count. */
+export interface PromHistogram { count: string; sum: string; buckets?: [number, string, string, string][] }
+export interface PromSeries { metric: Record<string, string>; values?: [number, string][]; value?: [number, string]; histograms?: [number, PromHistogram][]; histogram?: [number, PromHistogram] }
 export interface PromData { resultType: "matrix" | "vector" | "scalar" | "string"; result: PromSeries[] }
 export interface PromExemplars { seriesLabels: Record<string, string>; exemplars: { labels: Record<string, string>; value: string; timestamp: number }[] }
 
