@@ -184,7 +184,8 @@ mod tests {
 
     #[test]
     fn a_regular_expression_that_is_too_large_is_no_defect_of_ours() {
-        let compute = || ArrowError::ComputeError("Regular expression did not compile: CompiledTooBig(10485760)".into());
+        let compute =
+            || ArrowError::ComputeError("Regular expression did not compile: CompiledTooBig(10485760)".into());
         let inner = "failed to call 'regex_match_dyn_scalar' Compute error: Regular expression did not compile: \
                      CompiledTooBig(10485760)";
         let predicate = format!("Error evaluating filter predicate: Internal(\"{inner}\")");
