@@ -44,6 +44,8 @@ impl SqlErrors {
             DataFusionError::NotImplemented(message) => Error::invalid(format!("not supported: {}", clean(message))),
             DataFusionError::ArrowError(error, _) => arrow_error(error),
             DataFusionError::External(error) => foreign(error.as_ref()),
+            DataFusionError::Internal(message) => pattern_error(message)
+                .unwrap_or_else(|| Error::Internal(clean(&DataFusionError::Internal(message.clone()).to_string()))),
             other => Error::Internal(clean(&other.to_string())),
         }
     }
@@ -154,6 +156,12 @@ fn clean(message: &str) -> String {
         }
         _ => text.to_owned(),
     }
+}
+
+/// The operators `~` and SIMILAR TO tell a pattern that does not compile as a defect of their own (DataFusion 55).
+fn pattern_error(message: &str) -> Option<Error> {
+    let (_, problem) = message.split_once("Regular expression did not compile: ")?;
+    Some(Error::invalid(format!("cannot read the regular expression: {}", problem.trim())))
 }
 
 /// What a library says that DataFusion only hands on. The error of a regular expression comes in several wrappers, of Arrow
