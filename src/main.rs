@@ -6,6 +6,7 @@ mod config;
 mod demo;
 mod exporter;
 mod import;
+mod memory;
 mod promql_test;
 mod remote_write;
 mod rules;
