@@ -10,8 +10,9 @@ mod recent;
 mod sort;
 mod text;
 
+use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use arrow::array::{AsArray, RecordBatch};
@@ -34,6 +35,9 @@ use crate::tokens::is_id_token;
 const COLUMNS: &str = "columns.parquet";
 const IDS: &str = "ids.idx";
 const TEXT: &str = "text.idx";
+
+/// Bytes of a file that are read at once to check its sum.
+const SUM_BYTES: usize = 256 * 1024;
 
 /// Stands in the text index before the letters that an ID token begins with.
 const ID_LETTERS: char = '\u{1}';
@@ -157,7 +161,9 @@ pub enum TokenFilter {
     Or(Vec<TokenFilter>),
 }
 
-/// An open part. Cheap to share; opening reads the Parquet footer and the index headers once and keeps them.
+/// An open part. Cheap to share. Before a file gives its first answer it is read whole and compared with its sum in the
+/// catalog: neither Parquet's pages nor Tantivy's postings have sums of their own, and a flipped bit in them would be a wrong
+/// answer that nobody notices. Footers and headers are then kept.
 #[derive(Debug)]
 pub struct Part {
     record: PartRecord,
@@ -182,13 +188,13 @@ impl Part {
         for file in &self.record.files {
             self.verify_file(file)?;
         }
-        let rows = self.columns()?.rows();
+        let rows = opened(&self.columns, || self.open_columns())?.rows();
         if rows != u64::from(self.record.rows) {
             return Err(self.corrupted(COLUMNS, format!("{} rows", self.record.rows), format!("{rows} rows")));
         }
-        self.ids()?;
+        opened(&self.ids, || self.open_ids())?;
         if self.record.signal == SignalKind::Logs {
-            self.text()?;
+            opened(&self.text, || self.open_text())?;
         }
         if deep { self.verify_rows() } else { Ok(()) }
     }
@@ -196,16 +202,19 @@ impl Part {
     /// Reads the Parquet file whole and compares length and CRC32C with the record: whether what a reader stumbled over is
     /// damage. Blocking.
     pub fn verify_columns(&self) -> Result<(), Error> {
-        self.record.files.iter().filter(|file| file.name == COLUMNS).try_for_each(|file| self.verify_file(file))
+        self.verify_named(COLUMNS)
+    }
+
+    fn verify_named(&self, name: &str) -> Result<(), Error> {
+        self.record.files.iter().filter(|file| file.name == name).try_for_each(|file| self.verify_file(file))
     }
 
     fn verify_file(&self, file: &PartFile) -> Result<(), Error> {
         let path = self.folder.join(&file.name);
-        let bytes = std::fs::read(&path).map_err(Error::io("read", &path))?;
-        if bytes.len() as u64 != file.bytes {
-            return Err(self.corrupted(&file.name, format!("{} bytes", file.bytes), format!("{} bytes", bytes.len())));
+        let (bytes, sum) = length_and_sum(&path).map_err(Error::io("read", &path))?;
+        if bytes != file.bytes {
+            return Err(self.corrupted(&file.name, format!("{} bytes", file.bytes), format!("{bytes} bytes")));
         }
-        let sum = crc32c::crc32c(&bytes);
         if sum != file.crc32c {
             return Err(self.corrupted(&file.name, format!("CRC32C {:08x}", file.crc32c), format!("{sum:08x}")));
         }
@@ -362,15 +371,42 @@ impl Part {
     }
 
     fn columns(&self) -> Result<&ColumnReader, Error> {
-        opened(&self.columns, || ColumnReader::open(&self.columns_path()))
+        opened(&self.columns, || self.verify_named(COLUMNS).and_then(|()| self.open_columns()))
     }
 
     fn ids(&self) -> Result<&IdIndex, Error> {
-        opened(&self.ids, || IdIndex::open(&self.folder.join(IDS)))
+        opened(&self.ids, || self.verify_named(IDS).and_then(|()| self.open_ids()))
     }
 
     fn text(&self) -> Result<&TextIndex, Error> {
-        opened(&self.text, || TextIndex::open(&self.folder.join(TEXT)))
+        opened(&self.text, || self.verify_named(TEXT).and_then(|()| self.open_text()))
+    }
+
+    fn open_columns(&self) -> Result<ColumnReader, Error> {
+        ColumnReader::open(&self.columns_path())
+    }
+
+    fn open_ids(&self) -> Result<IdIndex, Error> {
+        IdIndex::open(&self.folder.join(IDS))
+    }
+
+    fn open_text(&self) -> Result<TextIndex, Error> {
+        TextIndex::open(&self.folder.join(TEXT))
+    }
+}
+
+/// Length and CRC32C of a file, in memory that does not grow with it.
+fn length_and_sum(path: &Path) -> std::io::Result<(u64, u32)> {
+    let mut file = std::fs::File::open(path)?;
+    let mut piece = vec![0; SUM_BYTES];
+    let (mut length, mut sum) = (0, 0);
+    loop {
+        let bytes = file.read(&mut piece)?;
+        if bytes == 0 {
+            return Ok((length, sum));
+        }
+        sum = crc32c::crc32c_append(sum, &piece[..bytes]);
+        length += bytes as u64;
     }
 }
 
@@ -390,4 +426,4 @@ fn common(left: &[u32], right: &[u32]) -> Vec<u32> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
