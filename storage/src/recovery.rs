@@ -31,6 +31,9 @@ pub struct RecoveryReport {
     pub damaged_parts: Vec<(PartId, String)>,
     /// Folders that no catalog entry names, left by a crash between writing and publishing; removed.
     pub orphans: usize,
+    /// Folders that no catalog entry names while others that it names are damaged, so that it may be an old copy; now in
+    /// quarantine.
+    pub strays: usize,
     /// Requests taken from the WAL into the buffers.
     pub replayed_requests: u64,
     /// Their rows.
@@ -135,21 +138,47 @@ impl Inner {
     }
 
     /// Removes folders of parts that were never published, and of parts that were replaced before the last stop.
+    ///
+    /// A catalog that lost its last commits names the inputs of a merge, which are gone, and not its output, which is then all
+    /// that there is of their rows. So nothing is removed while something that should be there is not.
     async fn remove_leftovers(&self, state: &CatalogState, report: &mut RecoveryReport) -> Result<(), Error> {
         let known: HashSet<PathBuf> = state.parts.iter().map(|record| part_folder(&self.folder, record)).collect();
+        let replaced: HashSet<PathBuf> =
+            state.tombstones.iter().map(|tombstone| part_folder(&self.folder, &tombstone.part)).collect();
         for signal in SignalKind::ALL {
             let folder = self.folder.join("parts").join(signal.as_str());
             if !self.fs.exists(&folder)? {
                 continue;
             }
             for path in self.fs.list(&folder)? {
-                if !known.contains(&path) {
+                if known.contains(&path) {
+                    continue;
+                }
+                if report.damaged_parts.is_empty() || replaced.contains(&path) {
                     self.fs.remove_dir_all(&path)?;
                     report.orphans += 1;
+                } else {
+                    self.keep_stray(signal, &path);
+                    report.strays += 1;
                 }
             }
         }
         self.catalog.purge_tombstones(state.tombstones.iter().map(|tombstone| tombstone.part.id).collect()).await
+    }
+
+    fn keep_stray(&self, signal: SignalKind, path: &Path) {
+        tracing::error!(
+            part = %path.display(),
+            "the catalog does not know this part and lacks others: is it an old copy? The part is kept in quarantine/"
+        );
+        self.metrics.quarantined.inc();
+        let folder = self.folder.join("quarantine");
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let target = folder.join(format!("part-{signal}-{name}"));
+        let moved = self.fs.create_dir_all(&folder).and_then(|()| self.fs.rename(path, &target));
+        if let Err(error) = moved {
+            tracing::warn!(%error, "the part could not be moved to quarantine/ and stays where it is");
+        }
     }
 
     fn remember(&self, state: &CatalogState) {

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::fs::{FileSystem, RealFileSystem};
 use crate::part::{PageCache, Part};
 use crate::storage::part_folder;
-use crate::wal::scan;
+use crate::wal::{Scan, all_missing, scan};
 
 /// How thorough to be.
 #[derive(Clone, Copy, Debug, Default)]
@@ -63,7 +63,7 @@ pub async fn verify(folder: &Path, options: Options) -> Result<VerifyReport, Err
     let (mut report, folder) = crate::seal::blocking(move || {
         check_parts(&folder, &first, options, &mut report);
         check_orphans(&*worker, &folder, &first, &mut report)?;
-        check_wal(&*worker, &folder, &mut report)?;
+        check_wal(&*worker, &folder, &first, &mut report)?;
         Ok((report, folder))
     })
     .await?;
@@ -115,12 +115,13 @@ fn check_orphans(
     Ok(())
 }
 
-fn check_wal(fs: &dyn FileSystem, folder: &Path, report: &mut VerifyReport) -> Result<(), Error> {
+fn check_wal(fs: &dyn FileSystem, folder: &Path, state: &CatalogState, report: &mut VerifyReport) -> Result<(), Error> {
     let wal = folder.join("wal");
-    if !fs.exists(&wal)? {
-        return Ok(());
+    let mut scanned = if fs.exists(&wal)? { scan(fs, &wal)? } else { Scan::default() };
+    if scanned.files == 0 && scanned.damage.is_empty() {
+        let published = SignalKind::ALL.map(|signal| state.wal_position(signal));
+        scanned.damage.extend(all_missing(&wal, published.into_iter().max().unwrap_or_default()));
     }
-    let scanned = scan(fs, &wal)?;
     report.wal_frames = scanned.frames;
     let damage = scanned.damage.into_iter();
     report.findings.extend(

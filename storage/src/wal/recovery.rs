@@ -53,10 +53,25 @@ pub struct WalRecovery {
 /// What a look at the folder found, without changing it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scan {
+    /// Files.
+    pub files: usize,
     /// Intact frames.
     pub frames: u64,
     /// Damage; a torn end of the last file is none, unless the WAL was closed in order.
     pub damage: Vec<Damage>,
+}
+
+/// The damage that no file can tell of. Every start begins a file and the newest one is never removed, so that positions that
+/// were published came from a WAL of which something is left.
+pub(crate) fn all_missing(folder: &Path, published: WalPosition) -> Option<Damage> {
+    (published > WalPosition::ZERO).then(|| Damage {
+        path: folder.into(),
+        offset: 0,
+        bytes: 0,
+        problem: format!(
+            "there is no WAL file, although positions up to {published} were published; what was acknowledged after that is lost"
+        ),
+    })
 }
 
 /// Reads all files of a WAL folder without changing anything. A running server may write and remove files meanwhile.
@@ -83,7 +98,7 @@ fn scan_as(fs: &dyn FileSystem, folder: &Path, mark: Option<WalPosition>) -> Res
         state.read_file(path, &bytes, mark.is_none() && index + 1 == paths.len())?;
     }
     state.compare_with_mark(folder, mark);
-    Ok(Scan { frames: state.report.frames, damage: state.report.damage })
+    Ok(Scan { files: paths.len(), frames: state.report.frames, damage: state.report.damage })
 }
 
 #[derive(Debug, Default)]
