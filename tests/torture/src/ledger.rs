@@ -123,3 +123,28 @@ impl Ledger {
         counts
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_of_several_answers_counts() {
+        let path = std::env::temp_dir().join(format!("trivium-torture-ledger-{}", std::process::id()));
+        let ledger = Ledger::create(&path).expect("a file");
+        let fate = |fates: &[Fate]| {
+            let number = ledger.begin().expect("written");
+            fates.iter().for_each(|fate| ledger.end(number, *fate).expect("written"));
+            ledger.fates(number)[&number]
+        };
+        assert_eq!(fate(&[]), Fate::Sent);
+        assert_eq!(fate(&[Fate::Ambiguous, Fate::Ack]), Fate::Ack);
+        assert_eq!(fate(&[Fate::Ack, Fate::Ambiguous]), Fate::Ack);
+        assert_eq!(fate(&[Fate::Ambiguous, Fate::Reject]), Fate::Ambiguous, "the first attempt may have been stored");
+        assert_eq!(fate(&[Fate::Reject]), Fate::Reject);
+        let lines = std::fs::read_to_string(&path).expect("readable");
+        std::fs::remove_file(&path).expect("removed");
+        assert_eq!(lines.lines().count(), 5 + 8);
+        assert!(lines.starts_with("SENT 0\nSENT 1\nAMBIG 1\nACK 1\n"), "{lines}");
+    }
+}

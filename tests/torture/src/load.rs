@@ -102,6 +102,11 @@ impl Clients {
         Self { seen: Arc::default(), stop: Arc::default(), ..self.clone() }
     }
 
+    /// The same clients once more, with the same counts.
+    pub(crate) fn again(&self) -> Self {
+        Self { stop: Arc::default(), ..self.clone() }
+    }
+
     pub(crate) fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
     }

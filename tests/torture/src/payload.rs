@@ -282,3 +282,26 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     drop(encoder.write_all(bytes));
     encoder.finish().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_follow_from_seed_and_number() {
+        let stream = Stream { seed: 9, records: 4, padding: 16 };
+        for number in 0..40 {
+            let (one, two) = (stream.body(number), stream.body(number));
+            assert_eq!(one.bytes, two.bytes, "a resent request has the same bytes");
+            let other = Stream { seed: 10, ..stream }.body(number);
+            assert_ne!(one.bytes, other.bytes);
+            for index in 0..4 {
+                let id = format!("{:032x}", stream.id(number, index));
+                assert_eq!(stream.place(&id), Some((number, index)));
+                assert_eq!(Stream { seed: 10, ..stream }.place(&id), None);
+            }
+        }
+        let all: Vec<Signal> = (0..40).map(|number| stream.signal(number)).collect();
+        assert!(Signal::ALL.iter().all(|signal| all.contains(signal)));
+    }
+}

@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use serde_json::Value;
 
 /// How long a start may take, with a WAL to replay on a slow disk.
-const START_TIMEOUT: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Bytes of the server's standard error that a report quotes.
 const QUOTE_BYTES_MAX: u64 = 4096;
@@ -28,6 +28,8 @@ pub(crate) struct Launch {
     pub(crate) cgroup: Option<PathBuf>,
     /// Where standard error goes; appended to.
     pub(crate) log: PathBuf,
+    /// How long the start may take.
+    pub(crate) patience: Duration,
 }
 
 impl Launch {
@@ -39,6 +41,7 @@ impl Launch {
             wrapper: Vec::new(),
             cgroup: None,
             log: folder.join("server.log"),
+            patience: PATIENCE,
         }
     }
 
@@ -84,7 +87,14 @@ impl Launch {
             drop(BufReader::new(output).read_line(&mut text));
             drop(sender.send(text));
         });
-        Ok(Starting { child: Some(child), line, log: self.log.clone(), log_from, started: Instant::now() })
+        Ok(Starting {
+            child: Some(child),
+            line,
+            log: self.log.clone(),
+            log_from,
+            started: Instant::now(),
+            patience: self.patience,
+        })
     }
 
     /// Starts a server and waits until it says where it listens.
@@ -101,6 +111,7 @@ pub(crate) struct Starting {
     log: PathBuf,
     log_from: u64,
     started: Instant,
+    patience: Duration,
 }
 
 impl Starting {
@@ -117,11 +128,11 @@ impl Starting {
 
     /// The running server; an error with what it said when it refused to start.
     pub(crate) fn wait(mut self) -> anyhow::Result<Server> {
-        let line = self.line.recv_timeout(START_TIMEOUT).unwrap_or_default();
+        let line = self.line.recv_timeout(self.patience).unwrap_or_default();
         let Ok(bound) = serde_json::from_str::<Value>(&line) else {
             let waited = self.started.elapsed();
             // It ends by itself after a refusal; one that hangs is killed.
-            let refused = line.is_empty() && waited < START_TIMEOUT;
+            let refused = line.is_empty() && waited < self.patience;
             if refused && let Some(child) = &mut self.child {
                 let until = Instant::now() + Duration::from_secs(10);
                 while child.try_wait()?.is_none() && Instant::now() < until {

@@ -1,6 +1,6 @@
 //! Reads back through paths that have little in common, and compares with the ledger.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::process::Command;
 
@@ -42,6 +42,9 @@ pub(crate) struct Verdict {
     /// Other findings: an error of a query, a finding of `trivium verify`.
     pub(crate) problems: u64,
     pub(crate) examples: Vec<String>,
+    /// Acknowledged requests of which something is missing.
+    #[serde(skip)]
+    pub(crate) lost_requests: BTreeSet<u64>,
 }
 
 impl Verdict {
@@ -55,6 +58,7 @@ impl Verdict {
         self.rejected_stored += other.rejected_stored;
         self.partial_answers += other.partial_answers;
         self.problems += other.problems;
+        self.lost_requests.extend(other.lost_requests);
         self.examples.extend(other.examples);
         self.examples.truncate(EXAMPLES_MAX * 4);
     }
@@ -120,6 +124,7 @@ impl Found {
             match fate {
                 Fate::Ack if present < stream.records => {
                     verdict.lost += stream.records - present;
+                    verdict.lost_requests.insert(number);
                     verdict
                         .example(format!("{path}: acknowledged {number} has {present} of {} records", stream.records));
                 }
@@ -357,4 +362,61 @@ pub(crate) fn duckdb(
         verdict.add(found.remove(signal.table()).unwrap_or_default().judge(stream, "DuckDB", signal, fates));
     }
     Some(verdict)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STREAM: Stream = Stream { seed: 5, records: 3, padding: 0 };
+
+    /// The first request of log records, and what its readings find.
+    fn number() -> u64 {
+        (0..).find(|number| STREAM.signal(*number) == Signal::Logs).expect("a third of all requests are logs")
+    }
+
+    fn found(places: &[(u64, u64)]) -> Found {
+        let mut found = Found::default();
+        for &(number, index) in places {
+            let id = format!("{:032x}", STREAM.id(number, index));
+            found.add(&STREAM, "test", Some(&id), Some(&STREAM.content(number, index)));
+        }
+        found
+    }
+
+    fn judge(found: Found, fate: Fate) -> Verdict {
+        found.judge(&STREAM, "test", Signal::Logs, &BTreeMap::from([(number(), fate)]))
+    }
+
+    #[test]
+    fn an_acknowledged_request_is_there_once() {
+        let n = number();
+        assert!(judge(found(&[(n, 0), (n, 1), (n, 2)]), Fate::Ack).is_clean());
+        assert_eq!(judge(found(&[(n, 0), (n, 2)]), Fate::Ack).lost, 1);
+        assert_eq!(judge(found(&[(n, 0), (n, 1), (n, 2), (n, 1)]), Fate::Ack).duplicate, 1);
+        assert_eq!(judge(Found::default(), Fate::Ack).lost, 3);
+    }
+
+    #[test]
+    fn an_unanswered_request_is_there_wholly_or_not_at_all() {
+        let n = number();
+        assert!(judge(found(&[(n, 0), (n, 1), (n, 2)]), Fate::Ambiguous).is_clean());
+        assert!(judge(Found::default(), Fate::Ambiguous).is_clean());
+        assert_eq!(judge(found(&[(n, 1)]), Fate::Sent).torn, 1);
+        assert_eq!(judge(found(&[(n, 1)]), Fate::Reject).rejected_stored, 1);
+    }
+
+    #[test]
+    fn what_was_never_sent_or_came_back_changed_is_found_out() {
+        let n = number();
+        assert_eq!(judge(found(&[(n, 0), (n, 1), (n, 2), (n + 90, 0)]), Fate::Ack).phantom, 1);
+        for id in [None, Some(""), Some("zz"), Some("00000000000000060000000000000000")] {
+            let mut found = Found::default();
+            found.add(&STREAM, "test", id, None);
+            assert_eq!(judge(found, Fate::Ambiguous).phantom, 1, "{id:?}");
+        }
+        let mut changed = found(&[(n, 0), (n, 1)]);
+        changed.add(&STREAM, "test", Some(&format!("{:032x}", STREAM.id(n, 2))), Some("something else"));
+        assert_eq!(judge(changed, Fate::Ack).corrupt, 1);
+    }
 }

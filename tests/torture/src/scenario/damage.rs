@@ -56,7 +56,8 @@ enum Reaction {
     Intact,
     /// Records are missing, and the server says so.
     Partial,
-    /// Only the last group before a kill is missing, which cannot be told from a torn write (`wal/FORMAT.md`).
+    /// The last requests before a kill are missing, none before them: when the end of a WAL that was not closed in order is
+    /// gone, nothing proves that it was durable, and it cannot be told from a torn write (`wal/FORMAT.md`).
     TornEnd,
     Refused,
 }
@@ -67,8 +68,8 @@ struct Base {
     /// The same folder at an earlier time.
     earlier: PathBuf,
     fates: BTreeMap<u64, Fate>,
-    /// The only request of the last group, when the server was killed.
-    last: Option<u64>,
+    /// It was killed, and has requests that are in the WAL only.
+    was_killed: bool,
 }
 
 pub(crate) async fn run(run: Run, effort: Effort) -> anyhow::Result<Outcome> {
@@ -85,7 +86,8 @@ pub(crate) async fn run(run: Run, effort: Effort) -> anyhow::Result<Outcome> {
         let damaged = run.folder.join("damaged");
         copy(&base.folder, &damaged)?;
         let Some((kind, what)) = inject(base, &damaged, &mut random)? else { continue };
-        match judge(&run, &clients, base, &damaged, &mut outcome).await {
+        let may_be_torn = base.was_killed && kind.starts_with("WAL: ");
+        match judge(&run, &clients, base, &damaged, may_be_torn, &mut outcome).await {
             Ok(reaction) => *reactions.entry(kind).or_default().entry(reaction).or_default() += 1,
             Err(error) => {
                 outcome.fail(format!("{what}: {error:#}"));
@@ -122,18 +124,17 @@ async fn make(run: &Run, clients: &Clients, name: &'static str) -> anyhow::Resul
         let url = format!("{}/-/flush", server.http);
         clients.http.post(url).send().await?.error_for_status().context("the flush")?;
     }
-    let mut last = None;
-    if name == "killed" {
+    let was_killed = name == "killed";
+    if was_killed {
         send(clients, &server, REQUESTS).await?;
-        last = Some(clients.ledger.next() - 1);
         server.kill()?;
     } else {
         server.stop()?;
     }
-    Ok(Base { folder, earlier, fates: clients.ledger.fates(first), last })
+    Ok(Base { folder, earlier, fates: clients.ledger.fates(first), was_killed })
 }
 
-/// One after the other: the last group of the WAL is the last request.
+/// One after the other, so that each is a group of the WAL.
 async fn send(clients: &Clients, server: &Server, requests: u64) -> anyhow::Result<()> {
     for _ in 0..requests {
         let number = clients.ledger.begin()?;
@@ -235,6 +236,7 @@ async fn judge(
     clients: &Clients,
     base: &Base,
     damaged: &Path,
+    may_be_torn: bool,
     outcome: &mut Outcome,
 ) -> anyhow::Result<Reaction> {
     let (findings, _) = offline(&run.binary, damaged)?;
@@ -257,12 +259,12 @@ async fn judge(
     server.kill()?;
     let mut reaction = Reaction::Intact;
     for verdict in [first, second] {
-        reaction = reaction.max(react(base, &verdict, quarantined)?);
+        reaction = reaction.max(react(base, &verdict, quarantined, may_be_torn)?);
     }
     Ok(reaction)
 }
 
-fn react(base: &Base, verdict: &Verdict, quarantined: bool) -> anyhow::Result<Reaction> {
+fn react(base: &Base, verdict: &Verdict, quarantined: bool, may_be_torn: bool) -> anyhow::Result<Reaction> {
     anyhow::ensure!(verdict.is_truthful(), "a wrong answer: {verdict:?}");
     let is_told = quarantined || verdict.partial_answers + verdict.problems > 0;
     if verdict.lost == 0 {
@@ -271,11 +273,9 @@ fn react(base: &Base, verdict: &Verdict, quarantined: bool) -> anyhow::Result<Re
     if is_told {
         return Ok(Reaction::Partial);
     }
-    let last = base.last.map(|last| format!("acknowledged {last} has 0 of"));
-    let only_last = last.is_some_and(|last| {
-        verdict.examples.iter().all(|example| example.contains(&last) || example.starts_with("PromQL"))
-    });
-    anyhow::ensure!(only_last, "records are missing and nothing says so: {verdict:?}");
+    let first = verdict.lost_requests.first().copied().unwrap_or(0);
+    let is_end = base.fates.range(first..).all(|(number, _)| verdict.lost_requests.contains(number));
+    anyhow::ensure!(may_be_torn && is_end, "records are missing and nothing says so: {verdict:?}");
     Ok(Reaction::TornEnd)
 }
 

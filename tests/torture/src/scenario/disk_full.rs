@@ -66,7 +66,11 @@ pub(crate) async fn run(run: Run, effort: Effort) -> anyhow::Result<Outcome> {
 fn mount(folder: &Path, cycle: u64) -> anyhow::Result<Mount> {
     let point = folder.join("disk");
     // Ext4 and tmpfs in turn: they differ in when they say that they are full.
-    if cycle % 2 == 0 { Mount::create(&folder.join("disk.img"), &point, MIB) } else { Mount::memory(&point, MIB) }
+    if cycle.is_multiple_of(2) {
+        Mount::create(&folder.join("disk.img"), &point, MIB)
+    } else {
+        Mount::memory(&point, MIB)
+    }
 }
 
 async fn fill_and_free(
@@ -79,7 +83,7 @@ async fn fill_and_free(
 ) -> anyhow::Result<()> {
     let foreign = mount.point.join("foreign");
     // By data: a file takes all but a little, which the load then fills. By somebody else: a file takes everything at once.
-    let leave = if cycle % 2 == 0 { 6 << 20 } else { 0 };
+    let leave = if cycle.is_multiple_of(2) { 6 << 20 } else { 0 };
     let phase = clients.phase();
     let running = phase.start(server, 4, Trouble::GoOn);
     tokio::time::sleep(Duration::from_millis(700)).await;

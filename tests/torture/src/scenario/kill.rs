@@ -112,7 +112,7 @@ impl Kill {
 
     async fn load_and_kill(&mut self, server: Server) -> anyhow::Result<()> {
         let before = self.clients.ledger.next();
-        let clients = self.clients.phase();
+        let clients = self.clients.again();
         let running = clients.start(&server, CLIENTS, Trouble::End);
         let flush = self.random.percent(30).then(|| {
             let request = self.clients.http.post(format!("{}/-/flush", server.http));
@@ -129,7 +129,6 @@ impl Kill {
         if let Some(flush) = flush {
             drop(flush.await);
         }
-        self.outcome.count("resent_after_ack", summary.resent);
         if summary.bad_refusals > 0 {
             self.outcome.fail(format!("a refusal that loses data: {:?}", summary.first_bad_refusal));
         }

@@ -10,6 +10,9 @@ use crate::run::{Effort, Outcome, Run};
 use crate::server::Launch;
 use crate::verify::Reader;
 
+/// The goal is half a minute for 2 GiB; a build without optimisation on a busy machine is given more.
+const PATIENCE: Duration = Duration::from_secs(600);
+
 pub(crate) async fn run(run: Run, effort: Effort, wal_mib: u64, limit_mib: u64) -> anyhow::Result<Outcome> {
     let group = match Cgroup::create(&format!("trivium-replay-{}", std::process::id()), limit_mib << 20) {
         Ok(group) => group,
@@ -29,8 +32,15 @@ pub(crate) async fn run(run: Run, effort: Effort, wal_mib: u64, limit_mib: u64) 
     running.finish().await?;
     server.kill()?;
     let size = bytes(&wal);
-    let launch = Launch { cgroup: Some(group.path.clone()), ..run.launch() };
-    let server = launch.start()?;
+    let launch = Launch { cgroup: Some(group.path.clone()), patience: PATIENCE, ..run.launch() };
+    let server = match launch.start() {
+        Ok(server) => server,
+        Err(error) => {
+            outcome.figure("oom_kills", group.oom_kills());
+            outcome.fail(format!("no start on a WAL of {} MiB: {error:#}", size >> 20));
+            return run.finish(outcome, clients.ledger.counts(), &stream);
+        }
+    };
     let seconds = server.ready_after.as_secs_f64();
     outcome.figure("wal_mib", size >> 20);
     outcome.figure("limit_mib", limit_mib);
