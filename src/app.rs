@@ -36,7 +36,9 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Runs the server until it is told to stop.
 pub(crate) fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
-    let config = args.resolve()?;
+    let mut config = args.resolve()?;
+    let limit = crate::memory::limit();
+    let lowered = crate::memory::fit(&mut config, limit);
     if args.demo && config.has_tls("otlp_http") {
         anyhow::bail!(
             "--demo sends plain OTLP over HTTP: leave otlp_http out of tls_listeners, or start without --demo and run \
@@ -51,6 +53,13 @@ pub(crate) fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     }
     let telemetry = config.self_telemetry.then(|| SelfTelemetry::new(Arc::new(SystemClock)));
     start_logging(&config, telemetry.as_ref().map(SelfTelemetry::layer))?;
+    if !lowered.is_empty() {
+        tracing::info!(
+            memory_mib = limit.unwrap_or(0) >> 20,
+            lowered = lowered.join(", "),
+            "fitted settings to little memory"
+        );
+    }
     // Two runtimes, so that a heavy query cannot delay the acknowledgement of an export.
     let ingest = runtime("trivium-ingest")?;
     let query = runtime("trivium-query")?;

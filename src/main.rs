@@ -8,6 +8,7 @@ mod demo;
 mod exporter;
 mod import;
 mod listeners;
+mod memory;
 mod operation;
 mod promql_test;
 mod redact;

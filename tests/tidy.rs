@@ -113,6 +113,7 @@ fn crates_depend_downwards_only() {
         ("query/template", &[]),
         ("query/client", &[]),
         ("query/promql", &[]),
+        ("tests/torture", &["trivium-proto"]),
         ("ui", &[]),
     ]);
     let mut problems = Vec::new();

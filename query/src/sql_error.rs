@@ -173,7 +173,11 @@ fn defect(text: &str) -> Error {
         let hint = "repeat less: (a{100}){100} is an expression of 10,000 parts";
         return Error::invalid_with_hint("the regular expression is too large when it is compiled", hint);
     }
-    Error::Internal(text.to_owned())
+    // The operators `~` and SIMILAR TO tell a pattern that does not compile as a defect of their own (DataFusion 55).
+    match text.split_once("Regular expression did not compile: ") {
+        Some((_, problem)) => Error::invalid(format!("cannot read the regular expression: {}", problem.trim())),
+        None => Error::Internal(text.to_owned()),
+    }
 }
 
 #[cfg(test)]

@@ -35,6 +35,9 @@ pub struct RecoveryReport {
     pub damaged_parts: Vec<(PartId, String)>,
     /// Folders that no catalog entry names, left by a crash between writing and publishing; removed.
     pub orphans: usize,
+    /// Folders that no catalog entry names while others that it names are damaged, so that it may be an old copy; now in
+    /// quarantine.
+    pub strays: usize,
     /// Requests taken from the WAL into the buffers.
     pub replayed_requests: u64,
     /// Their rows.
@@ -180,6 +183,9 @@ impl Inner {
 
     /// Removes folders of parts that were never published, and of parts that were replaced before the last stop. Parts that
     /// were published, as the WAL proves, are never removed: then the catalog is not the one of this folder.
+    ///
+    /// A catalog that lost its last commits names the inputs of a merge, which are gone, and not its output, which is then all
+    /// that there is of their rows. So nothing is removed while something that should be there is not.
     async fn remove_leftovers(&self, state: &CatalogState, report: &mut RecoveryReport) -> Result<(), Error> {
         let replaced = state.tombstones.iter().map(|tombstone| part_folder(&self.folder, &tombstone.part));
         let replaced: HashSet<PathBuf> = replaced.collect();
@@ -201,8 +207,11 @@ impl Inner {
                     crate::quarantine::keep_withdrawn(&*self.fs, &self.folder, record)?;
                 } else if replaced.contains(&path) {
                     gone.push(path);
-                } else {
+                } else if report.damaged_parts.is_empty() {
                     orphans.push(path);
+                } else {
+                    self.keep_stray(signal, &path);
+                    report.strays += 1;
                 }
             }
         }
@@ -231,6 +240,21 @@ impl Inner {
             return Ok(());
         }
         Err(Error::StaleCatalog { catalog: self.folder.join(FILE_NAME), parts, problem })
+    }
+
+    fn keep_stray(&self, signal: SignalKind, path: &Path) {
+        tracing::error!(
+            part = %path.display(),
+            "the catalog does not know this part and lacks others: is it an old copy? The part is kept in quarantine/"
+        );
+        self.metrics.quarantined.inc();
+        let folder = self.folder.join("quarantine");
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let target = folder.join(format!("part-{signal}-{name}"));
+        let moved = self.fs.create_dir_all(&folder).and_then(|()| self.fs.rename(path, &target));
+        if let Err(error) = moved {
+            tracing::warn!(%error, "the part could not be moved to quarantine/ and stays where it is");
+        }
     }
 
     fn remember(&self, state: &CatalogState) {

@@ -87,15 +87,31 @@ impl Inner {
 
     fn write_buffer(&self, sealing: &Sealing) -> Result<Vec<PartRecord>, Error> {
         let mut records = Vec::new();
+        if let Err(error) = self.write_windows(sealing, &mut records) {
+            // The next attempt writes all of them again, under other names: on a full disk nothing may pile up.
+            records.iter().for_each(|record| self.discard(record));
+            return Err(error);
+        }
+        let rows: u64 = records.iter().map(|record| u64::from(record.rows)).sum();
+        assert_eq!(rows, sealing.buffer.rows(), "every row of a sealed buffer is in exactly one part");
+        Ok(records)
+    }
+
+    fn write_windows(&self, sealing: &Sealing, records: &mut Vec<PartRecord>) -> Result<(), Error> {
         for tenant in sealing.buffer.tenants() {
             let batches: Vec<RecordBatch> = sealing.buffer.batches(tenant).cloned().collect();
             for window in split_by_window(batches)? {
                 records.push(self.write_part(sealing.buffer.signal(), tenant, 0, &window)?);
             }
         }
-        let rows: u64 = records.iter().map(|record| u64::from(record.rows)).sum();
-        assert_eq!(rows, sealing.buffer.rows(), "every row of a sealed buffer is in exactly one part");
-        Ok(records)
+        Ok(())
+    }
+
+    /// Removes the files of a part that was not and will not be published.
+    fn discard(&self, record: &PartRecord) {
+        if let Err(error) = self.fs.remove_dir_all(&self.part_folder(record)) {
+            tracing::warn!(%error, part = %record.id, "files of an unpublished part stay until the next start");
+        }
     }
 
     fn write_part(
@@ -107,7 +123,10 @@ impl Inner {
     ) -> Result<PartRecord, Error> {
         let new = NewPart { id: self.new_part_id(), tenant, signal, level, created_at: self.clock.now() };
         let EncodedPart { record, files } = encode_part(new, batches)?;
-        write_files(&*self.fs, &self.part_folder(&record), &files)?;
+        if let Err(error) = write_files(&*self.fs, &self.part_folder(&record), &files) {
+            self.discard(&record);
+            return Err(error);
+        }
         Ok(record)
     }
 
@@ -152,10 +171,30 @@ impl Inner {
         let rows: u64 = inputs.iter().map(|part| u64::from(part.record().rows)).sum();
         assert_eq!(u64::from(output.rows), rows, "a merge neither loses nor makes rows");
         let remove = inputs.iter().map(|part| part.record().id).collect();
-        self.replace(signal, vec![output], remove, 0).await?;
+        if let Err(error) = self.replace(signal, vec![output.clone()], remove, 0).await {
+            self.discard_unless_published(output).await;
+            return Err(error);
+        }
         self.metrics.compactions.get_or_create(&signal.into()).inc();
         self.metrics.compacted_rows.get_or_create(&signal.into()).inc_by(rows);
         Ok(())
+    }
+
+    /// After a failed commit only the catalog knows whether a part is published. One that is not would take room until the
+    /// next start, and another one after the next attempt.
+    async fn discard_unless_published(self: &Arc<Self>, record: PartRecord) {
+        match self.catalog.load().await {
+            Ok(state) if !state.parts.iter().any(|part| part.id == record.id) => {
+                let inner = Arc::clone(self);
+                let discarded = blocking(move || {
+                    inner.discard(&record);
+                    Ok(())
+                });
+                drop(discarded.await);
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, part = %record.id, "it is not known whether a part was published"),
+        }
     }
 
     fn write_merged(&self, signal: SignalKind, tenant: TenantId, inputs: &[Arc<Part>]) -> Result<PartRecord, Error> {
@@ -262,3 +301,6 @@ fn times(batch: &RecordBatch) -> Result<&[i64], Error> {
         .map(|times| &times.values()[..])
         .ok_or_else(|| Error::Internal("rows without a time reached the store".into()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -140,16 +140,15 @@ impl Groups {
 
 fn is_card(digits: &[u8]) -> bool {
     let prefix = digits.iter().take(4).fold(0_u32, |number, digit| number * 10 + u32::from(*digit));
-    let is_issued = match (prefix, digits.len()) {
-        (2200..=2204, 16..=19) | (2221..=2720, 16) => true,
-        (3400..=3499 | 3700..=3799, 15) => true,
-        (3000..=3059 | 3095 | 3600..=3699 | 3800..=3999, 14..=19) => true,
-        (3528..=3589, 16..=19) => true,
-        (4000..=4999, 13 | 16 | 19) => true,
-        (5100..=5599, 16) => true,
-        (5000..=5099 | 5600..=6999, 13..=19) => true,
-        _ => false,
-    };
+    let is_issued = matches!(
+        (prefix, digits.len()),
+        (2200..=2204 | 3528..=3589, 16..=19)
+            | (2221..=2720 | 5100..=5599, 16)
+            | (3400..=3499 | 3700..=3799, 15)
+            | (3000..=3059 | 3095 | 3600..=3699 | 3800..=3999, 14..=19)
+            | (4000..=4999, 13 | 16 | 19)
+            | (5000..=5099 | 5600..=6999, 13..=19)
+    );
     is_issued && has_luhn_digit(digits)
 }
 
@@ -267,7 +266,9 @@ fn is_domain(domain: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn found(finder: fn(&[u8], &mut dyn FnMut(Range<usize>)), text: &str) -> Vec<String> {
+    type Finder = fn(&[u8], &mut dyn FnMut(Range<usize>));
+
+    fn found(finder: Finder, text: &str) -> Vec<String> {
         let mut list = Vec::new();
         finder(text.as_bytes(), &mut |range| list.push(String::from_utf8_lossy(&text.as_bytes()[range]).into_owned()));
         list

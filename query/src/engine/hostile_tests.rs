@@ -522,6 +522,8 @@ async fn d12_values_that_do_not_work_out() {
         ("SELECT factorial(100)", "overflow"),
         ("SELECT sqrt(-1.0)", "negative"),
         ("SELECT regexp_like(name, '(') FROM spans", ""),
+        ("SELECT count(*) FROM spans WHERE name ~ '(a{1000}){1000}'", "regular expression"),
+        ("SELECT count(*) FROM spans WHERE name SIMILAR TO '('", "regular expression"),
         ("SELECT name FROM spans GROUP BY service_name", ""),
         ("SELECT date_trunc('fortnight', time) FROM spans", "fortnight"),
     ] {

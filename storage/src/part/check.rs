@@ -5,7 +5,7 @@ use std::io::Read;
 use bytes::Bytes;
 use trivium_model::SignalKind;
 
-use super::{COLUMNS, EncodedPart, IDS, NewPart, Part, PartFile, TEXT, TokenFilter, gather, indexing, record};
+use super::{COLUMNS, EncodedPart, IDS, NewPart, Part, PartFile, TEXT, TokenFilter, gather, indexing, opened, record};
 use crate::error::Error;
 use crate::schema::table_schema;
 
@@ -50,9 +50,9 @@ impl Part {
     }
 
     fn open_indexes(&self) -> Result<(), Error> {
-        self.guarded(IDS, || self.ids().map(|_| ()))?;
+        self.guarded(IDS, || opened(&self.ids, || self.open_ids()).map(|_| ()))?;
         if self.record.signal == SignalKind::Logs {
-            self.guarded(TEXT, || self.text().map(|_| ()))?;
+            self.guarded(TEXT, || opened(&self.text, || self.open_text()).map(|_| ()))?;
         }
         Ok(())
     }
@@ -60,11 +60,13 @@ impl Part {
     /// Reads the Parquet file whole and compares length and CRC32C with the record: whether what a reader stumbled over is
     /// damage. Blocking.
     pub fn verify_columns(&self) -> Result<(), Error> {
-        self.record
-            .files
-            .iter()
-            .filter(|file| file.name == COLUMNS)
-            .try_for_each(|file| self.verify_file(file, &|_| ()))
+        self.verify_named(COLUMNS)
+    }
+
+    /// [`Self::verify_columns`] of any file of the part.
+    pub(super) fn verify_named(&self, name: &str) -> Result<(), Error> {
+        let mut files = self.record.files.iter().filter(|file| file.name == name);
+        files.try_for_each(|file| self.verify_file(file, &|_| ()))
     }
 
     fn verify_file(&self, file: &PartFile, advance: &dyn Fn(u64)) -> Result<(), Error> {

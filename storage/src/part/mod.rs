@@ -160,7 +160,9 @@ pub enum TokenFilter {
     Or(Vec<TokenFilter>),
 }
 
-/// An open part. Cheap to share; opening reads the Parquet footer and the index headers once and keeps them.
+/// An open part. Cheap to share. Before a file gives its first answer it is read whole and compared with its sum in the
+/// catalog: neither Parquet's pages nor Tantivy's postings have sums of their own, and a flipped bit in them would be a wrong
+/// answer that nobody notices. Footers and headers are then kept.
 #[derive(Debug)]
 pub struct Part {
     record: PartRecord,
@@ -320,15 +322,27 @@ impl Part {
     }
 
     fn columns(&self) -> Result<&ColumnReader, Error> {
-        opened(&self.columns, || ColumnReader::open(&self.columns_path()))
+        opened(&self.columns, || self.verify_named(COLUMNS).and_then(|()| self.open_columns()))
     }
 
     fn ids(&self) -> Result<&IdIndex, Error> {
-        opened(&self.ids, || IdIndex::open(&self.folder.join(IDS)))
+        opened(&self.ids, || self.verify_named(IDS).and_then(|()| self.open_ids()))
     }
 
     fn text(&self) -> Result<&TextIndex, Error> {
-        opened(&self.text, || TextIndex::open(&self.folder.join(TEXT)))
+        opened(&self.text, || self.verify_named(TEXT).and_then(|()| self.open_text()))
+    }
+
+    fn open_columns(&self) -> Result<ColumnReader, Error> {
+        ColumnReader::open(&self.columns_path())
+    }
+
+    fn open_ids(&self) -> Result<IdIndex, Error> {
+        IdIndex::open(&self.folder.join(IDS))
+    }
+
+    fn open_text(&self) -> Result<TextIndex, Error> {
+        TextIndex::open(&self.folder.join(TEXT))
     }
 }
 
@@ -348,4 +362,4 @@ fn common(left: &[u32], right: &[u32]) -> Vec<u32> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -106,3 +106,87 @@ async fn damage_after_a_close_in_order_is_counted() {
     assert_eq!((recovery.torn_bytes, recovery.last_position), (0, WalPosition(2)));
     assert_eq!(storage.metrics().quarantined.get(), recovery.damage.len() as u64 + 1);
 }
+
+/// Two parts of log records, published, and nothing in the WAL.
+async fn with_parts(folder: &Path) {
+    let (storage, _) = open(folder).await;
+    for key in [1, 2] {
+        append(&storage, key).await;
+        storage.flush().await.expect("flushed");
+    }
+    storage.close().await;
+}
+
+async fn append(storage: &Storage, key: u8) {
+    let columns: Vec<usize> = (0..crate::schema::decoded_schema(SignalKind::Logs).fields().len()).collect();
+    let batches = crate::part::tests::batches(SignalKind::Logs, 10, key.into());
+    let request = crate::AppendRequest {
+        tenant: TenantId::DEFAULT,
+        signal: SignalKind::Logs,
+        format: WireFormat::Otlp,
+        key: RequestKey([key; 16]),
+        received_at: UnixNanos(1),
+        oldest_admitted: UnixNanos::MIN,
+        payload: Bytes::from(vec![key]),
+        batch: batches[0].project(&columns).expect("the decoder's columns"),
+    };
+    storage.append(request).await.expect("taken");
+}
+
+fn entries(folder: &Path) -> usize {
+    RealFileSystem.list(folder).map_or(0, |paths| paths.len())
+}
+
+/// The catalog's journal lost its last commit, that of a merge: its inputs are gone, its output is not known.
+#[tokio::test]
+async fn a_catalog_that_lost_a_merge_costs_no_row() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let catalog = folder.path().join("catalog.sqlite");
+    let mut old = Vec::new();
+    for key in 1..=4 {
+        let catalog_now = SqliteCatalog::open(folder.path()).await.expect("a catalog");
+        catalog_now.close().await;
+        old = std::fs::read(&catalog).expect("readable");
+        let (storage, _) = open(folder.path()).await;
+        append(&storage, key).await;
+        storage.close().await;
+    }
+    assert_eq!(entries(&folder.path().join("parts/logs")), 1, "four were merged");
+    for journal in ["catalog.sqlite-wal", "catalog.sqlite-shm"] {
+        drop(std::fs::remove_file(folder.path().join(journal)));
+    }
+    std::fs::write(&catalog, old).expect("restored");
+    let (storage, report) = open(folder.path()).await;
+    assert_eq!((report.parts, report.damaged_parts.len(), report.strays, report.orphans), (0, 3, 1, 0));
+    assert!(entries(&folder.path().join("quarantine")) >= 1);
+    assert_eq!(storage.metrics().quarantined.get(), 4);
+}
+
+/// What a crash leaves between writing and publishing is removed: the WAL still has its rows.
+#[tokio::test]
+async fn a_part_that_was_never_published_is_removed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    with_parts(folder.path()).await;
+    std::fs::create_dir(folder.path().join("parts/logs/0123")).expect("made");
+    let (_, report) = open(folder.path()).await;
+    assert_eq!((report.parts, report.strays, report.orphans), (2, 0, 1));
+    assert_eq!(entries(&folder.path().join("quarantine")), 0);
+}
+
+/// Somebody removed the WAL: what was acknowledged and not yet published went with it, and the server must say so.
+#[tokio::test]
+async fn a_lost_wal_is_damage() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (storage, report) = open(folder.path()).await;
+    assert_eq!(report.wal.expect("a report").damage, [], "a new folder lacks nothing");
+    append(&storage, 1).await;
+    storage.flush().await.expect("flushed");
+    append(&storage, 2).await;
+    drop(storage);
+    std::fs::remove_dir_all(folder.path().join("wal")).expect("removed");
+    let findings = crate::verify::verify(folder.path(), crate::verify::Options::default()).await.expect("checked");
+    assert!(findings.findings.iter().any(|finding| finding.problem.contains("no WAL file")), "{findings:?}");
+    let (storage, report) = open(folder.path()).await;
+    assert_eq!(report.wal.expect("a report").damage.len(), 1);
+    assert_eq!(storage.metrics().quarantined.get(), 1);
+}

@@ -18,7 +18,7 @@ use crate::folder::check_folder;
 use crate::fs::{FileSystem, RealFileSystem};
 use crate::part::{PageCache, Part, PartDamage, PartRecord};
 use crate::storage::part_folder;
-use crate::wal::{Scan, scan};
+use crate::wal::{Scan, all_missing, scan};
 
 pub(crate) use duplicates::refuse_shared_rows;
 pub(crate) use repair::write_reindexed;
@@ -117,7 +117,7 @@ pub async fn verify_with(folder: &Path, options: Options, progress: Progress) ->
         check_parts(&path, &first, options, &progress, &mut report);
         check_leftovers(&*worker, &path, &first, &mut report)?;
         duplicates::check(&path, &first, options, &mut report);
-        let scanned = check_wal(&*worker, &path, &mut report)?;
+        let scanned = check_wal(&*worker, &path, &first, &mut report)?;
         Ok((report, scanned))
     })
     .await?;
@@ -162,7 +162,7 @@ fn without_catalog(fs: &dyn FileSystem, folder: &Path) -> Result<VerifyReport, E
         let (path, problem) = (folder.join(FILE_NAME), problem.into());
         report.findings = vec![Finding { path, problem, kind: FindingKind::Catalog }];
     }
-    check_wal(fs, folder, &mut report)?;
+    check_wal(fs, folder, &CatalogState::default(), &mut report)?;
     Ok(report)
 }
 
@@ -245,12 +245,17 @@ fn check_strays(fs: &dyn FileSystem, folder: &Path, record: &PartRecord, report:
     }
 }
 
-fn check_wal(fs: &dyn FileSystem, folder: &Path, report: &mut VerifyReport) -> Result<Scan, Error> {
+fn check_wal(
+    fs: &dyn FileSystem,
+    folder: &Path,
+    state: &CatalogState,
+    report: &mut VerifyReport,
+) -> Result<Scan, Error> {
     let wal = folder.join("wal");
-    if !fs.exists(&wal)? {
-        return Ok(Scan::default());
+    let mut scanned = if fs.exists(&wal)? { scan(fs, &wal)? } else { Scan::default() };
+    if scanned.files == 0 && scanned.damage.is_empty() {
+        scanned.damage.extend(all_missing(&wal, state.wal_positions.into_iter().max().unwrap_or_default()));
     }
-    let mut scanned = scan(fs, &wal)?;
     report.wal_frames = scanned.frames;
     let damage = std::mem::take(&mut scanned.damage).into_iter();
     report.findings.extend(damage.map(|damage| Finding {

@@ -23,8 +23,8 @@ use crate::fs::FileSystem;
 
 pub use format::FrameHeader;
 pub use reader::{Frame, Replay};
-pub(crate) use recovery::copy_order;
 pub use recovery::{Damage, Scan, WalRecovery, scan, scan_file};
+pub(crate) use recovery::{all_missing, copy_order};
 
 use log::Log;
 use writer::Writer;
@@ -122,7 +122,10 @@ fn open_log(
     fs.create_dir_all(folder)?;
     // A process that died between making the folder and syncing its entry left one that a power cut takes away.
     folder.parent().map_or(Ok(()), |parent| fs.sync_dir(parent))?;
-    let (files, report) = recovery::recover(&**fs, folder)?;
+    let (files, mut report) = recovery::recover(&**fs, folder)?;
+    if files.is_empty() && report.damage.is_empty() {
+        report.damage.extend(all_missing(folder, published));
+    }
     let mut log = Log::new(Arc::clone(fs), folder, config, files, report.last_position, published);
     // Its header says how far the files before it go, so that what happens to their ends is never taken for a crash; only
     // then may the mark go that said it until now.

@@ -55,12 +55,27 @@ pub struct WalRecovery {
 /// What a look at the folder found, without changing it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scan {
+    /// Files.
+    pub files: usize,
     /// Intact frames.
     pub frames: u64,
     /// Damage; a torn end of the last file is none, unless the WAL was closed in order.
     pub damage: Vec<Damage>,
     /// The last position before the oldest file; `None` when no header says it.
     pub begins_after: Option<WalPosition>,
+}
+
+/// The damage that no file can tell of. Every start begins a file and the newest one is never removed, so that positions that
+/// were published came from a WAL of which something is left.
+pub(crate) fn all_missing(folder: &Path, published: WalPosition) -> Option<Damage> {
+    (published > WalPosition::ZERO).then(|| Damage {
+        path: folder.into(),
+        offset: 0,
+        bytes: 0,
+        problem: format!(
+            "there is no WAL file, although positions up to {published} were published; what was acknowledged after that is lost"
+        ),
+    })
 }
 
 /// Reads all files of a WAL folder without changing anything. A running server may write and remove files meanwhile.
@@ -88,7 +103,7 @@ fn scan_as(fs: &dyn FileSystem, folder: &Path, mark: Option<WalPosition>) -> Res
     }
     state.compare_with_mark(folder, mark);
     let WalRecovery { frames, damage, begins_after, .. } = state.report;
-    Ok(Scan { frames, damage, begins_after })
+    Ok(Scan { files: paths.len(), frames, damage, begins_after })
 }
 
 /// Reads one WAL file, wherever it lies, as if it had been closed in order.
@@ -96,7 +111,7 @@ pub fn scan_file(fs: &dyn FileSystem, path: &Path) -> Result<Scan, Error> {
     let mut state = Recovery::default();
     state.read_file(path, &fs.read(path)?, false)?;
     let WalRecovery { frames, damage, begins_after, .. } = state.report;
-    Ok(Scan { frames, damage, begins_after })
+    Ok(Scan { files: 1, frames, damage, begins_after })
 }
 
 #[derive(Debug, Default)]

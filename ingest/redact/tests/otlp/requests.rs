@@ -177,7 +177,6 @@ pub(crate) fn metrics() -> BoxedStrategy<ExportMetricsServiceRequest> {
             unit,
             data,
             metadata,
-            ..Metric::default()
         });
     let scope_metrics = (scope(), vec(metric, 0..3), text()).prop_map(|(scope, metrics, schema_url)| ScopeMetrics {
         scope,

@@ -1,0 +1,130 @@
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, AtomicUsize};
+
+use trivium_model::{ManualClock, RequestKey, UnixNanos, WireFormat};
+
+use super::*;
+use crate::catalog::SqliteCatalog;
+use crate::fs::{File, FileSystem, RealFileSystem};
+use crate::storage::{AppendRequest, PayloadDecoder, Storage, StorageDeps};
+
+/// A disk with room for so many more files of parts.
+#[derive(Debug)]
+struct SmallDisk {
+    room: AtomicI64,
+    refused: AtomicUsize,
+}
+
+impl FileSystem for SmallDisk {
+    fn create_dir_all(&self, path: &Path) -> Result<(), Error> {
+        RealFileSystem.create_dir_all(path)
+    }
+
+    fn create_new(&self, path: &Path) -> Result<Box<dyn File>, Error> {
+        let is_part = path.components().any(|part| part.as_os_str() == "parts");
+        if is_part && self.room.fetch_sub(1, Ordering::SeqCst) <= 0 {
+            self.refused.fetch_add(1, Ordering::SeqCst);
+            return Err(Error::io("create", path)(std::io::ErrorKind::StorageFull.into()));
+        }
+        RealFileSystem.create_new(path)
+    }
+
+    fn read(&self, path: &Path) -> Result<Bytes, Error> {
+        RealFileSystem.read(path)
+    }
+
+    fn len(&self, path: &Path) -> Result<u64, Error> {
+        RealFileSystem.len(path)
+    }
+
+    fn exists(&self, path: &Path) -> Result<bool, Error> {
+        RealFileSystem.exists(path)
+    }
+
+    fn list(&self, path: &Path) -> Result<Vec<PathBuf>, Error> {
+        RealFileSystem.list(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> Result<(), Error> {
+        RealFileSystem.rename(from, to)
+    }
+
+    fn remove_file(&self, path: &Path) -> Result<(), Error> {
+        RealFileSystem.remove_file(path)
+    }
+
+    fn remove_dir_all(&self, path: &Path) -> Result<(), Error> {
+        RealFileSystem.remove_dir_all(path)
+    }
+
+    fn sync_file(&self, path: &Path) -> Result<(), Error> {
+        RealFileSystem.sync_file(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> Result<(), Error> {
+        RealFileSystem.sync_dir(path)
+    }
+}
+
+#[derive(Debug)]
+struct NoReplay;
+
+impl PayloadDecoder for NoReplay {
+    fn decode(
+        &self,
+        _: SignalKind,
+        _: WireFormat,
+        _: &[u8],
+        _: UnixNanos,
+        _: UnixNanos,
+    ) -> Result<Option<RecordBatch>, String> {
+        Err("nothing is replayed here".into())
+    }
+}
+
+async fn append(storage: &Storage, key: u8) {
+    let columns: Vec<usize> = (0..schema::decoded_schema(SignalKind::Logs).fields().len()).collect();
+    let batches = crate::part::tests::batches(SignalKind::Logs, 20, key.into());
+    let request = AppendRequest {
+        tenant: TenantId::DEFAULT,
+        signal: SignalKind::Logs,
+        format: WireFormat::Otlp,
+        key: RequestKey([key; 16]),
+        received_at: UnixNanos(1),
+        oldest_admitted: UnixNanos::MIN,
+        payload: Bytes::from(vec![key]),
+        batch: batches[0].project(&columns).expect("the decoder's columns"),
+    };
+    storage.append(request).await.expect("taken");
+}
+
+/// Every attempt wrote its files under new names and left them: a full disk became fuller, until a restart.
+#[tokio::test]
+async fn what_a_full_disk_interrupts_leaves_no_files() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let disk = Arc::new(SmallDisk { room: AtomicI64::new(0), refused: AtomicUsize::new(0) });
+    let deps = StorageDeps {
+        fs: Arc::clone(&disk) as Arc<dyn FileSystem>,
+        clock: Arc::new(ManualClock::new(UnixNanos(1))),
+        catalog: Arc::new(SqliteCatalog::open(folder.path()).await.expect("a catalog")),
+        decoder: Arc::new(NoReplay),
+        seed: 1,
+    };
+    let (storage, _) = Storage::open(folder.path(), crate::StorageConfig::default(), deps).await.expect("it opens");
+    let parts = folder.path().join("parts/logs");
+    let count = || RealFileSystem.list(&parts).map_or(0, |paths| paths.len());
+    append(&storage, 1).await;
+    for room in 0..3 {
+        disk.room.store(room, Ordering::SeqCst);
+        assert!(storage.flush().await.is_err(), "room for {room} files of three");
+        assert_eq!(count(), 0, "room for {room} files of three");
+    }
+    // Now the merge of four parts finds no room.
+    for key in 2..=5 {
+        disk.room.store(if key == 5 { 4 } else { 100 }, Ordering::SeqCst);
+        let flushed = storage.flush().await;
+        assert_eq!(flushed.is_ok(), key < 5, "{key}: {flushed:?}");
+        append(&storage, key).await;
+    }
+    assert_eq!((count(), disk.refused.load(Ordering::SeqCst)), (4, 4), "the four inputs of the merge");
+}

@@ -1,0 +1,150 @@
+//! What the client knows: a line before each request and a line after each answer, fsynced before the next is sent.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+
+/// What a client knows of one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub(crate) enum Fate {
+    /// No answer yet.
+    Sent,
+    /// All of it was accepted.
+    Ack,
+    /// Some of it was refused; this harness sends nothing that may be.
+    Partial,
+    /// Nothing of it is stored.
+    Reject,
+    /// No answer came: stored wholly or not at all.
+    Ambiguous,
+}
+
+/// Counts of fates.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Counts {
+    pub(crate) sent: u64,
+    pub(crate) acked: u64,
+    pub(crate) partial: u64,
+    pub(crate) rejected: u64,
+    pub(crate) ambiguous: u64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    fates: BTreeMap<u64, Fate>,
+    next: u64,
+}
+
+/// The ledger of a run; shared by all clients.
+#[derive(Clone, Debug)]
+pub(crate) struct Ledger {
+    state: Arc<Mutex<State>>,
+    file: Arc<File>,
+}
+
+impl Ledger {
+    pub(crate) fn create(path: &Path) -> anyhow::Result<Self> {
+        let file = Arc::new(File::options().create(true).append(true).open(path)?);
+        Ok(Self { state: Arc::default(), file })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The number of a new request.
+    pub(crate) fn begin(&self) -> anyhow::Result<u64> {
+        let number = {
+            let mut state = self.state();
+            let number = state.next;
+            state.next += 1;
+            state.fates.insert(number, Fate::Sent);
+            number
+        };
+        self.write(number, "SENT")?;
+        Ok(number)
+    }
+
+    /// What became of a request. Of several attempts the best counts: what was acknowledged once stays acknowledged, and
+    /// what may have been stored once may be there whatever was answered later.
+    pub(crate) fn end(&self, number: u64, fate: Fate) -> anyhow::Result<()> {
+        {
+            let mut state = self.state();
+            let known = state.fates.entry(number).or_insert(Fate::Sent);
+            let stays = *known == Fate::Ack || (*known == Fate::Ambiguous && fate == Fate::Reject);
+            if !stays {
+                *known = fate;
+            }
+        }
+        let word = match fate {
+            Fate::Sent => "SENT",
+            Fate::Ack => "ACK",
+            Fate::Partial => "PARTIAL",
+            Fate::Reject => "REJECT",
+            Fate::Ambiguous => "AMBIG",
+        };
+        self.write(number, word)?;
+        self.file.sync_data()?;
+        Ok(())
+    }
+
+    fn write(&self, number: u64, word: &str) -> anyhow::Result<()> {
+        // One write of one short line to a file in append mode is never mixed with another.
+        (&*self.file).write_all(format!("{word} {number}\n").as_bytes())?;
+        Ok(())
+    }
+
+    /// The fates of the requests from `first` on.
+    pub(crate) fn fates(&self, first: u64) -> BTreeMap<u64, Fate> {
+        self.state().fates.range(first..).map(|(number, fate)| (*number, *fate)).collect()
+    }
+
+    /// The number of the next request.
+    pub(crate) fn next(&self) -> u64 {
+        self.state().next
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for fate in self.state().fates.values() {
+            counts.sent += 1;
+            match fate {
+                Fate::Sent | Fate::Ambiguous => counts.ambiguous += 1,
+                Fate::Ack => counts.acked += 1,
+                Fate::Partial => counts.partial += 1,
+                Fate::Reject => counts.rejected += 1,
+            }
+        }
+        counts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_of_several_answers_counts() {
+        let path = std::env::temp_dir().join(format!("trivium-torture-ledger-{}", std::process::id()));
+        let ledger = Ledger::create(&path).expect("a file");
+        let fate = |fates: &[Fate]| {
+            let number = ledger.begin().expect("written");
+            fates.iter().for_each(|fate| ledger.end(number, *fate).expect("written"));
+            ledger.fates(number)[&number]
+        };
+        assert_eq!(fate(&[]), Fate::Sent);
+        assert_eq!(fate(&[Fate::Ambiguous, Fate::Ack]), Fate::Ack);
+        assert_eq!(fate(&[Fate::Ack, Fate::Ambiguous]), Fate::Ack);
+        assert_eq!(fate(&[Fate::Ambiguous, Fate::Reject]), Fate::Ambiguous, "the first attempt may have been stored");
+        assert_eq!(fate(&[Fate::Reject]), Fate::Reject);
+        let lines = std::fs::read_to_string(&path).expect("readable");
+        std::fs::remove_file(&path).expect("removed");
+        assert_eq!(lines.lines().count(), 5 + 8);
+        assert!(lines.starts_with("SENT 0\nSENT 1\nAMBIG 1\nACK 1\n"), "{lines}");
+    }
+}

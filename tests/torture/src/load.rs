@@ -1,0 +1,224 @@
+//! Clients that export until they are told to stop, and write down what they were answered.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use prost::Message;
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use serde::Serialize;
+use trivium_proto::otlp::collector::logs::v1::ExportLogsServiceResponse;
+
+use crate::ledger::{Fate, Ledger};
+use crate::payload::Stream;
+use crate::random::Random;
+use crate::server::Server;
+
+/// How long a client waits for an answer.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What the clients of a phase saw.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) acked: AtomicU64,
+    pub(crate) refused: AtomicU64,
+    /// Refusals by which a client drops its data, or that do not say when to come back.
+    pub(crate) bad_refusals: AtomicU64,
+    pub(crate) broken: AtomicU64,
+    pub(crate) resent: AtomicU64,
+    /// Microseconds from the request to the acknowledgement.
+    latencies: Mutex<Vec<u32>>,
+    first_bad: Mutex<Option<String>>,
+}
+
+/// [`Seen`] as it stands in reports.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Summary {
+    pub(crate) acked: u64,
+    pub(crate) refused: u64,
+    pub(crate) bad_refusals: u64,
+    pub(crate) broken: u64,
+    pub(crate) resent: u64,
+    pub(crate) ack_p50_ms: f64,
+    pub(crate) ack_p99_ms: f64,
+    pub(crate) first_bad_refusal: Option<String>,
+}
+
+impl Seen {
+    pub(crate) fn summary(&self) -> Summary {
+        let mut latencies = self.latencies.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        latencies.sort_unstable();
+        let quantile = |permille: usize| {
+            let last = latencies.len().saturating_sub(1);
+            latencies.get(last * permille / 1000).map_or(0.0, |micros| f64::from(*micros) / 1000.0)
+        };
+        Summary {
+            acked: self.acked.load(Ordering::Relaxed),
+            refused: self.refused.load(Ordering::Relaxed),
+            bad_refusals: self.bad_refusals.load(Ordering::Relaxed),
+            broken: self.broken.load(Ordering::Relaxed),
+            resent: self.resent.load(Ordering::Relaxed),
+            ack_p50_ms: quantile(500),
+            ack_p99_ms: quantile(990),
+            first_bad_refusal: self.first_bad.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
+    }
+
+    fn bad(&self, text: String) {
+        self.bad_refusals.fetch_add(1, Ordering::Relaxed);
+        self.first_bad.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(text);
+    }
+}
+
+/// Who sends.
+#[derive(Clone, Debug)]
+pub(crate) struct Clients {
+    pub(crate) http: reqwest::Client,
+    pub(crate) ledger: Ledger,
+    pub(crate) stream: Stream,
+    pub(crate) seen: Arc<Seen>,
+    stop: Arc<AtomicBool>,
+}
+
+/// What a client does when the server cannot be reached or refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// End at a broken connection: the server is gone.
+    End,
+    /// Wait a while and go on with the next request.
+    GoOn,
+    /// Go on with the next request at once.
+    Push,
+}
+
+impl Clients {
+    pub(crate) fn new(ledger: Ledger, stream: Stream) -> anyhow::Result<Self> {
+        let http = reqwest::Client::builder().timeout(TIMEOUT).pool_max_idle_per_host(256).build()?;
+        Ok(Self { http, ledger, stream, seen: Arc::default(), stop: Arc::default() })
+    }
+
+    /// The same clients with counts of their own.
+    pub(crate) fn phase(&self) -> Self {
+        Self { seen: Arc::default(), stop: Arc::default(), ..self.clone() }
+    }
+
+    /// The same clients once more, with the same counts.
+    pub(crate) fn again(&self) -> Self {
+        Self { stop: Arc::default(), ..self.clone() }
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Sends with `workers` connections until [`Self::stop`]; join the handles afterwards.
+    pub(crate) fn start(&self, server: &Server, workers: u64, trouble: Trouble) -> Running {
+        let tasks = (0..workers).map(|worker| {
+            let (clients, url) = (self.clone(), server.otlp_http.clone());
+            tokio::spawn(async move { clients.work(&url, worker, trouble).await })
+        });
+        Running { tasks: tasks.collect(), clients: self.clone() }
+    }
+
+    async fn work(&self, url: &str, worker: u64, trouble: Trouble) -> anyhow::Result<()> {
+        let mut random = Random::new(self.stream.seed ^ worker.rotate_left(32) ^ self.ledger.next());
+        while !self.is_stopped() {
+            let number = self.ledger.begin()?;
+            let fate = self.send(url, number).await?;
+            if fate == Fate::Ack && random.percent(3) {
+                // A client that lost the answer sends the same bytes again.
+                self.seen.resent.fetch_add(1, Ordering::Relaxed);
+                self.send(url, number).await?;
+            }
+            match (fate, trouble) {
+                (Fate::Ambiguous, Trouble::End) => return Ok(()),
+                (Fate::Ambiguous, Trouble::GoOn) => tokio::time::sleep(Duration::from_millis(100)).await,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends one request and writes down the answer. A refusal that may pass proves nothing: the request may be in the WAL
+    /// when the disk failed after it was written.
+    pub(crate) async fn send(&self, url: &str, number: u64) -> anyhow::Result<Fate> {
+        let body = self.stream.body(number);
+        let url = format!("{url}{}", self.stream.signal(number).path());
+        let mut request = self.http.post(url).header(CONTENT_TYPE, body.content_type);
+        if body.is_gzip {
+            request = request.header(CONTENT_ENCODING, "gzip");
+        }
+        let is_json = body.content_type.ends_with("json");
+        let started = Instant::now();
+        let fate = match request.body(body.bytes).send().await {
+            Ok(answer) => self.judge(answer, is_json, started).await,
+            Err(_) => {
+                self.seen.broken.fetch_add(1, Ordering::Relaxed);
+                Fate::Ambiguous
+            }
+        };
+        self.ledger.end(number, fate)?;
+        Ok(fate)
+    }
+
+    async fn judge(&self, answer: reqwest::Response, is_json: bool, started: Instant) -> Fate {
+        let status = answer.status().as_u16();
+        let has_hint = answer.headers().contains_key(RETRY_AFTER);
+        let Ok(body) = answer.bytes().await else {
+            self.seen.broken.fetch_add(1, Ordering::Relaxed);
+            return Fate::Ambiguous;
+        };
+        if status == 200 {
+            if rejected(&body, is_json) != Some(0) {
+                self.seen.bad(format!("partial success: {}", String::from_utf8_lossy(&body)));
+                return Fate::Partial;
+            }
+            self.seen.acked.fetch_add(1, Ordering::Relaxed);
+            let micros = u32::try_from(started.elapsed().as_micros()).unwrap_or(u32::MAX);
+            self.seen.latencies.lock().unwrap_or_else(PoisonError::into_inner).push(micros);
+            return Fate::Ack;
+        }
+        let said = || format!("{status}: {}", String::from_utf8_lossy(&body[..body.len().min(200)]));
+        if matches!(status, 429 | 502 | 503 | 504) {
+            self.seen.refused.fetch_add(1, Ordering::Relaxed);
+            if !has_hint {
+                self.seen.bad(format!("no Retry-After: {}", said()));
+            }
+            return Fate::Ambiguous;
+        }
+        self.seen.bad(said());
+        Fate::Reject
+    }
+}
+
+/// Rejected records of an answer; the three signals use the same fields. `None` when it is no answer.
+fn rejected(body: &[u8], is_json: bool) -> Option<i64> {
+    if is_json {
+        let answer: serde_json::Value = serde_json::from_slice(body).ok()?;
+        return Some(i64::from(answer.get("partialSuccess").is_some_and(|partial| partial != &serde_json::json!({}))));
+    }
+    let answer = ExportLogsServiceResponse::decode(body).ok()?;
+    Some(answer.partial_success.map_or(0, |partial| partial.rejected_log_records))
+}
+
+/// Clients at work.
+#[derive(Debug)]
+pub(crate) struct Running {
+    tasks: Vec<tokio::task::JoinHandle<anyhow::Result<()>>>,
+    clients: Clients,
+}
+
+impl Running {
+    /// Stops the clients and waits until each has its last answer.
+    pub(crate) async fn finish(self) -> anyhow::Result<Summary> {
+        self.clients.stop();
+        for task in self.tasks {
+            task.await??;
+        }
+        Ok(self.clients.seen.summary())
+    }
+}

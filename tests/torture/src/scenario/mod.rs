@@ -1,0 +1,13 @@
+//! One file per kind of misfortune.
+
+pub(crate) mod clock;
+pub(crate) mod damage;
+pub(crate) mod disk_full;
+pub(crate) mod fsync;
+pub(crate) mod hostile;
+pub(crate) mod kill;
+pub(crate) mod memory;
+pub(crate) mod power;
+pub(crate) mod replay;
+pub(crate) mod slow_disk;
+pub(crate) mod two;

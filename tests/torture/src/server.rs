@@ -1,0 +1,275 @@
+//! Starts, kills and restarts the real binary.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use serde_json::Value;
+
+/// How long a start may take, with a WAL to replay on a slow disk.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Bytes of the server's standard error that a report quotes.
+const QUOTE_BYTES_MAX: u64 = 4096;
+
+/// How to start a server.
+#[derive(Clone, Debug)]
+pub(crate) struct Launch {
+    pub(crate) binary: PathBuf,
+    pub(crate) data: PathBuf,
+    pub(crate) flags: Vec<String>,
+    /// A command in front of the binary: `strace …`, `faketime …`.
+    pub(crate) wrapper: Vec<String>,
+    /// Files that the process writes its ID into before it begins, as cgroups want it.
+    pub(crate) cgroup: Option<PathBuf>,
+    /// Where standard error goes; appended to.
+    pub(crate) log: PathBuf,
+    /// How long the start may take.
+    pub(crate) patience: Duration,
+}
+
+impl Launch {
+    pub(crate) fn new(binary: &Path, folder: &Path) -> Self {
+        Self {
+            binary: binary.to_path_buf(),
+            data: folder.join("data"),
+            flags: Vec::new(),
+            wrapper: Vec::new(),
+            cgroup: None,
+            log: folder.join("server.log"),
+            patience: PATIENCE,
+        }
+    }
+
+    pub(crate) fn flags(mut self, flags: &[&str]) -> Self {
+        self.flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        self
+    }
+
+    pub(crate) fn wrapper(mut self, wrapper: &[&str]) -> Self {
+        self.wrapper = wrapper.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
+    fn command(&self) -> anyhow::Result<Command> {
+        let binary = self.binary.to_string_lossy().into_owned();
+        let mut words = self.wrapper.clone();
+        words.push(binary);
+        if let Some(cgroup) = &self.cgroup {
+            // The shell puts itself into the group and becomes the server.
+            let script = r#"echo $$ > "$0/cgroup.procs" && exec "$@""#;
+            let shell = ["sh".to_owned(), "-c".to_owned(), script.to_owned(), cgroup.to_string_lossy().into_owned()];
+            words = shell.into_iter().chain(words).collect();
+        }
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).args(["serve", "--log-level", "warn", "--data-dir"]).arg(&self.data);
+        command.args(["--otlp-grpc", "127.0.0.1:0", "--otlp-http", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
+        if !self.flags.iter().any(|flag| flag.starts_with("--retention")) {
+            command.args(["--retention", "none"]);
+        }
+        let log = File::options().create(true).append(true).open(&self.log).context("the log of the server")?;
+        command.args(&self.flags).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+        Ok(command)
+    }
+
+    /// Starts a server and does not wait for anything.
+    pub(crate) fn spawn(&self) -> anyhow::Result<Starting> {
+        let log_from = std::fs::metadata(&self.log).map_or(0, |metadata| metadata.len());
+        let mut child = self.command()?.spawn().with_context(|| format!("cannot start {}", self.binary.display()))?;
+        let output = child.stdout.take().context("standard output is piped")?;
+        let (sender, line) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut text = String::new();
+            drop(BufReader::new(output).read_line(&mut text));
+            drop(sender.send(text));
+        });
+        Ok(Starting {
+            child: Some(child),
+            line,
+            log: self.log.clone(),
+            log_from,
+            started: Instant::now(),
+            patience: self.patience,
+        })
+    }
+
+    /// Starts a server and waits until it says where it listens.
+    pub(crate) fn start(&self) -> anyhow::Result<Server> {
+        self.spawn()?.wait()
+    }
+}
+
+/// A server that has not said yet where it listens.
+#[derive(Debug)]
+pub(crate) struct Starting {
+    child: Option<Child>,
+    line: mpsc::Receiver<String>,
+    log: PathBuf,
+    log_from: u64,
+    started: Instant,
+    patience: Duration,
+}
+
+impl Starting {
+    /// kill -9 during the start.
+    pub(crate) fn kill(mut self) -> anyhow::Result<()> {
+        self.end().map(drop)
+    }
+
+    fn end(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        let Some(mut child) = self.child.take() else { return Ok(None) };
+        drop(child.kill());
+        Ok(Some(child.wait()?))
+    }
+
+    /// The running server; an error with what it said when it refused to start.
+    pub(crate) fn wait(mut self) -> anyhow::Result<Server> {
+        let line = self.line.recv_timeout(self.patience).unwrap_or_default();
+        let Ok(bound) = serde_json::from_str::<Value>(&line) else {
+            let waited = self.started.elapsed();
+            // It ends by itself after a refusal; one that hangs is killed.
+            let refused = line.is_empty() && waited < self.patience;
+            if refused && let Some(child) = &mut self.child {
+                let until = Instant::now() + Duration::from_secs(10);
+                while child.try_wait()?.is_none() && Instant::now() < until {
+                    pause(Duration::from_millis(5));
+                }
+            }
+            let status = self.end()?;
+            let status = status.map(|status| status.to_string()).unwrap_or_default();
+            bail!("the server did not start within {waited:.1?} ({status}): {}", tail(&self.log, self.log_from));
+        };
+        let address = |key: &str| format!("http://{}", bound[key].as_str().unwrap_or_default());
+        Ok(Server {
+            child: self.child.take(),
+            otlp_http: address("otlp_http"),
+            http: address("http"),
+            log: self.log.clone(),
+            log_from: self.log_from,
+            ready_after: self.started.elapsed(),
+        })
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        drop(self.end());
+    }
+}
+
+/// A running server; killed when dropped.
+#[derive(Debug)]
+pub(crate) struct Server {
+    child: Option<Child>,
+    pub(crate) otlp_http: String,
+    pub(crate) http: String,
+    log: PathBuf,
+    log_from: u64,
+    pub(crate) ready_after: Duration,
+}
+
+impl Server {
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().map_or(0, Child::id)
+    }
+
+    /// The process that is the server, below a wrapper such as strace.
+    pub(crate) fn server_pid(&self) -> u32 {
+        let path = format!("/proc/{0}/task/{0}/children", self.pid());
+        let children = std::fs::read_to_string(path).unwrap_or_default();
+        children.split_whitespace().next().and_then(|pid| pid.parse().ok()).unwrap_or_else(|| self.pid())
+    }
+
+    /// Resident bytes.
+    pub(crate) fn rss(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.server_pid())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+        line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) * 1024
+    }
+
+    /// How the process ended; `None` while it runs.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.as_mut()?.try_wait().ok().flatten()
+    }
+
+    /// Waits until the process ends by itself.
+    pub(crate) fn wait_for_end(&mut self, patience: Duration) -> Option<ExitStatus> {
+        let until = Instant::now() + patience;
+        while Instant::now() < until {
+            if let Some(status) = self.ended() {
+                return Some(status);
+            }
+            pause(Duration::from_millis(20));
+        }
+        None
+    }
+
+    /// kill -9.
+    pub(crate) fn kill(mut self) -> anyhow::Result<()> {
+        self.end();
+        Ok(())
+    }
+
+    fn end(&mut self) {
+        let inner = self.server_pid();
+        if let Some(mut child) = self.child.take() {
+            if inner != child.id() {
+                signal("-9", inner);
+            }
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+
+    /// SIGTERM, and how it ended.
+    pub(crate) fn stop(mut self) -> anyhow::Result<ExitStatus> {
+        signal("-15", self.server_pid());
+        self.wait_for_end(Duration::from_secs(60)).context("the server did not stop within a minute of SIGTERM")
+    }
+
+    /// What it wrote to standard error since it was started.
+    pub(crate) fn said(&self) -> String {
+        tail(&self.log, self.log_from)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Sends a signal with kill(1): the harness has no unsafe code.
+pub(crate) fn signal(which: &str, pid: u32) {
+    if pid > 1 {
+        drop(Command::new("kill").args([which, &pid.to_string()]).stderr(Stdio::null()).status());
+    }
+}
+
+fn tail(path: &Path, from: u64) -> String {
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut file = File::open(path)?;
+        let end = file.metadata()?.len();
+        file.seek(SeekFrom::Start(from.max(end.saturating_sub(QUOTE_BYTES_MAX))))?;
+        let mut bytes = Vec::new();
+        file.take(QUOTE_BYTES_MAX).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    read().map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+}
+
+/// The lines of a server's log that no fault excuses.
+pub(crate) fn panics(log: &Path) -> Vec<String> {
+    let text = std::fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    text.lines().filter(|line| line.contains("panicked at")).map(str::to_owned).collect()
+}
+
+#[expect(clippy::disallowed_methods, reason = "the moment of a fault is what is chosen here, not a condition")]
+pub(crate) fn pause(time: Duration) {
+    std::thread::sleep(time);
+}

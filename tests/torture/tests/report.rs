@@ -1,0 +1,41 @@
+//! The binary as tests/run.sh calls it.
+
+use std::process::Command;
+
+const RESULTS: &str = r#"{"commit": "abc1234", "outcomes": [
+  {"scenario": "kill", "seed": 7, "cycles": 60, "seconds": 120.4, "records_acked": 5000, "panics": [], "failures": [],
+   "verdict": {"records": 20000, "lost": 0, "duplicate": 0, "phantom": 0, "corrupt": 0},
+   "figures": {"clients": {"ack_p99_ms": 30.25}, "killed_in_recovery": 6}},
+  {"scenario": "clock", "skipped": "faketime is not installed", "seed": 0, "figures": {}, "failures": []}]}"#;
+
+const NEWER: &str = r#"{"commit": "def5678", "outcomes": [
+  {"scenario": "clock", "seed": 8, "cycles": 3, "seconds": 9.0, "records_acked": 60, "panics": [], "failures": ["a\nb"],
+   "verdict": {"records": 240, "lost": 1, "duplicate": 0, "phantom": 0, "corrupt": 0}, "figures": {}}]}"#;
+
+fn torture(arguments: &[&str]) -> (bool, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_torture")).args(arguments).output().expect("it runs");
+    (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn the_report_is_made_from_results_and_later_ones_win() {
+    let folder = std::env::temp_dir().join(format!("trivium-torture-report-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let [first, second] = ["first.json", "second.json"].map(|name| folder.join(name).to_string_lossy().into_owned());
+    std::fs::write(&first, RESULTS).expect("written");
+    std::fs::write(&second, NEWER).expect("written");
+    let (ok, text) = torture(&["report", &first]);
+    assert!(ok && text.contains("| kill | abc1234 | 60 | 120 | 5000 | 20000 | 0 | 0 | 0 | 0 | 0 | passed |"), "{text}");
+    assert!(text.contains("skipped: faketime is not installed"), "{text}");
+    assert!(text.contains("- clients: ack_p99_ms 30.2\n- killed_in_recovery: 6\n"), "{text}");
+    let (_, text) = torture(&["report", &first, &second]);
+    assert!(text.contains("| clock | def5678 | 3 | 9 | 60 | 240 | 1 | 0 | 0 | 0 | 0 | **failed** |"), "{text}");
+    assert!(text.contains("- **failed**: a b\n") && !text.contains("skipped"), "{text}");
+    std::fs::remove_dir_all(&folder).expect("removed");
+}
+
+#[test]
+fn a_missing_binary_is_named() {
+    let (ok, text) = torture(&["kill", "--binary", "/nonexistent/trivium"]);
+    assert!(!ok && text.contains("there is no binary /nonexistent/trivium; build it"), "{text}");
+}
