@@ -144,7 +144,7 @@ mod tests {
         assert_eq!(fate(&[Fate::Reject]), Fate::Reject);
         let lines = std::fs::read_to_string(&path).expect("readable");
         std::fs::remove_file(&path).expect("removed");
-        assert_eq!(lines.lines().count(), 5 + 8);
+        assert_eq!(lines.lines().count(), 5 + 7);
         assert!(lines.starts_with("SENT 0\nSENT 1\nAMBIG 1\nACK 1\n"), "{lines}");
     }
 }
