@@ -105,7 +105,7 @@ async fn a_second_backup_copies_what_is_new_and_old_ones_go() {
     storage.inner.replace(record.signal, Vec::new(), vec![record.id], 100).await.expect("dropped");
     storage.flush().await.expect("its files go");
     let third = back_up(source.path(), target.path(), keep_two).await.expect("a backup");
-    assert_eq!(third.removed, [first.snapshot.clone()]);
+    assert_eq!(third.removed, std::slice::from_ref(&first.snapshot));
     assert_eq!(part_folders(target.path()).len(), 3, "those of the second snapshot and the new part");
     let wanted = RestoreOptions { snapshot: Some(second.snapshot) };
     let again = tempfile::tempdir().expect("a folder");
@@ -120,7 +120,7 @@ async fn a_second_backup_copies_what_is_new_and_old_ones_go() {
     assert!(refused.to_string().contains("there is no complete snapshot"), "{refused}");
 }
 
-fn flip(bytes: &mut Vec<u8>) {
+fn flip(bytes: &mut [u8]) {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
 }

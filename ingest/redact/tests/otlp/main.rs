@@ -28,6 +28,7 @@ fn redact<'a>(rules: &Rules, signal: SignalKind, payload: &'a [u8]) -> (Cow<'a, 
     (redacted, counts)
 }
 
+#[expect(clippy::ptr_arg, reason = "asks which of the two it is")]
 fn is_borrowed(redacted: &Cow<'_, [u8]>) -> bool {
     matches!(redacted, Cow::Borrowed(_))
 }

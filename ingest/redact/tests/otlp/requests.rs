@@ -170,14 +170,8 @@ fn data() -> BoxedStrategy<Option<Data>> {
 }
 
 pub(crate) fn metrics() -> BoxedStrategy<ExportMetricsServiceRequest> {
-    let metric =
-        (text(), text(), text(), data(), attributes()).prop_map(|(name, description, unit, data, metadata)| Metric {
-            name,
-            description,
-            unit,
-            data,
-            metadata,
-        });
+    let metric = (text(), text(), text(), data(), attributes())
+        .prop_map(|(name, description, unit, data, metadata)| Metric { name, description, unit, data, metadata });
     let scope_metrics = (scope(), vec(metric, 0..3), text()).prop_map(|(scope, metrics, schema_url)| ScopeMetrics {
         scope,
         metrics,
