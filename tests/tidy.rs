@@ -108,6 +108,7 @@ fn crates_depend_downwards_only() {
         ("query/notify", &["trivium-model", "trivium-template"]),
         ("query/slo", &["trivium-model"]),
         ("query/template", &[]),
+        ("query/views", &["trivium-model"]),
         ("query/client", &[]),
         ("query/promql", &[]),
         ("ui", &[]),
