@@ -101,6 +101,7 @@ fn crates_depend_downwards_only() {
                 "trivium-promql",
                 "trivium-slo",
                 "trivium-storage",
+                "trivium-views",
             ],
         ),
         ("query/alert", &["trivium-model", "trivium-promql", "trivium-template"]),

@@ -15,6 +15,7 @@ mod sql_notes;
 mod sql_render;
 pub(crate) mod time;
 mod traces;
+mod views;
 
 use std::sync::Arc;
 
@@ -35,6 +36,7 @@ pub fn router(state: Arc<QueryState>) -> Router {
         .merge(traces::routes())
         .merge(correlate::routes())
         .merge(prometheus::routes())
+        .merge(views::routes())
         .with_state(state)
 }
 
