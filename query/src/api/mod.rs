@@ -12,6 +12,7 @@ mod logs;
 mod prometheus;
 mod sql;
 mod sql_notes;
+mod sql_parquet;
 mod sql_render;
 pub(crate) mod time;
 mod traces;
