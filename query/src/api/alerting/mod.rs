@@ -5,7 +5,7 @@
 //! | `/api/v1/rules`, `/api/v1/alerts` and the same below `/prometheus` | as Prometheus, with more members |
 //! | `/api/v1/alerts/{fingerprint}/acknowledgement` | who looks after an alert |
 //! | `/api/v1/incidents` | alerts that belong together, with what explains them |
-//! | `/api/v1/diagnosis?at=` | what changed at a time |
+//! | `/api/v1/diagnosis?at=`, `?start=&end=&service=` | what changed at a time |
 //! | `/api/v1/rules/backtest` | what rules would have done |
 //! | `/api/v1/slos`, `/api/v1/slos/{name}` | budgets and burn rates |
 //! | `/alertmanager/api/v2/*` | as Alertmanager |
