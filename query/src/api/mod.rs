@@ -9,6 +9,7 @@ mod correlate;
 mod error;
 pub(crate) mod json;
 mod logs;
+mod openapi;
 mod prometheus;
 mod sql;
 mod sql_notes;
@@ -38,6 +39,7 @@ pub fn router(state: Arc<QueryState>) -> Router {
         .merge(correlate::routes())
         .merge(prometheus::routes())
         .merge(views::routes())
+        .merge(openapi::routes())
         .with_state(state)
 }
 
