@@ -14,16 +14,16 @@ const optional = async <T>(promise: Promise<T>, otherwise: T): Promise<T> => {
 };
 
 export async function rule_groups(signal?: AbortSignal): Promise<RuleGroup[]> {
-  const answer = await optional(ask<{ data: { groups: RuleGroup[] } }>("/api/v1/rules", {}, signal), { data: { groups: [] } });
+  const answer = await optional(ask("/api/v1/rules", {}, signal), { status: "success" as const, data: { groups: [] } });
   return answer.data.groups;
 }
 
 export async function slos(signal?: AbortSignal): Promise<Slo[]> {
-  return (await optional(ask<{ slos: Slo[] }>("/api/v1/slos", {}, signal), { slos: [] })).slos;
+  return (await optional(ask("/api/v1/slos", {}, signal), { slos: [], warnings: [] })).slos;
 }
 
 export async function managed_alerts(signal?: AbortSignal): Promise<ManagedAlert[]> {
-  return optional(ask<ManagedAlert[]>("/alertmanager/api/v2/alerts", {}, signal), []);
+  return optional(ask("/alertmanager/api/v2/alerts", {}, signal), []);
 }
 
 const same = (one: Record<string, string>, other: Record<string, string>) =>
@@ -48,7 +48,7 @@ export async function active_alerts(signal?: AbortSignal): Promise<Active[]> {
 export const service_of = (labels: Record<string, string>) => labels.service ?? labels.service_name ?? labels["service.name"] ?? labels.job?.replace(/^.*\//, "") ?? "";
 
 export async function incidents(signal?: AbortSignal): Promise<Incident[]> {
-  const answer = await optional(ask<{ incidents: Incident[] }>("/api/v1/incidents", {}, signal), { incidents: [] });
+  const answer = await optional(ask("/api/v1/incidents", {}, signal), { incidents: [] });
   return answer.incidents;
 }
 

@@ -1,6 +1,5 @@
 import { prometheus } from "./api";
 import { step } from "./red";
-import type { PromData } from "./types";
 
 export interface Graph { times: number[]; lines: { label: string; labels: Record<string, string>; values: (number | null)[] }[]; dropped: number }
 
@@ -16,7 +15,7 @@ const LINES_MAX = 60;
 export async function range_query(query: string, from: number, to: number, signal?: AbortSignal, points = 180): Promise<Graph> {
   const width = Math.max(5, step(from, to, points));
   const [start, end] = [Math.floor(from / 1e3 / width) * width, Math.ceil(to / 1e3 / width) * width];
-  const data = await prometheus<PromData>("query_range", { query, start, end, step: width }, signal);
+  const data = await prometheus("query_range", { query, start, end, step: width }, signal);
   const times = Array.from({ length: Math.floor((end - start) / width) + 1 }, (_, index) => (start + index * width) * 1e3);
   const lines = data.result.slice(0, LINES_MAX).map((series) => {
     const values: (number | null)[] = Array(times.length).fill(null);
