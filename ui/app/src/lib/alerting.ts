@@ -26,7 +26,8 @@ export async function managed_alerts(signal?: AbortSignal): Promise<ManagedAlert
   return optional(ask("/alertmanager/api/v2/alerts", {}, signal), []);
 }
 
-const same = (one: Record<string, string>, other: Record<string, string>) =>
+/** Whether two alerts are one. */
+export const same = (one: Record<string, string>, other: Record<string, string>) =>
   Object.keys(one).length === Object.keys(other).length && Object.entries(one).every(([name, value]) => other[name] === value);
 
 /** Everything that is pending or firing, with what the notifier knows of it; the firing and loud first. */
@@ -41,7 +42,8 @@ export async function active_alerts(signal?: AbortSignal): Promise<Active[]> {
       }
     }
   }
-  const rank = (each: Active) => (each.silenced ? 4 : 0) + (each.alert.state === "firing" ? 0 : 2) + (each.alert.labels.severity === "page" ? 0 : 1);
+  // What nobody looks after yet comes before what somebody does.
+  const rank = (each: Active) => (each.silenced ? 8 : 0) + (each.alert.state === "firing" ? 0 : 4) + (each.managed?.acknowledgement ? 2 : 0) + (each.alert.labels.severity === "page" ? 0 : 1);
   return found.sort((one, other) => rank(one) - rank(other) || Date.parse(other.alert.activeAt) - Date.parse(one.alert.activeAt));
 }
 
