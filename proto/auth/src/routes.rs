@@ -150,12 +150,15 @@ fn operations() -> Vec<Route> {
         get("/metrics", Access::verb(Verb::Monitor)),
         post("/-/flush", Access::verb(Verb::Operate)),
         post("/-/reload", Access::verb(Verb::Operate)),
+        get("/api/v1/admin/quarantine", Access::verb(Verb::Monitor)),
+        post("/api/v1/admin/quarantine/restore", Access::verb(Verb::Operate)),
     ]
 }
 
 fn own() -> Vec<Route> {
-    let read = Access::verb(Verb::Read);
+    let (read, write) = (Access::verb(Verb::Read), Access::verb(Verb::Write));
     vec![
+        get("/api/v1/openapi.json", Access::Known),
         // Reads: what SQL would change is refused by the engine.
         post("/api/v1/sql", read),
         get("/api/v1/logs", Access::of(Verb::Read, SignalKind::Logs)),
@@ -163,12 +166,16 @@ fn own() -> Vec<Route> {
         get("/api/v1/traces", Access::of(Verb::Read, SignalKind::Traces)),
         get("/api/v1/traces/{trace_id}", Access::of(Verb::Read, SignalKind::Traces)),
         get("/api/v1/services", Access::of(Verb::Read, SignalKind::Traces)),
+        get("/api/v1/service_graph", Access::of(Verb::Read, SignalKind::Traces)),
         get("/api/v1/correlate/{*id}", read),
+        get("/api/v1/views", read),
+        route(Method::PUT, "/api/v1/views/{page}/{name}", write),
+        route(Method::DELETE, "/api/v1/views/{page}/{name}", write),
     ]
 }
 
 fn alerting() -> Vec<Route> {
-    let read = Access::verb(Verb::Read);
+    let (read, write) = (Access::verb(Verb::Read), Access::verb(Verb::Write));
     let mut routes: Vec<Route> = [
         "/api/v1/rules",
         "/api/v1/alerts",
@@ -183,6 +190,8 @@ fn alerting() -> Vec<Route> {
     .map(|path| get(path, read))
     .into();
     routes.push(post("/api/v1/rules/backtest", read));
+    routes.push(route(Method::PUT, "/api/v1/alerts/{fingerprint}/acknowledgement", write));
+    routes.push(route(Method::DELETE, "/api/v1/alerts/{fingerprint}/acknowledgement", write));
     routes
 }
 
