@@ -138,3 +138,31 @@ impl HttpClient for Outgoing {
         Ok(OutgoingAnswer { status, body: body.into() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    /// A route that the table lacks is refused, so nobody could use it.
+    #[test]
+    fn the_table_has_every_operation_that_the_api_describes() {
+        let description: Value =
+            serde_json::from_str(include_str!("../query/src/api/openapi.json")).expect("the description is JSON");
+        let named = |route: Route| format!("{} {}", route.method, route.path.replace("{*", "{"));
+        let table: BTreeSet<String> = api_routes().into_iter().map(named).collect();
+        for (path, item) in description["paths"].as_object().expect("paths") {
+            // Of Prometheus' the table has templates.
+            if path.starts_with("/prometheus/") {
+                continue;
+            }
+            for method in item.as_object().expect("operations").keys() {
+                let operation = format!("{} {path}", method.to_uppercase());
+                assert!(table.contains(&operation), "{operation} is not in the table of routes");
+            }
+        }
+    }
+}

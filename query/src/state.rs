@@ -4,6 +4,7 @@ use prometheus_client::registry::Registry;
 use trivium_model::{Clock, UnixNanos};
 use trivium_slo::Slos;
 use trivium_storage::Storage;
+use trivium_views::Views;
 
 use crate::admission::Admission;
 use crate::config::QueryConfig;
@@ -24,6 +25,8 @@ pub struct QueryState {
     pub started: UnixNanos,
     /// Objectives and what was measured of them.
     pub slos: Slos,
+    /// What people saved.
+    pub views: Views,
     /// What queries for series share.
     pub series: Arc<SeriesState>,
     /// Runs SQL.
@@ -42,6 +45,7 @@ pub fn build(config: QueryConfig, storage: Storage, clock: Arc<dyn Clock>, regis
     let metrics = QueryMetrics::register(registry);
     let series = SeriesState::new(config.series.clone(), config.promql.answer_cache_bytes_max);
     let slos = Slos::new(Arc::clone(&clock));
+    let views = Views::new(storage.state(), Arc::clone(&clock));
     let started = clock.now();
-    Arc::new(QueryState { storage, clock, config, started, slos, series, engine, admission, metrics })
+    Arc::new(QueryState { storage, clock, config, started, slos, views, series, engine, admission, metrics })
 }

@@ -47,3 +47,35 @@ async fn duckdb_and_pandas_read_the_parts() {
     assert_eq!(seen["pandas"], seen["spans"]);
     assert_eq!(seen["slowest"], server.number("SELECT max(duration) FROM spans").await);
 }
+
+/// What DuckDB and pyarrow see in an answer of ours, as JSON.
+const ANSWER: &str = r#"
+import duckdb, json, pyarrow.parquet, sys
+file = sys.argv[1]
+rows, least, most = duckdb.sql(f"SELECT count(*), min(n), max(n) FROM read_parquet('{file}')").fetchone()
+text = duckdb.sql(f"SELECT text FROM read_parquet('{file}') WHERE n = 7").fetchone()[0]
+table = pyarrow.parquet.read_table(file)
+notes = pyarrow.parquet.read_metadata(file).metadata
+print(json.dumps({"rows": rows, "least": least, "most": most, "text": text, "arrow": table.num_rows,
+  "columns": table.column_names, "truncated": notes[b"trivium.truncated"].decode()}))
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn duckdb_and_pyarrow_read_an_answer_as_parquet() {
+    let Some(mut python) = python() else { return };
+    let folder = tempdir().expect("a temporary folder");
+    let server = Server::start(folder.path(), &[]);
+    let sql = "SELECT value AS n, concat('row ', cast(value AS text)) AS text, INTERVAL '1 month' AS gap \
+               FROM unnest(range(0, 50000)) AS numbers(value)";
+    let request = server.client().post(format!("{}/api/v1/sql", server.http));
+    let request = request.header("accept", "application/vnd.apache.parquet");
+    let answer = request.json(&serde_json::json!({ "sql": sql, "max_rows": 40_000 })).send().await.expect("an answer");
+    assert_eq!(answer.headers()["content-type"], "application/vnd.apache.parquet");
+    let file = folder.path().join("answer.parquet");
+    std::fs::write(&file, answer.bytes().await.expect("a body")).expect("the file is written");
+    let said = output_of(python.arg("-c").arg(ANSWER).arg(&file));
+    let seen: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+    let expected = serde_json::json!({"rows": 40_000, "least": 0, "most": 39_999, "text": "row 7", "arrow": 40_000,
+        "columns": ["n", "text", "gap"], "truncated": "true"});
+    assert_eq!(seen, expected);
+}

@@ -38,7 +38,19 @@ const POLICY: &str =
 /// The pages of the app: a name alone, or with more after it. A path that is not here stays a 404, and `/metrics` stays
 /// the server's.
 const PAGES: &[&str] = &[
-    "story", "trace", "traces", "logs", "service", "services", "alerts", "backtest", "slos", "promql", "sql", "status",
+    "story",
+    "trace",
+    "traces",
+    "logs",
+    "service",
+    "services",
+    "alerts",
+    "backtest",
+    "diagnosis",
+    "slos",
+    "promql",
+    "sql",
+    "status",
 ];
 
 /// The UI's routes.

@@ -150,12 +150,15 @@ fn operations() -> Vec<Route> {
         get("/metrics", Access::verb(Verb::Monitor)),
         post("/-/flush", Access::verb(Verb::Operate)),
         post("/-/reload", Access::verb(Verb::Operate)),
+        get("/api/v1/admin/quarantine", Access::verb(Verb::Monitor)),
+        post("/api/v1/admin/quarantine/restore", Access::verb(Verb::Operate)),
     ]
 }
 
 fn own() -> Vec<Route> {
-    let read = Access::verb(Verb::Read);
+    let (read, write) = (Access::verb(Verb::Read), Access::verb(Verb::Write));
     vec![
+        get("/api/v1/openapi.json", Access::Known),
         // Reads: what SQL would change is refused by the engine.
         post("/api/v1/sql", read),
         get("/api/v1/logs", Access::of(Verb::Read, SignalKind::Logs)),
@@ -175,7 +178,7 @@ fn own() -> Vec<Route> {
 }
 
 fn alerting() -> Vec<Route> {
-    let read = Access::verb(Verb::Read);
+    let (read, write) = (Access::verb(Verb::Read), Access::verb(Verb::Write));
     let mut routes: Vec<Route> = [
         "/api/v1/rules",
         "/api/v1/alerts",

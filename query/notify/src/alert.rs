@@ -38,6 +38,14 @@ pub struct AlertInput {
     pub evaluated_at: Option<UnixNanos>,
 }
 
+/// Who looks after an alert. It holds until the alert is resolved; a later alert of the same labels is a new one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Acknowledgement {
+    pub(crate) by: String,
+    pub(crate) note: String,
+    pub(crate) at: i64,
+}
+
 /// An alert as it is kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Alert {
@@ -60,6 +68,8 @@ pub(crate) struct Alert {
     /// The incident as the groups know it: fixed by the first notification.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) grouped_as: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) acknowledgement: Option<Acknowledgement>,
 }
 
 impl Alert {
@@ -85,6 +95,7 @@ impl Alert {
             evidence: input.evidence.filter(|evidence| evidence.to_string().len() <= EVIDENCE_BYTES_MAX),
             sampled_at: input.sampled_at.map(|at| at.0),
             evaluated_at: input.evaluated_at.map(|at| at.0),
+            acknowledgement: None,
             labels,
         };
         alert.check().map(|()| alert)
@@ -136,6 +147,7 @@ impl Alert {
             self.sampled_at = self.sampled_at.or(old.sampled_at);
             self.evaluated_at = self.evaluated_at.or(old.evaluated_at);
             self.grouped_as.clone_from(&self.incident);
+            self.acknowledgement.clone_from(&old.acknowledgement);
         }
         self
     }

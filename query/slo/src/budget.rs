@@ -78,10 +78,12 @@ pub enum BurnState {
 pub struct BudgetPoint {
     /// Seconds since 1970.
     pub at: i64,
-    /// The share of the budget that was left then; `None` where too little was measured.
+    /// The share of the budget that was left then; `None` where nothing was measured.
     pub left_share: Option<f64>,
     /// The share of good ones in the window up to then.
     pub sli: Option<f64>,
+    /// The share of the window up to then that was measured: how much to make of it.
+    pub coverage: f64,
 }
 
 /// The slices of an SLO or one of its groups, read against its objective as of `now`.
@@ -178,20 +180,24 @@ impl<'a> Reading<'a> {
         Some(budget.left_share - self.burn(seconds).rate? * rest)
     }
 
-    /// The budget over the current window: at its begin, at its last complete slice, and evenly between.
+    /// The budget over the current window: at its begin, at its last complete slice, and evenly between. What was before
+    /// the first measurement is left out, so that the first hour of a month is not one point of it.
     pub(crate) fn burn_down(&self, points: usize) -> Vec<BudgetPoint> {
         let bounds = self.slo.window.bounds(self.now);
-        let length = (self.now - bounds.start).max(0);
-        let steps = i64::try_from(points.clamp(2, 2_000) - 1).unwrap_or(1);
-        let mut times: Vec<i64> = (0..=steps).map(|step| bounds.start + length * step / steps).collect();
+        let width = self.timeline.width().seconds();
+        let start = bounds.start.max(self.timeline.first_measured() * width).min(self.now);
+        let length = self.now - start;
+        let steps = i64::try_from(points.clamp(2, 2_000) - 1).unwrap_or(1).min((length / width).max(1));
+        let mut times: Vec<i64> = (0..=steps).map(|step| start + length * step / steps).collect();
         times.dedup();
         times.into_iter().map(|at| self.at(at).point()).collect()
     }
 
     fn point(&self) -> BudgetPoint {
         let budget = self.budget();
-        let is_known = budget.coverage >= COVERAGE_FLOOR || budget.start >= self.now;
-        BudgetPoint { at: self.now, left_share: is_known.then_some(budget.left_share), sli: budget.sli }
+        let is_known = budget.coverage > 0.0 || budget.start >= self.now;
+        let left_share = is_known.then_some(budget.left_share);
+        BudgetPoint { at: self.now, left_share, sli: budget.sli, coverage: budget.coverage }
     }
 
     /// Past calendar windows, newest first, as far as slices reach.

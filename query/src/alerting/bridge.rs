@@ -14,7 +14,7 @@ use trivium_diagnosis::incident::{self, Incidents, Topology};
 use trivium_model::{StateChange, TenantId, UnixNanos};
 use trivium_notify::{AlertInput, ExternalSender, Labels, Notifier};
 
-use super::diagnosis::{Question, diagnose};
+use super::diagnosis::{Asked, Question, diagnose};
 use super::querier::StoreQuerier;
 use super::service_graph;
 use crate::state::QueryState;
@@ -282,7 +282,7 @@ impl Inner {
         alerts.sort_by(|left, right| (left.0.starts_at_ms, &left.0.rule).cmp(&(right.0.starts_at_ms, &right.0.rule)));
         alerts.truncate(ALERTS_MAX);
         let question =
-            Question { alerts, incident: incident.to_owned(), onset: None, external_url: self.external_url.clone() };
+            Question { alerts, incident: incident.to_owned(), asked: None, external_url: self.external_url.clone() };
         let evidence = diagnose(&self.state, &self.querier, &question).await;
         lock(&self.evidence).insert(incident.to_owned(), evidence.clone());
         let change = StateChange::Put {
@@ -305,11 +305,11 @@ impl Inner {
     }
 
     /// What changed at a time, without any alert.
-    pub(super) async fn explain_at(&self, onset: UnixNanos) -> Value {
+    pub(super) async fn explain_at(&self, asked: Asked) -> Value {
         let question = Question {
             alerts: Vec::new(),
             incident: String::new(),
-            onset: Some(onset),
+            asked: Some(asked),
             external_url: self.external_url.clone(),
         };
         diagnose(&self.state, &self.querier, &question).await

@@ -37,6 +37,7 @@ use crate::admission::Permit;
 use crate::error::Error;
 use crate::state::QueryState;
 use bridge::Bridge;
+pub(crate) use diagnosis::Asked;
 use slo_counts::SliceCounter;
 
 pub(crate) use querier::StoreQuerier;
@@ -226,9 +227,9 @@ impl Alerting {
     }
 
     /// What changed at a time.
-    pub(crate) async fn explain_at(&self, onset: UnixNanos) -> Result<serde_json::Value, Error> {
+    pub(crate) async fn explain_at(&self, asked: Asked) -> Result<serde_json::Value, Error> {
         let _permit = self.permit().await?;
-        Ok(self.incidents.explain_at(onset).await)
+        Ok(self.incidents.explain_at(asked).await)
     }
 
     /// What burned the budget of an SLO over spans in its last hour: attributes and log patterns of bad spans against good.

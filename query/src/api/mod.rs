@@ -9,13 +9,16 @@ mod correlate;
 mod error;
 pub(crate) mod json;
 mod logs;
+mod openapi;
 mod prometheus;
 mod service_graph;
 mod sql;
 mod sql_notes;
+mod sql_parquet;
 mod sql_render;
 pub(crate) mod time;
 mod traces;
+mod views;
 
 use std::sync::Arc;
 
@@ -37,6 +40,8 @@ pub fn router(state: Arc<QueryState>) -> Router {
         .merge(correlate::routes())
         .merge(service_graph::routes())
         .merge(prometheus::routes())
+        .merge(views::routes())
+        .merge(openapi::routes())
         .with_state(state)
 }
 

@@ -1,7 +1,7 @@
 //! `POST /api/v1/sql`.
 //!
-//! An answer is held back until it is complete or [`HOLD_BYTES`] large, so that nearly every failure still has its status;
-//! what fails later ends the stream with an error in the body.
+//! An answer is held back until it is complete or [a few megabytes](Format::hold_bytes) large, so that nearly every failure
+//! still has its status; what fails later ends the stream with an error in the body.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,9 +35,6 @@ const BODY_BYTES_MAX: usize = 512 * 1024;
 
 /// Rows that are rendered at once. One row may be large, and many rows may share one large text.
 const ROWS_AT_ONCE: usize = 256;
-
-/// Bytes of an answer before the first of them is sent.
-const HOLD_BYTES: usize = 4 << 20;
 
 /// How long an error may take to reach the socket before the connection is broken off.
 const FLUSH_TIME: Duration = Duration::from_millis(100);
@@ -85,6 +82,7 @@ async fn answer(state: &Arc<QueryState>, request: Request, started: Instant) -> 
     let flow = Flow {
         answer,
         render,
+        hold_bytes: format.hold_bytes(),
         state: Arc::clone(state),
         started,
         pending: None,
@@ -134,6 +132,7 @@ fn parse_request(state: &QueryState, body: &[u8]) -> Result<SqlRequest, Error> {
 struct Flow {
     answer: SqlAnswer,
     render: Render,
+    hold_bytes: usize,
     state: Arc<QueryState>,
     started: Instant,
     /// Rows that are not rendered yet.
@@ -163,7 +162,7 @@ impl Flow {
     /// The answer: whole when it is small, else a stream that starts with what was held back.
     async fn into_response(mut self) -> Result<Response, Error> {
         let mut held = Vec::new();
-        while held.len() < HOLD_BYTES {
+        while held.len() < self.hold_bytes {
             match self.step().await? {
                 Step::Rows(rows) => held.extend(rows),
                 Step::End(ending) => return self.whole(&held, &ending),
@@ -190,22 +189,27 @@ impl Flow {
 
     /// The next rows, or how the answer ends.
     async fn step(&mut self) -> Result<Step, Error> {
-        let batch = match self.pending.take() {
-            Some(batch) => batch,
-            None => match self.answer.next().await {
-                Some(batch) => batch?,
-                None => return Ok(Step::End(self.ending(false))),
-            },
-        };
-        if self.bytes_sent >= self.state.config.answer_bytes_max {
-            return Ok(Step::End(self.ending(batch.num_rows() > 0)));
+        loop {
+            let batch = match self.pending.take() {
+                Some(batch) => batch,
+                None => match self.answer.next().await {
+                    Some(batch) => batch?,
+                    None => return Ok(Step::End(self.ending(false))),
+                },
+            };
+            if self.bytes_sent >= self.state.config.answer_bytes_max {
+                return Ok(Step::End(self.ending(batch.num_rows() > 0)));
+            }
+            let rows = batch.num_rows().min(ROWS_AT_ONCE);
+            let bytes = self.render.batch(&batch.slice(0, rows))?;
+            self.bytes_sent += bytes.len();
+            let rest = batch.num_rows() - rows;
+            self.pending = (rest > 0).then(|| batch.slice(rows, rest));
+            // Parquet gathers rows; a frame without bytes would be the end to some.
+            if !bytes.is_empty() {
+                return Ok(Step::Rows(bytes));
+            }
         }
-        let rows = batch.num_rows().min(ROWS_AT_ONCE);
-        let bytes = self.render.batch(&batch.slice(0, rows))?;
-        self.bytes_sent += bytes.len();
-        let rest = batch.num_rows() - rows;
-        self.pending = (rest > 0).then(|| batch.slice(rows, rest));
-        Ok(Step::Rows(bytes))
     }
 
     /// How the answer ends; `cut` when there are more rows than it has bytes for.

@@ -41,6 +41,9 @@ const ALERTS: &[(&str, Member)] = &[
     ("fingerprint", Member::Text("fingerprint")),
     ("completeness", Member::Text("completeness")),
     ("error", Member::Text("error")),
+    // Of acknowledgements.
+    ("author", Member::Text("author")),
+    ("note", Member::Text("note")),
 ];
 
 const NOTIFICATIONS: &[(&str, Member)] = &[

@@ -7,6 +7,7 @@ import { after, before, test } from "node:test";
 
 import { chromium } from "playwright-core";
 
+import { described } from "./described.mjs";
 import { HOSTILE, send_hostile, send_large, send_mesh, serve_dist, start } from "./server.mjs";
 
 const binary = process.env.TRIVIUM_BINARY ?? process.argv[2];
@@ -14,7 +15,7 @@ const shots = process.env.TRIVIUM_UI_SHOTS ?? new URL("../../../target/ui-shots/
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 
-let server, front, browser, base;
+let server, front, browser, base, api;
 
 before(async () => {
   assert.ok(binary, "give the path of the binary");
@@ -23,6 +24,7 @@ before(async () => {
   await send_hostile(server.otlp);
   front = process.env.TRIVIUM_UI_DIST ? await serve_dist(server.http) : undefined;
   base = front?.url ?? server.http;
+  api = await described(server.http);
   browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: FLAGS });
 });
 after(async () => {
@@ -32,11 +34,22 @@ after(async () => {
 });
 
 /** A page that remembers everything that must not happen. */
-async function open(path, { width = 1280, theme = "light" } = {}) {
+async function open(path, { width = 1280, theme = "light", refused = [] } = {}) {
   const context = await browser.newContext({ viewport: { width, height: width < 500 ? 760 : 850 }, colorScheme: theme });
   const page = await context.newPage();
   const wrong = [];
-  page.on("console", (message) => { if (message.type() === "error" || message.type() === "warning") wrong.push(`console: ${message.text()}`); });
+  // What a test asks for that must be refused is told by the browser as an error.
+  const is_wanted = (message) => /Failed to load resource/.test(message.text()) && refused.some((address) => message.location().url.includes(address));
+  page.on("console", (message) => { if ((message.type() === "error" || message.type() === "warning") && !is_wanted(message)) wrong.push(`console: ${message.text()} ${message.location().url}`); });
+  const answers = [];
+  page.on("response", (response) => {
+    if (response.status() === 204) return;
+    // A page that is left has no answer any more.
+    answers.push(response.text().catch(() => "").then((text) => {
+      const problem = api.check(response.request().method(), response.url(), response.status(), response.headers()["content-type"] ?? "", text);
+      if (problem) wrong.push(problem);
+    }));
+  });
   page.on("pageerror", (error) => wrong.push(`error: ${error.message}`));
   page.on("dialog", (dialog) => { wrong.push(`dialog: ${dialog.message()}`); void dialog.dismiss(); });
   await page.addInitScript(() => {
@@ -46,6 +59,7 @@ async function open(path, { width = 1280, theme = "light" } = {}) {
   await page.goto(base + path);
   await settled(page);
   const clean = async () => {
+    await Promise.race([Promise.all(answers), new Promise((resolve) => setTimeout(resolve, 3_000))]);
     assert.deepEqual(await page.evaluate(() => window.violations), [], `${path}: violations of the Content-Security-Policy`);
     assert.equal(await page.evaluate(() => window.hacked), undefined, `${path}: telemetry ran as script`);
     assert.equal(await page.evaluate(() => document.querySelectorAll("main img, main iframe, main script, main [onerror], main [onload]").length), 0, `${path}: telemetry became markup`);
@@ -64,7 +78,7 @@ async function settled(page) {
 const PAGES = {
   home: "/", logs: "/logs", "log search": "/logs?query=level%3A%3E%3Derror", patterns: "/logs?view=patterns", traces: "/traces", alerts: "/alerts", alert: "/alerts/RequestsFail", backtest: "/backtest",
   slos: "/slos", slo: "/slos/checkout", metrics: "/promql?q=sum%20by%20(job)%20(rate(http_server_request_duration_seconds_count%5B5m%5D))", sql: "/sql?q=SELECT%20body%2C%20trace_id%20FROM%20logs%20LIMIT%2010",
-  service: "/services/payment", status: "/status", missing: "/story/nothing-bears-this-0815",
+  service: "/services/payment", diagnosis: "/diagnosis?service=checkout", "diagnosis of nothing": "/diagnosis?service=nobody&start=2020-01-01T00:00:00Z&end=2020-01-01T01:00:00Z", "sql plan": "/sql?q=EXPLAIN%20SELECT%20name%20FROM%20spans%20LIMIT%201", status: "/status", missing: "/story/nothing-bears-this-0815",
   "service map": "/services", "what fails": "/services?view=failing", "chosen service": "/services?node=payment", "latency heat map": "/traces?view=heat", "latency heat map of a service": "/traces?view=heat&service=payment&min_duration=1ms",
   "classic heat map": `/promql?q=${encodeURIComponent("sum by (le) (rate(http_server_request_duration_seconds_bucket[5m]))")}`, "native heat map": `/promql?q=${encodeURIComponent("sum(rate(db_client_operation_duration_seconds[5m]))")}`,
   incident: async () => `/alerts/${(await incident_with_origin()).id}`,
@@ -390,4 +404,216 @@ test("the theme can be chosen and is kept", async () => {
   await page.reload();
   assert.equal(await page.evaluate(() => document.documentElement.dataset.theme), "dark");
   await close();
+});
+
+/** Nothing that axe finds serious, in what is open now. */
+async function accessible(page) {
+  await page.evaluate(axe);
+  const found = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
+  const serious = found.violations.filter((each) => ["serious", "critical"].includes(each.impact));
+  assert.deepEqual(serious.map((each) => `${each.id}: ${each.nodes.map((node) => `${node.html.slice(0, 160)} ${node.any[0]?.message ?? ""}`).join(" | ")}`), []);
+}
+
+test("PromQL: completed, checked and run by keyboard alone", async () => {
+  for (const [width, theme] of [[1280, "light"], [1280, "dark"], [375, "light"]]) {
+    const { page, clean, close } = await open("/promql", { width, theme, refused: ["parse_query"] });
+    const editor = page.getByRole("textbox", { name: "PromQL" });
+    await page.locator(".cm-editor").waitFor();
+    await editor.focus();
+    await page.keyboard.type("sum by (job) (rate(http_server_request_duration_seconds_c");
+    await page.getByRole("option", { name: /http_server_request_duration_seconds_count/ }).first().waitFor();
+    await page.screenshot({ path: `${shots}/promql-completion-${width}-${theme}.png` });
+    await accessible(page);
+    await page.keyboard.press("Enter");
+    await page.keyboard.type("{job=");
+    // Values of labels are asked of the server, for this metric.
+    await page.getByRole("option", { name: /payment/ }).first().waitFor();
+    await page.keyboard.press("Escape");
+    for (let letter = 0; letter < 5; letter += 1) await page.keyboard.press("Backspace");
+    await page.keyboard.type("[5m] wrong");
+    await page.keyboard.press("Escape");
+    await page.locator(".cm-lintRange-error", { hasText: "wrong" }).waitFor();
+    await page.getByRole("status").filter({ hasText: /unexpected/ }).waitFor();
+    await page.screenshot({ path: `${shots}/promql-error-${width}-${theme}.png` });
+    for (let letter = 0; letter < 6; letter += 1) await page.keyboard.press("Backspace");
+    await page.locator(".cm-lintRange-error").waitFor({ state: "detached" });
+    // Letters that are shortcuts elsewhere on the page are text here.
+    assert.match(new URL(page.url()).pathname, /promql/);
+    await page.keyboard.press("Control+Enter");
+    await page.waitForURL("**/promql?q=sum**");
+    await page.locator(".chart canvas").first().waitFor();
+    await editor.focus();
+    await page.keyboard.press("Tab");
+    assert.equal(await page.evaluate(() => document.activeElement?.textContent), "Run", "Tab leaves the editor");
+    await clean();
+    await close();
+  }
+});
+
+test("SQL: completion from the schema, an error at its place, rows while they come, and cancelled", async () => {
+  const { page, clean, close } = await open("/sql", { refused: ["/api/v1/sql"] });
+  const editor = page.getByRole("textbox", { name: "SQL statement" });
+  await page.locator(".cm-editor").waitFor();
+  await page.locator("aside summary", { hasText: "spans" }).waitFor();
+  const write = async (text) => {
+    await editor.focus();
+    await page.keyboard.press("Control+a");
+    await page.keyboard.insertText(text);
+  };
+  await write("");
+  await page.keyboard.press("Backspace");
+  await page.keyboard.type("SELECT durat");
+  await page.getByRole("option", { name: /duration/ }).first().waitFor();
+  await page.keyboard.press("Tab");
+  await page.keyboard.type(" FROM span");
+  await page.getByRole("option", { name: /span_events/ }).first().waitFor();
+  await page.screenshot({ path: `${shots}/sql-completion.png` });
+  await page.keyboard.press("Escape");
+
+  await write("SELECT name,\n  nothing\nFROM spans");
+  await page.keyboard.press("Control+Enter");
+  await page.getByRole("alert").filter({ hasText: "there is no column" }).waitFor();
+  await page.locator(".cm-lintRange-error", { hasText: /^nothing$/ }).waitFor();
+  await page.screenshot({ path: `${shots}/sql-error.png` });
+  await accessible(page);
+
+  await write("SELECT name FROM (SELECT name FROM spans LIMIT 500) UNION ALL SELECT cast(count(*) AS text) FROM spans a, spans b, spans c WHERE a.duration + b.duration + c.duration = -7");
+  await page.keyboard.press("Control+Enter");
+  await page.getByText("500 rows so far").waitFor();
+  assert.ok((await page.locator("tbody tr").count()) >= 100, "the first rows are shown while others are awaited");
+  await page.screenshot({ path: `${shots}/sql-streaming.png` });
+  await page.getByRole("button", { name: "Cancel" }).click();
+  await page.getByRole("alert").filter({ hasText: "cancelled" }).waitFor();
+  assert.ok((await page.locator("tbody tr").count()) >= 100, "what came stays");
+  await clean();
+  await close();
+});
+
+test("SQL: an answer as Parquet and as CSV", async () => {
+  const { page, clean, close } = await open(`/sql?q=${encodeURIComponent("SELECT time, service_name, duration, trace_id, attributes FROM spans ORDER BY time LIMIT 2000")}`);
+  await page.getByText("2,000 rows").waitFor();
+  const files = {};
+  for (const [button, name] of [["Download CSV", "trivium.csv"], ["Download Parquet", "trivium.parquet"]]) {
+    const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: button }).click()]);
+    assert.equal(download.suggestedFilename(), name);
+    files[name] = readFileSync(await download.path());
+  }
+  assert.equal(files["trivium.csv"].toString().trimEnd().split("\r\n")[0], "time,service_name,duration,trace_id,attributes");
+  const parquet = files["trivium.parquet"];
+  assert.equal(`${parquet.subarray(0, 4)} ${parquet.subarray(-4)}`, "PAR1 PAR1");
+  await clean();
+  await close();
+});
+
+test("a view is saved, found by the search, opened and removed", async () => {
+  for (const [width, theme] of [[1280, "light"], [375, "dark"]]) {
+    const name = `Failed <b>payments</b> ${width}`;
+    const { page, clean, close } = await open("/logs?query=service%3Apayment%20level%3Aerror&start=now-6h", { width, theme });
+    await page.getByRole("button", { name: "Views" }).click();
+    const menu = page.getByRole("dialog", { name: "Saved views" });
+    await menu.getByRole("textbox", { name: "Name of the view" }).fill(name);
+    await page.keyboard.press("Enter");
+    await menu.getByRole("link", { name }).waitFor();
+    await page.screenshot({ path: `${shots}/views-${width}-${theme}.png` });
+    await accessible(page);
+    await page.keyboard.press("Escape");
+    await page.goto(`${base}/`);
+    await settled(page);
+    await page.keyboard.press("Control+k");
+    await page.keyboard.type("failed <b>pay");
+    await page.getByRole("option", { name: /saved log search/ }).waitFor();
+    await page.getByRole("option").filter({ hasText: name }).click();
+    await page.waitForURL("**/logs?query=service%3Apayment**start=now-6h**");
+    await page.getByRole("button", { name }).click();
+    await menu.getByRole("button", { name: `Remove the view ${name}` }).click();
+    await menu.getByText("Nothing is saved yet").waitFor();
+    const left = await (await fetch(`${server.http}/api/v1/views`)).json();
+    assert.deepEqual(left.views, []);
+    await clean();
+    await close();
+  }
+});
+
+test("an alert is acknowledged, which its incident, the list and its history show", async () => {
+  let firing;
+  for (let wait = 0; wait < 90 && !firing; wait += 1) {
+    const [managed, incidents] = await Promise.all(["/alertmanager/api/v2/alerts", "/api/v1/incidents"].map(async (path) => (await fetch(server.http + path)).json()));
+    firing = managed.find((alert) => incidents.incidents.some((incident) => incident.closed_at === null && incident.alerts.some((each) => each.labels && JSON.stringify(Object.entries(each.labels).sort()) === JSON.stringify(Object.entries(alert.labels).sort()))));
+    if (!firing) await new Promise((resolve) => setTimeout(resolve, 2_000));
+  }
+  assert.ok(firing, "no alert of the demo is firing within an incident");
+  const path = `/alerts/${encodeURIComponent(firing.labels.alertname)}?labels=${encodeURIComponent(JSON.stringify(firing.labels))}`;
+  const { page, clean, close } = await open(path);
+  await page.getByRole("button", { name: "Acknowledge" }).first().click();
+  await page.getByLabel("You").fill("Ada <i>Lovelace</i>");
+  await page.getByLabel("Note").fill("rolling back");
+  await accessible(page);
+  await page.screenshot({ path: `${shots}/acknowledge-form.png` });
+  await page.keyboard.press("Enter");
+  await page.locator(".held", { hasText: "Ada <i>Lovelace</i> looks after it" }).waitFor();
+  await page.locator("tr", { hasText: "acknowledged" }).filter({ hasText: "rolling back" }).first().waitFor();
+  await page.screenshot({ path: `${shots}/acknowledged.png` });
+  await clean();
+  const incident = (await (await fetch(`${server.http}/api/v1/incidents`)).json()).incidents.find((each) => each.closed_at === null && each.alerts.some((alert) => alert.labels?.alertname === firing.labels.alertname));
+  for (const [width, theme, where] of [[1280, "dark", "/alerts"], [375, "light", "/alerts"], [1280, "light", `/alerts/${incident.id}`], [375, "dark", `/alerts/${incident.id}`]]) {
+    const other = await open(where, { width, theme });
+    await other.page.getByText("Ada <i>Lovelace</i> looks after it").first().waitFor();
+    const over = await other.page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    assert.ok(over <= 0, `${where} at ${width} px is ${over} px too wide`);
+    await other.page.screenshot({ path: `${shots}/acknowledged-${where === "/alerts" ? "list" : "incident"}-${width}-${theme}.png` });
+    await accessible(other.page);
+    await other.clean();
+    await other.close();
+  }
+  await page.getByRole("button", { name: "Take back" }).first().click();
+  await page.locator("tr", { hasText: "unacknowledged" }).first().waitFor();
+  await page.getByRole("button", { name: "Acknowledge" }).first().waitFor();
+  // A silence begins with the labels of the alert.
+  await page.getByRole("button", { name: "Silence" }).first().click();
+  await page.getByText(`alertname="${firing.labels.alertname}"`).waitFor();
+  await clean();
+  await close();
+});
+
+test("what changed: from the service, and from a chart that was brushed", async () => {
+  const { page, clean, close } = await open("/services/checkout");
+  await page.getByRole("link", { name: "What changed?" }).first().click();
+  await page.waitForURL("**/diagnosis?service=checkout**");
+  await page.locator(".headline").waitFor({ timeout: 60_000 });
+  assert.match(await page.locator("main").innerText(), /payment/);
+  await page.goBack();
+  const chart = page.locator(".chart .u-over").first();
+  await chart.waitFor();
+  const box = await chart.boundingBox();
+  await page.mouse.move(box.x + box.width * 0.5, box.y + 30);
+  await page.mouse.down();
+  await page.mouse.move(box.x + box.width * 0.9, box.y + 40, { steps: 5 });
+  await page.mouse.up();
+  await page.waitForURL("**start=20**");
+  await page.locator("header").getByRole("link", { name: "What changed?" }).click();
+  await page.waitForURL((url) => url.pathname === "/diagnosis" && url.search.includes("service=checkout") && url.search.includes("start=20"));
+  await page.locator(".headline").waitFor({ timeout: 60_000 });
+  await page.screenshot({ path: `${shots}/diagnosis-brushed.png` });
+  await clean();
+  await close();
+});
+
+test("the budget of a young server is drawn over what was measured", async () => {
+  for (let wait = 0; wait < 60; wait += 1) {
+    const slo = await (await fetch(`${server.http}/api/v1/slos/checkout`)).json();
+    if (slo.burn_down.filter((point) => point.left_share !== null).length >= 2) break;
+    await new Promise((resolve) => setTimeout(resolve, 2_000));
+  }
+  const { page, clean, close } = await open("/slos/checkout");
+  await page.getByRole("img", { name: "Budget left over time" }).waitFor();
+  await clean();
+  await close();
+});
+
+test("the description covers what the pages asked for, and is the one that the types were made from", () => {
+  const file = JSON.parse(readFileSync(new URL("../../../query/src/api/openapi.json", import.meta.url), "utf8"));
+  assert.deepEqual(api.description, file);
+  for (const wanted of ["GET /api/v1/logs", "GET /api/v1/traces/{trace_id}", "POST /api/v1/sql", "GET /api/v1/incidents", "PUT /api/v1/views/{page}/{name}", "GET /api/v1/diagnosis", "GET /alertmanager/api/v2/alerts", "GET /prometheus/api/v1/query_range"]) {
+    assert.ok(api.seen.has(wanted), `${wanted} was not held to the description`);
+  }
 });

@@ -1,7 +1,7 @@
 // The server under test: the real binary with its demo, and hostile telemetry beside it.
 import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { createServer } from "node:http";
+import { createServer, request as forward } from "node:http";
 import { tmpdir } from "node:os";
 import { extname, join } from "node:path";
 
@@ -39,13 +39,14 @@ export async function serve_dist(api) {
   const server = createServer(async (request, response) => {
     const path = new URL(request.url, api).pathname;
     if (/^\/(api|prometheus|alertmanager|metrics|healthz|readyz)(\/|$)/.test(path)) {
-      const body = request.method === "POST" ? await new Response(request).arrayBuffer().catch(() => undefined) : undefined;
       // The page may be closed, or the server stopped, while a query is under way.
-      const answer = await fetch(api + request.url, { method: request.method, headers: { "content-type": request.headers["content-type"] ?? "" }, body }).catch(() => undefined);
-      const bytes = answer ? await answer.arrayBuffer().catch(() => undefined) : undefined;
-      if (!bytes) { response.destroy(); return; }
-      response.writeHead(answer.status, { "content-type": answer.headers.get("content-type") ?? "" });
-      response.end(Buffer.from(bytes));
+      const asked = forward(api + request.url, { method: request.method, headers: request.headers }, (answer) => {
+        response.writeHead(answer.statusCode, answer.headers);
+        answer.on("error", () => response.destroy()).pipe(response);
+      });
+      asked.on("error", () => response.destroy());
+      response.on("close", () => asked.destroy());
+      request.pipe(asked);
       return;
     }
     const is_asset = path.startsWith("/assets/") || ["/theme.js", "/favicon.svg"].includes(path);

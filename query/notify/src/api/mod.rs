@@ -1,5 +1,6 @@
 //! Alertmanager's API v2 without HTTP: from parameters to answers and errors with its texts.
 
+mod acknowledge;
 mod model;
 mod query;
 
@@ -16,6 +17,7 @@ use crate::matcher::{MatchOperator, Matcher};
 use crate::notifier::Notifier;
 use crate::silence::{Silence, SilenceError, SilenceState};
 
+pub use acknowledge::{GettableAcknowledgement, PostableAcknowledgement};
 pub(crate) use model::rfc3339;
 pub use model::{
     AlertGroup, AlertStatus, ApiTime, ClusterStatus, ConfigStatus, GettableAlert, GettableSilence, PostableAlert,
@@ -264,6 +266,7 @@ fn show(alert: &Alert, status: AlertStatus, receivers: &[&str]) -> GettableAlert
         generator_url: alert.generator_url.clone(),
         labels: alert.labels.clone(),
         incident: alert.incident.clone(),
+        acknowledgement: alert.acknowledgement.as_ref().map(GettableAcknowledgement::from),
     }
 }
 

@@ -6,6 +6,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use trivium_model::UnixNanos;
 
+use super::acknowledge::GettableAcknowledgement;
 use crate::labels::Labels;
 use crate::silence::{SilenceMatcher, SilenceState};
 
@@ -133,6 +134,9 @@ pub struct GettableAlert {
     /// Ours: the incident that it belongs to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub incident: Option<String>,
+    /// Ours: who looks after it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acknowledgement: Option<GettableAcknowledgement>,
 }
 
 /// A group of alerts.

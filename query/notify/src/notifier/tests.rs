@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use trivium_model::{Clock, ManualClock, MemoryStateStore, TenantId, TimeRange, UnixNanos};
+use trivium_model::{Clock, ManualClock, MemoryStateStore, StateStore, TenantId, TimeRange, UnixNanos};
 
 use super::{Deliver, Notifier, Surroundings, Timer};
 use crate::alert::AlertInput;
@@ -130,6 +130,78 @@ async fn one_process_notifies_and_another_takes_over_without_repeating() {
     assert_eq!(first.put(firing("B")).await.unwrap_err().status, 500);
     assert!(!first.is_leader());
     second.put(firing("C")).await.unwrap();
-    let history = trivium_model::StateStore::history(&*world.store, TenantId(1), "notification", TimeRange::ALL, 10);
+    let history = world.store.history(TenantId(1), "notification", TimeRange::ALL, 10);
     assert_eq!(history.await.unwrap().len(), 1);
+}
+
+fn acknowledged(process: &Notifier) -> Option<(String, String)> {
+    let alerts = process.alerts(&crate::AlertQuery::default()).unwrap();
+    alerts.first()?.acknowledgement.clone().map(|one| (one.by, one.note))
+}
+
+fn posted(by: &str, note: &str) -> crate::PostableAcknowledgement {
+    crate::PostableAcknowledgement { by: by.into(), note: note.into() }
+}
+
+#[tokio::test]
+async fn an_acknowledgement_outlives_the_process_and_ends_with_its_alert() {
+    let world = World::new();
+    let process = world.process("a", 60).await;
+    process.put(firing("A")).await.unwrap();
+    let fingerprint = process.alerts(&crate::AlertQuery::default()).unwrap()[0].fingerprint.clone();
+    process.acknowledge(&fingerprint, posted(" Ada ", "rolling back")).await.unwrap();
+    // Sent again, as rules do every minute, it is still the same alert.
+    process.put(firing("A")).await.unwrap();
+    drop(process);
+    let process = world.process("a", 60).await;
+    let told = Some(("Ada".to_owned(), "rolling back".to_owned()));
+    assert_eq!(acknowledged(&process), told);
+    // Somebody else takes over.
+    process.acknowledge(&fingerprint, posted("Grace", "")).await.unwrap();
+    assert_eq!(acknowledged(&process), Some(("Grace".to_owned(), String::new())));
+
+    let mut resolved = firing("A");
+    resolved[0].ends_at = Some(world.clock.now());
+    process.put(resolved).await.unwrap();
+    world.clock.advance(Duration::from_secs(1));
+    assert_eq!(process.acknowledge(&fingerprint, posted("Ada", "")).await.unwrap_err().status, 404);
+    let mut again = firing("A");
+    again[0].starts_at = Some(world.clock.now());
+    process.put(again).await.unwrap();
+    assert_eq!(acknowledged(&process), None, "a later alert is a new one");
+
+    let history = world.store.history(TenantId(1), "alert", TimeRange::ALL, 9).await.unwrap();
+    let told: Vec<serde_json::Value> = history.iter().map(|one| serde_json::from_str(&one.value).unwrap()).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told.iter().any(|one| one["transition"] == "acknowledged"
+        && one["rule"] == "A"
+        && one["author"] == "Ada"
+        && one["note"] == "rolling back"
+        && one["labels"]["alertname"] == "A"));
+}
+
+#[tokio::test]
+async fn an_acknowledgement_is_taken_back_once_and_its_texts_are_bounded() {
+    let world = World::new();
+    let process = world.process("a", 60).await;
+    process.put(firing("A")).await.unwrap();
+    let fingerprint = process.alerts(&crate::AlertQuery::default()).unwrap()[0].fingerprint.clone();
+    process.acknowledge(&fingerprint, posted("Ada", "")).await.unwrap();
+    for _ in 0..2 {
+        world.clock.advance(Duration::from_secs(1));
+        process.unacknowledge(&fingerprint, "Ada").await.unwrap();
+        assert_eq!(acknowledged(&process), None);
+    }
+    let history = world.store.history(TenantId(1), "alert", TimeRange::ALL, 9).await.unwrap();
+    assert_eq!(history.len(), 2, "taking back what is not there is no event");
+    let refused = [
+        (fingerprint.as_str(), posted("  ", ""), 400),
+        (fingerprint.as_str(), posted(&"a".repeat(257), ""), 400),
+        (fingerprint.as_str(), posted("Ada", &"n".repeat(4097)), 400),
+        ("+00000000000000f", posted("Ada", ""), 400),
+        ("00000000000000ff", posted("Ada", ""), 404),
+    ];
+    for (fingerprint, body, status) in refused {
+        assert_eq!(process.acknowledge(fingerprint, body).await.unwrap_err().status, status);
+    }
 }

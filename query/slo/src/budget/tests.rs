@@ -176,6 +176,22 @@ fn the_forecast_of_a_calendar_window_goes_on_as_now() {
 }
 
 #[test]
+fn the_first_hour_of_a_month_is_drawn_as_an_hour() {
+    let slo = slo(99.0, "30d", "");
+    let begin = at("2026-01-05T00:00:00Z");
+    let unmeasured = (0..288).map(|_| Slice { coverage: 0.0, ..Slice::default() });
+    let hour = (0..12).map(|slice| counts(if slice < 6 { 0.0 } else { 2.0 }, 100.0));
+    let timeline = timeline(&slo, begin - DAY, unmeasured.chain(hour));
+    let points = Reading::latest(&slo, &timeline, None).burn_down(120);
+    assert_eq!((points.len(), points[0].at, points[12].at), (13, begin, begin + HOUR), "one for each slice");
+    assert_eq!(points[0].left_share, None, "nothing was measured until then");
+    assert_eq!(points[6].left_share, Some(1.0));
+    // 12 bad of 1,200 is all that 99 % allows.
+    close(points[12].left_share.unwrap(), 0.0);
+    close(points[12].coverage, 12.0 / (30.0 * 288.0));
+}
+
+#[test]
 fn the_lower_bound_is_near_the_exact_one() {
     // Half of the 10 % quantile of chi-squared with 2 k degrees of freedom.
     for (bad, exact) in [(1.0, 0.0513), (3.0, 0.8177), (10.0, 5.4254), (100.0, 84.1398)] {

@@ -48,6 +48,16 @@ impl Timeline {
         self.first
     }
 
+    /// The first slice of which something was measured; the one after the last when nothing was.
+    pub(crate) fn first_measured(&self) -> i64 {
+        let (mut low, mut high) = (0, self.coverage.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            if self.coverage.sum(0, middle + 1) > 0.0 { high = middle } else { low = middle + 1 }
+        }
+        self.first.saturating_add(i64::try_from(low).unwrap_or(i64::MAX))
+    }
+
     /// The slice after the last one.
     pub(crate) fn end(&self) -> i64 {
         self.first.saturating_add(i64::try_from(self.coverage.len()).unwrap_or(i64::MAX))

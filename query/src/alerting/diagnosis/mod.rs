@@ -49,6 +49,20 @@ const ATTRIBUTES_MAX: usize = 5;
 const SUSPECTS_MAX: usize = 3;
 const DEPLOYS_MAX: usize = 5;
 
+/// The longest stretch of time that a person may ask about; of more traffic every n-th trace is read.
+const ASKED_MAX: Duration = Duration::from_secs(24 * 3_600);
+
+/// What a person asks about, without any alert.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    /// Since when something is different.
+    pub(crate) onset: UnixNanos,
+    /// Until when; a few minutes unless told.
+    pub(crate) until: Option<UnixNanos>,
+    /// The service that the question is about; all, unless told.
+    pub(crate) service: Option<String>,
+}
+
 /// An incident to be explained.
 #[derive(Clone, Debug)]
 pub(super) struct Question {
@@ -56,8 +70,8 @@ pub(super) struct Question {
     pub(super) alerts: Vec<(AlertNotice, String)>,
     /// Its name.
     pub(super) incident: String,
-    /// Since when, if that is known.
-    pub(super) onset: Option<UnixNanos>,
+    /// What a person asks about.
+    pub(super) asked: Option<Asked>,
     /// Where people reach us.
     pub(super) external_url: String,
 }
@@ -66,12 +80,12 @@ pub(super) struct Question {
 pub(super) async fn diagnose(state: &Arc<QueryState>, querier: &StoreQuerier, question: &Question) -> Value {
     let begun = Instant::now();
     let now = state.clock.now();
-    let mut onset = question.onset.unwrap_or(now).min(now);
+    let mut onset = question.asked.as_ref().map_or(now, |asked| asked.onset).min(now);
     for (notice, _) in &question.alerts {
         onset = onset.min(UnixNanos(onset_of(querier, notice).await));
     }
     // The onset may be any time that a client asks for.
-    let during = TimeRange { start: onset.before(LEAD), end: onset.after(WINDOW).min(now) };
+    let during = window(question.asked.as_ref(), onset, now);
     let before = TimeRange { start: onset.before(BASELINE), end: onset.before(GAP) };
     let telemetry = Telemetry::new(state, begun + TIME_MAX);
     let mut problems = Vec::new();
@@ -97,6 +111,14 @@ pub(super) async fn diagnose(state: &Arc<QueryState>, querier: &StoreQuerier, qu
         tracing::error!(%error, "a diagnosis died");
         json!({"summary": summary_of(&alerts), "incomplete": [error.to_string()]})
     })
+}
+
+/// What is compared with the hour before: around the onset, or exactly what was asked.
+fn window(asked: Option<&Asked>, onset: UnixNanos, now: UnixNanos) -> TimeRange {
+    match asked.and_then(|asked| asked.until) {
+        Some(until) => TimeRange { start: onset, end: until.min(onset.after(ASKED_MAX)).min(now).max(onset) },
+        None => TimeRange { start: onset.before(LEAD), end: onset.after(WINDOW).min(now) },
+    }
 }
 
 fn summary_of(alerts: &[(AlertNotice, String)]) -> String {
@@ -139,7 +161,9 @@ impl Facts {
         let seconds = |range: TimeRange| range.end.since(range.start).as_secs_f64();
         let grown = miner.grown(seconds(self.before), seconds(self.during), 50);
         let services = self.services(origin.as_deref());
-        let differences = contrast(baseline, window, origin.as_deref().into_iter().chain(services.first().copied()));
+        let asked = self.question.asked.as_ref().and_then(|asked| asked.service.as_deref());
+        let differences =
+            contrast(baseline, window, origin.as_deref().into_iter().chain(services.first().copied()).chain(asked));
         json!({
             "summary": self.summary(origin.as_deref()),
             "incident": self.question.incident,
@@ -182,11 +206,12 @@ impl Facts {
         context
     }
 
-    /// The services that matter: the likely origin, then those that alert.
+    /// The services that matter: the likely origin, then the one that was asked about, then those that alert.
     fn services<'a>(&'a self, origin: Option<&'a str>) -> Vec<&'a str> {
+        let asked = self.question.asked.iter().filter_map(|asked| asked.service.as_deref());
         let alerting = self.question.alerts.iter().map(|(_, service)| service.as_str());
         let mut seen = BTreeSet::new();
-        let all = origin.into_iter().chain(alerting).filter(|service| !service.is_empty());
+        let all = origin.into_iter().chain(asked).chain(alerting).filter(|service| !service.is_empty());
         all.filter(|service| seen.insert(*service)).collect()
     }
 
@@ -196,11 +221,10 @@ impl Facts {
 
     fn summary(&self, origin: Option<&str>) -> String {
         let symptom = summary_of(&self.question.alerts);
-        match origin {
-            Some(service) => match self.deploy_of(service) {
-                Some(deploy) => format!("{symptom}. Likely origin: {}", deploy.text()),
-                None => format!("{symptom}. Likely origin: {service}"),
-            },
+        let cause = origin.map(|service| self.deploy_of(service).map_or_else(|| service.to_owned(), Deploy::text));
+        match cause {
+            Some(cause) if symptom.is_empty() => format!("Likely origin: {cause}"),
+            Some(cause) => format!("{symptom}. Likely origin: {cause}"),
             None => symptom,
         }
     }

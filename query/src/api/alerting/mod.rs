@@ -3,12 +3,14 @@
 //! | path | answers |
 //! |---|---|
 //! | `/api/v1/rules`, `/api/v1/alerts` and the same below `/prometheus` | as Prometheus, with more members |
+//! | `/api/v1/alerts/{fingerprint}/acknowledgement` | who looks after an alert |
 //! | `/api/v1/incidents` | alerts that belong together, with what explains them |
-//! | `/api/v1/diagnosis?at=` | what changed at a time |
+//! | `/api/v1/diagnosis?at=`, `?start=&end=&service=` | what changed at a time |
 //! | `/api/v1/rules/backtest` | what rules would have done |
 //! | `/api/v1/slos`, `/api/v1/slos/{name}` | budgets and burn rates |
 //! | `/alertmanager/api/v2/*` | as Alertmanager |
 
+mod acknowledgement;
 mod alertmanager;
 mod backtest;
 mod rules;
@@ -38,6 +40,7 @@ pub fn router(alerting: Arc<Alerting>) -> Router {
         .route("/api/v1/rules/backtest", post(backtest::backtest))
         .route("/api/v1/slos", get(slos::list))
         .route("/api/v1/slos/{name}", get(slos::one))
+        .merge(acknowledgement::routes())
         .merge(alertmanager::routes())
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(alerting)

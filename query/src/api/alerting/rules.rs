@@ -9,9 +9,10 @@ use axum::{Json, extract::RawQuery};
 use serde::Serialize;
 use serde_json::json;
 use trivium_alert::{RuleKind, RulesQuery, alerts_answer, rules_answer};
+use trivium_model::UnixNanos;
 use trivium_promql::{Matcher, parse_selector};
 
-use crate::alerting::Alerting;
+use crate::alerting::{Alerting, Asked};
 use crate::api::ApiError;
 use crate::api::time::parse_time;
 use crate::error::Error;
@@ -94,10 +95,42 @@ pub(super) async fn diagnosis(
     State(alerting): State<Arc<Alerting>>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    let query = query.unwrap_or_default();
-    let at = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "at").map(|(_, at)| at.into_owned());
-    let at =
-        at.ok_or_else(|| Error::invalid("give the time since when something is wrong as at=, such as at=now-20m"))?;
-    let onset = parse_time(&at, alerting.now())?;
-    Ok(Json(alerting.explain_at(onset).await?).into_response())
+    let asked = asked(&query.unwrap_or_default(), alerting.now())?;
+    Ok(Json(alerting.explain_at(asked).await?).into_response())
+}
+
+/// `at=`, or `start=` and `end=`, and `service=`.
+fn asked(query: &str, now: UnixNanos) -> Result<Asked, Error> {
+    let given = |wanted: &str| {
+        let found = form_urlencoded::parse(query.as_bytes()).find(|(name, value)| name == wanted && !value.is_empty());
+        found.map(|(_, value)| value.into_owned())
+    };
+    let at = given("at").or_else(|| given("start")).ok_or_else(|| {
+        Error::invalid("give the time since when something is wrong as at=, such as at=now-20m, or as start= and end=")
+    })?;
+    let onset = parse_time(&at, now)?;
+    let until = given("end").map(|end| parse_time(&end, now)).transpose()?;
+    if until.is_some_and(|until| until <= onset) {
+        return Err(Error::invalid(format!("the range ends before it begins: start is {at}")));
+    }
+    Ok(Asked { onset, until, service: given("service") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixNanos = UnixNanos(1_795_262_400_000_000_000);
+
+    #[test]
+    fn a_diagnosis_is_of_a_moment_or_of_a_range_and_a_service() {
+        let moment = asked("at=now-20m", NOW).expect("it is read");
+        assert_eq!((NOW.since(moment.onset).as_secs(), moment.until, moment.service), (1_200, None, None));
+        let range = asked("start=1795260000&end=1795261000&service=check%20out", NOW).expect("it is read");
+        let seconds = |time: UnixNanos| time.0 / 1_000_000_000;
+        assert_eq!((seconds(range.onset), range.until.map(seconds)), (1_795_260_000, Some(1_795_261_000)));
+        assert_eq!(range.service.as_deref(), Some("check out"));
+        assert!(asked("service=a", NOW).is_err());
+        assert!(asked("start=1795261000&end=1795260000", NOW).is_err());
+    }
 }

@@ -14,19 +14,20 @@ const optional = async <T>(promise: Promise<T>, otherwise: T): Promise<T> => {
 };
 
 export async function rule_groups(signal?: AbortSignal): Promise<RuleGroup[]> {
-  const answer = await optional(ask<{ data: { groups: RuleGroup[] } }>("/api/v1/rules", {}, signal), { data: { groups: [] } });
+  const answer = await optional(ask("/api/v1/rules", {}, signal), { status: "success" as const, data: { groups: [] } });
   return answer.data.groups;
 }
 
 export async function slos(signal?: AbortSignal): Promise<Slo[]> {
-  return (await optional(ask<{ slos: Slo[] }>("/api/v1/slos", {}, signal), { slos: [] })).slos;
+  return (await optional(ask("/api/v1/slos", {}, signal), { slos: [], warnings: [] })).slos;
 }
 
 export async function managed_alerts(signal?: AbortSignal): Promise<ManagedAlert[]> {
-  return optional(ask<ManagedAlert[]>("/alertmanager/api/v2/alerts", {}, signal), []);
+  return optional(ask("/alertmanager/api/v2/alerts", {}, signal), []);
 }
 
-const same = (one: Record<string, string>, other: Record<string, string>) =>
+/** Whether two alerts are one. */
+export const same = (one: Record<string, string>, other: Record<string, string>) =>
   Object.keys(one).length === Object.keys(other).length && Object.entries(one).every(([name, value]) => other[name] === value);
 
 /** Everything that is pending or firing, with what the notifier knows of it; the firing and loud first. */
@@ -41,14 +42,15 @@ export async function active_alerts(signal?: AbortSignal): Promise<Active[]> {
       }
     }
   }
-  const rank = (each: Active) => (each.silenced ? 4 : 0) + (each.alert.state === "firing" ? 0 : 2) + (each.alert.labels.severity === "page" ? 0 : 1);
+  // What nobody looks after yet comes before what somebody does.
+  const rank = (each: Active) => (each.silenced ? 8 : 0) + (each.alert.state === "firing" ? 0 : 4) + (each.managed?.acknowledgement ? 2 : 0) + (each.alert.labels.severity === "page" ? 0 : 1);
   return found.sort((one, other) => rank(one) - rank(other) || Date.parse(other.alert.activeAt) - Date.parse(one.alert.activeAt));
 }
 
 export const service_of = (labels: Record<string, string>) => labels.service ?? labels.service_name ?? labels["service.name"] ?? labels.job?.replace(/^.*\//, "") ?? "";
 
 export async function incidents(signal?: AbortSignal): Promise<Incident[]> {
-  const answer = await optional(ask<{ incidents: Incident[] }>("/api/v1/incidents", {}, signal), { incidents: [] });
+  const answer = await optional(ask("/api/v1/incidents", {}, signal), { incidents: [] });
   return answer.incidents;
 }
 

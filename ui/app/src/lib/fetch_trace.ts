@@ -5,10 +5,9 @@ const SPANS_MAX = 50_000;
 
 /** A trace with all of its spans, page by page. */
 export async function fetch_trace(id: string, signal?: AbortSignal): Promise<Trace> {
-  const path = `/api/v1/traces/${encodeURIComponent(id)}`;
-  const trace = await ask<Trace>(path, {}, signal);
+  const trace = await ask("/api/v1/traces/{trace_id}", { trace_id: id }, signal);
   while (trace.next && trace.spans.length < SPANS_MAX) {
-    const more = await ask<Trace>(path, { offset: trace.next }, signal);
+    const more = await ask("/api/v1/traces/{trace_id}", { trace_id: id, offset: trace.next }, signal);
     trace.spans.push(...more.spans);
     trace.next = more.next ?? null;
   }
@@ -19,7 +18,7 @@ export async function fetch_trace(id: string, signal?: AbortSignal): Promise<Tra
 export async function others_like(trace: Trace, signal?: AbortSignal): Promise<TraceHit[]> {
   if (!trace.summary) return [];
   const at = Number(BigInt(trace.summary.start_time) / 1_000_000_000n);
-  const answer = await ask<{ traces: TraceHit[] }>("/api/v1/traces", {
+  const answer = await ask("/api/v1/traces", {
     service: trace.summary.root_service, operation: trace.summary.root_name, start: String(at - 3600), end: String(at + 3600), limit: 300,
   }, signal);
   return answer.traces.filter((each) => each.trace_id !== trace.trace_id && each.root_service === trace.summary?.root_service && each.root_name === trace.summary.root_name);

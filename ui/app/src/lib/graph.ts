@@ -78,7 +78,7 @@ export function service_map(graph: ServiceGraph, seconds: number): ServiceMap {
 }
 
 export function load_graph(from: number, to: number, signal?: AbortSignal): Promise<ServiceGraph> {
-  return ask<ServiceGraph>("/api/v1/service_graph", { start: String(Math.floor(from / 1e3)), end: String(Math.ceil(to / 1e3)) }, signal);
+  return ask("/api/v1/service_graph", { start: String(Math.floor(from / 1e3)), end: String(Math.ceil(to / 1e3)) }, signal);
 }
 
 /** What can be reached from a node in so many steps, against the calls and along them. */

@@ -1,6 +1,5 @@
 import { prometheus } from "./api";
 import { step } from "./red";
-import type { PromData } from "./types";
 
 export interface Graph { times: number[]; lines: { label: string; labels: Record<string, string>; values: (number | null)[] }[]; dropped: number; histograms: Histogram[] }
 /** A native histogram at one of the times. */
@@ -20,7 +19,7 @@ const number = (text: string) => (text === "+Inf" ? Infinity : text === "-Inf" ?
 export async function range_query(query: string, from: number, to: number, signal?: AbortSignal, points = 180): Promise<Graph> {
   const width = Math.max(5, step(from, to, points));
   const [start, end] = [Math.floor(from / 1e3 / width) * width, Math.ceil(to / 1e3 / width) * width];
-  const data = await prometheus<PromData>("query_range", { query, start, end, step: width }, signal);
+  const data = await prometheus("query_range", { query, start, end, step: width }, signal);
   const times = Array.from({ length: Math.floor((end - start) / width) + 1 }, (_, index) => (start + index * width) * 1e3);
   const histograms = data.result.slice(0, LINES_MAX).flatMap((series) => (series.histograms ?? []).map(([time, { buckets }]): Histogram => ({
     column: Math.round((time - start) / width), buckets: (buckets ?? []).map(([, low, high, count]) => ({ low: number(low), high: number(high), count: number(count) })),

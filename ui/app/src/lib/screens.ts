@@ -39,6 +39,7 @@ function made(path: string): Screen {
         ? page("alerts", rest, () => import("../screens/alerts/AlertPage.svelte"), { name: rest })
         : page("alerts", "Alerts", () => import("../screens/alerts/Alerts.svelte"));
     case "backtest": return page("alerts", "Backtest", () => import("../screens/alerts/Backtest.svelte"));
+    case "diagnosis": return page("services", "What changed", () => import("../screens/diagnosis/Diagnosis.svelte"));
     case "slos":
       return rest
         ? page("slos", rest, () => import("../screens/slos/SloPage.svelte"), { name: rest })

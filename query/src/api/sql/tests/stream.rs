@@ -1,7 +1,12 @@
 //! Answers as they go over a socket: what they say of themselves, and how they end.
 
-use super::*;
+use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
+use super::*;
+use crate::api::sql_render::HOLD_BYTES;
+
+const LINES: &str = "application/x-ndjson; rows=arrays";
+const PARQUET: &str = "application/vnd.apache.parquet";
 const NDJSON: &str = "application/x-ndjson";
 const ARROW: &str = "application/vnd.apache.arrow.stream";
 
@@ -133,4 +138,52 @@ async fn an_error_on_the_way_breaks_the_answer_off() {
     let raw = Raw::ask(&state, "application/json", CLOSE, &body).await;
     let answer: Value = serde_json::from_slice(&raw.body).expect("JSON");
     assert!(raw.ended && answer["error"]["message"].to_string().contains("cancelled after 2s"));
+}
+
+#[tokio::test]
+async fn lines_begin_with_the_columns_come_at_once_and_say_how_they_end() {
+    let (_folder, state) = server(QueryConfig::default()).await;
+    let body = json!({ "sql": "SELECT trace_id, duration FROM spans ORDER BY duration LIMIT 1000", "max_rows": 600 });
+    let raw = Raw::ask(&state, LINES, CLOSE, &body).await;
+    assert!(raw.ended && raw.head.contains("content-type: application/x-ndjson; rows=arrays"), "{}", raw.head);
+    let text = String::from_utf8(raw.body.clone()).expect("UTF-8");
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(
+        lines[0]["columns"],
+        json!([{"name": "trace_id", "type": "hex"}, {"name": "duration", "type": "int64"}])
+    );
+    assert_eq!(lines[1], json!([trace_id(0), "0"]));
+    assert_eq!(lines.len(), 602);
+    assert_eq!((&lines[601]["row_count"], &lines[601]["truncated"]), (&json!(600), &json!(true)));
+
+    // The rows that are there are shown although others never come.
+    let body = json!({ "sql": FAILS_LATE, "timeout": "2s", "max_rows": 20_000 });
+    let raw = Raw::ask(&state, LINES, CLOSE, &body).await;
+    assert!(raw.head.starts_with("HTTP/1.1 200 ") && raw.ended, "{}", raw.head);
+    assert!(raw.last_line()["error"]["message"].to_string().contains("cancelled after 2s"), "{}", raw.last_line());
+    // What fails before the first row has its status.
+    let raw = send(&state, LINES, json!({ "sql": "SELECT nothing FROM spans" }).to_string()).await;
+    assert_eq!(raw.status(), StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn parquet_is_a_file_and_one_that_broke_off_is_none() {
+    let (_folder, state) = server(QueryConfig::default()).await;
+    let sql =
+        "SELECT trace_id, time, duration, name, attributes, INTERVAL '1 month' AS gap FROM spans ORDER BY duration";
+    let response = send(&state, PARQUET, json!({ "sql": sql }).to_string()).await;
+    assert_eq!(response.headers()[CONTENT_TYPE], PARQUET);
+    let bytes = to_bytes(response.into_body(), usize::MAX).await.expect("a body");
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).expect("a Parquet file");
+    let notes = reader.metadata().file_metadata().key_value_metadata().cloned().unwrap_or_default();
+    assert!(notes.iter().any(|note| note.key == "trivium.truncated" && note.value.as_deref() == Some("false")));
+    let batches: Vec<RecordBatch> = reader.build().expect("a reader").map(|batch| batch.expect("rows")).collect();
+    assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 10_000);
+    let durations = batches[0].column_by_name("duration").expect("a column");
+    let durations = durations.as_any().downcast_ref::<Int64Array>().expect("whole numbers");
+    assert_eq!((durations.value(0), durations.value(7)), (0, 7));
+
+    let body = json!({ "sql": FAILS_LATE, "timeout": "2s", "max_rows": 20_000 });
+    let response = send(&state, PARQUET, body.to_string()).await;
+    assert_eq!(response.status(), StatusCode::GATEWAY_TIMEOUT, "nothing was sent yet");
 }
