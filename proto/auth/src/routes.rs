@@ -168,10 +168,9 @@ fn own() -> Vec<Route> {
         get("/api/v1/services", Access::of(Verb::Read, SignalKind::Traces)),
         get("/api/v1/service_graph", Access::of(Verb::Read, SignalKind::Traces)),
         get("/api/v1/correlate/{*id}", read),
-        get("/api/v1/openapi.json", Access::Public),
         get("/api/v1/views", read),
-        route(Method::PUT, "/api/v1/views/{page}/{name}", Access::verb(Verb::Write)),
-        route(Method::DELETE, "/api/v1/views/{page}/{name}", Access::verb(Verb::Write)),
+        route(Method::PUT, "/api/v1/views/{page}/{name}", write),
+        route(Method::DELETE, "/api/v1/views/{page}/{name}", write),
         get("/api/v1/admin/quarantine", Access::verb(Verb::Administer)),
         post("/api/v1/admin/quarantine/restore", Access::verb(Verb::Operate)),
     ]
@@ -194,8 +193,8 @@ fn alerting() -> Vec<Route> {
     .into();
     routes.push(post("/api/v1/rules/backtest", read));
     let acknowledgement = "/api/v1/alerts/{fingerprint}/acknowledgement";
-    routes.push(route(Method::PUT, acknowledgement, Access::verb(Verb::Write)));
-    routes.push(route(Method::DELETE, acknowledgement, Access::verb(Verb::Write)));
+    routes.push(route(Method::PUT, acknowledgement, write));
+    routes.push(route(Method::DELETE, acknowledgement, write));
     routes
 }
 
@@ -283,7 +282,6 @@ mod tests {
             "/api/v1/auth/methods",
             "/api/v1/auth/oidc/callback",
             "/api/v1/auth/oidc/start",
-            "/api/v1/openapi.json",
             "/healthz",
             "/readyz",
         ];

@@ -105,7 +105,7 @@ fn evaluate(
     let series = StoredSeries::new(&state.series, &state.storage, tenant, deadline)
         .with_samples_max(state.config.promql.samples_max);
     // The alerts of SLOs are rules over their series.
-    let series = WithSlos { stored: &series, slos: &state.slos, clock: &*state.clock };
+    let series = WithSlos { stored: &series, tenant, slos: &state.slos, clock: &*state.clock };
     let engine = Engine::new(options);
     let check = || deadline.check().map_err(|error| error.to_string());
     engine.run(&series, query, when, &check).map(|answer| answer.value).map_err(|error: QueryError| error.to_string())

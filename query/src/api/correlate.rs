@@ -7,9 +7,9 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use axum::routing::get;
-use trivium_model::TenantId;
 
 use super::ApiError;
+use super::tenant::Tenant;
 use super::traces::{finish, json};
 use crate::correlate::{Wanted, correlate};
 use crate::error::Error;
@@ -22,12 +22,13 @@ pub(super) fn routes() -> Router<Arc<QueryState>> {
 
 async fn story(
     State(state): State<Arc<QueryState>>,
+    Tenant(tenant): Tenant,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, ApiError> {
     let Path(id) = id.map_err(|error| Error::invalid(error.body_text()))?;
     let wanted = Wanted::parse(&id)?;
     let answer = run_blocking(state, move |state, deadline| {
-        let tables = Snapshots::take(&state.storage, TenantId::DEFAULT);
+        let tables = Snapshots::take(&state.storage, tenant);
         let story = correlate(tables, wanted, deadline)?;
         let mut output = String::new();
         story.write_open(&mut output)?;

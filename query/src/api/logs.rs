@@ -27,9 +27,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
-use trivium_model::{SignalKind, TenantId};
+use trivium_model::SignalKind;
 
 use crate::api::ApiError;
+use crate::api::tenant::Tenant;
 use crate::api::time::{parse_duration, parse_range};
 use crate::error::Error;
 use crate::log_search::{
@@ -50,7 +51,7 @@ const FACET_VALUES_DEFAULT: usize = 10;
 
 pub(super) fn routes() -> Router<Arc<QueryState>> {
     let facts = Arc::new(PartFacts::default());
-    let search = move |state, parameters| search_logs(state, parameters, Arc::clone(&facts));
+    let search = move |state, tenant, parameters| search_logs(state, tenant, parameters, Arc::clone(&facts));
     Router::new().route("/api/v1/logs", get(search)).merge(tail::routes())
 }
 
@@ -71,6 +72,7 @@ struct Parameters {
 
 async fn search_logs(
     State(state): State<Arc<QueryState>>,
+    Tenant(tenant): Tenant,
     parameters: Result<Query<Parameters>, QueryRejection>,
     facts: Arc<PartFacts>,
 ) -> Result<Response, ApiError> {
@@ -84,7 +86,7 @@ async fn search_logs(
     let _cancel_on_drop = cancel.clone().drop_guard();
     let answer = tokio::task::spawn_blocking(move || {
         let _permit = permit;
-        let snapshot = state.storage.snapshot(TenantId::DEFAULT, SignalKind::Logs);
+        let snapshot = state.storage.snapshot(tenant, SignalKind::Logs);
         search(&snapshot, &request, &facts, &cancel)
     });
     let answer = answer.await.map_err(|error| Error::Internal(format!("a log search did not end: {error}")))??;

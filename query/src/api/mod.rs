@@ -16,6 +16,7 @@ mod sql;
 mod sql_notes;
 mod sql_parquet;
 mod sql_render;
+mod tenant;
 pub(crate) mod time;
 mod traces;
 mod views;

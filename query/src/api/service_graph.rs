@@ -12,6 +12,7 @@ use trivium_model::TenantId;
 
 use super::ApiError;
 use super::error::kind_name;
+use super::tenant::Tenant;
 use super::time::parse_range;
 use crate::error::Error;
 use crate::service_graph::{CallKind, NodeKind, Requests, ServiceGraph, service_graph};
@@ -32,10 +33,11 @@ struct Parameters {
 
 async fn graph(
     State(state): State<Arc<QueryState>>,
+    Tenant(tenant): Tenant,
     parameters: Result<Query<Parameters>, QueryRejection>,
 ) -> Result<Json<Answer>, ApiError> {
     let started = Instant::now();
-    let answer = answer(&state, parameters).await;
+    let answer = answer((&state, tenant), parameters).await;
     let outcome = answer.as_ref().map_or_else(kind_name, |_| "ok");
     state.metrics.observe("service_graph", outcome, started.elapsed());
     let graph = answer?;
@@ -43,14 +45,14 @@ async fn graph(
 }
 
 async fn answer(
-    state: &QueryState,
+    (state, tenant): (&QueryState, TenantId),
     parameters: Result<Query<Parameters>, QueryRejection>,
 ) -> Result<ServiceGraph, Error> {
     let Query(Parameters { start, end }) = parameters.map_err(|error| Error::invalid(error.body_text()))?;
     let start = start.filter(|text| !text.trim().is_empty());
     let range = parse_range(Some(start.as_deref().unwrap_or(START_DEFAULT)), end.as_deref(), state.clock.now())?;
     let _permit = state.admission.acquire().await?;
-    service_graph(&state.engine, TenantId::DEFAULT, range, state.config.timeout).await
+    service_graph(&state.engine, tenant, range, state.config.timeout).await
 }
 
 /// The graph as JSON; 64-bit integers are strings.

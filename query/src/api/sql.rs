@@ -24,6 +24,7 @@ use super::body::read_json;
 use super::error::{self, ApiError};
 use super::sql_notes;
 use super::sql_render::{Ending, Format, Render};
+use super::tenant::Tenant;
 use super::time::parse_duration;
 use crate::admission::Permit;
 use crate::engine::{SqlAnswer, SqlRequest};
@@ -59,9 +60,9 @@ enum Timeout {
     Seconds(f64),
 }
 
-async fn sql(State(state): State<Arc<QueryState>>, request: Request) -> Response {
+async fn sql(State(state): State<Arc<QueryState>>, Tenant(tenant): Tenant, request: Request) -> Response {
     let started = Instant::now();
-    match answer(&state, request, started).await {
+    match answer((&state, tenant), request, started).await {
         Ok(response) => response,
         Err(error) => {
             state.metrics.observe("sql", error::kind_name(&error), started.elapsed());
@@ -70,11 +71,15 @@ async fn sql(State(state): State<Arc<QueryState>>, request: Request) -> Response
     }
 }
 
-async fn answer(state: &Arc<QueryState>, request: Request, started: Instant) -> Result<Response, Error> {
+async fn answer(
+    (state, tenant): (&Arc<QueryState>, TenantId),
+    request: Request,
+    started: Instant,
+) -> Result<Response, Error> {
     let (parts, body) = request.into_parts();
     let format = Format::from_accept(parts.headers.get(ACCEPT).and_then(|value| value.to_str().ok()));
     let body = read_json(&parts.headers, body, BODY_BYTES_MAX).await?;
-    let request = parse_request(state, &body)?;
+    let request = parse_request((state, tenant), &body)?;
     let permit = state.admission.acquire().await?;
     let rows_max = request.rows_max.unwrap_or(state.config.rows_default);
     let answer = state.engine.run(&request).await?;
@@ -97,7 +102,7 @@ async fn answer(state: &Arc<QueryState>, request: Request, started: Instant) -> 
     Ok(response)
 }
 
-fn parse_request(state: &QueryState, body: &[u8]) -> Result<SqlRequest, Error> {
+fn parse_request((state, tenant): (&QueryState, TenantId), body: &[u8]) -> Result<SqlRequest, Error> {
     let hint = r#"send {"sql": "SELECT …", "timeout": "5s", "max_rows": 1000}; timeout and max_rows may be left out"#;
     let body: SqlBody = serde_json::from_slice(body).map_err(|error| {
         let message =
@@ -125,7 +130,7 @@ fn parse_request(state: &QueryState, body: &[u8]) -> Result<SqlRequest, Error> {
             limit: format!("{} rows", state.config.rows_max),
         });
     }
-    Ok(SqlRequest { tenant: TenantId::DEFAULT, sql: body.sql, timeout, rows_max, now: None })
+    Ok(SqlRequest { tenant, sql: body.sql, timeout, rows_max, now: None })
 }
 
 /// An answer on its way to the client. Dropping it, when the client goes away, cancels the query.

@@ -31,7 +31,7 @@ pub(super) struct ParquetRows {
 
 impl ParquetRows {
     pub(super) fn new(schema: &SchemaRef) -> Result<Self, Error> {
-        let fields = schema.fields().iter().map(|field| written(field)).collect::<Result<Vec<FieldRef>, Error>>()?;
+        let fields = schema.fields().iter().map(written).collect::<Result<Vec<FieldRef>, Error>>()?;
         let schema = Arc::new(Schema::new(fields));
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))

@@ -10,9 +10,10 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Deserialize;
-use trivium_model::{SignalKind, TenantId, TraceId};
+use trivium_model::{SignalKind, TraceId};
 use trivium_storage::attributes::write_string;
 
+use super::tenant::Tenant;
 use super::time::{parse_duration, parse_range};
 use super::{ApiError, write_warnings};
 use crate::error::Error;
@@ -60,6 +61,7 @@ impl PageParameters {
 
 async fn one(
     State(state): State<Arc<QueryState>>,
+    Tenant(tenant): Tenant,
     id: Result<Path<String>, PathRejection>,
     page: Result<Query<PageParameters>, QueryRejection>,
 ) -> Result<Response, ApiError> {
@@ -70,7 +72,7 @@ async fn one(
         Error::invalid_with_hint(error.to_string(), format!("for any other ID ask /api/v1/correlate/{}", id.trim()))
     })?;
     let answer = run_blocking(state, move |state, deadline| {
-        trace_json(&Snapshots::take(&state.storage, TenantId::DEFAULT), trace_id, page, deadline)
+        trace_json(&Snapshots::take(&state.storage, tenant), trace_id, page, deadline)
     });
     Ok(json(answer.await?))
 }
@@ -129,12 +131,13 @@ impl FindParameters {
 
 async fn find(
     State(state): State<Arc<QueryState>>,
+    Tenant(tenant): Tenant,
     parameters: Result<Query<FindParameters>, QueryRejection>,
 ) -> Result<Response, ApiError> {
     let Query(parameters) = parameters.map_err(|error| Error::invalid(error.body_text()))?;
     let query = parameters.parse(&state)?;
     let answer = run_blocking(state, move |state, deadline| {
-        let tables = Snapshots::take(&state.storage, TenantId::DEFAULT);
+        let tables = Snapshots::take(&state.storage, tenant);
         let Answer { hits, warnings } = search(tables.of(SignalKind::Traces), &query, deadline)?;
         let mut output = String::from("{\"traces\":[");
         for (index, hit) in hits.iter().enumerate() {
@@ -167,12 +170,13 @@ struct ServicesParameters {
 
 async fn list_services(
     State(state): State<Arc<QueryState>>,
+    Tenant(tenant): Tenant,
     parameters: Result<Query<ServicesParameters>, QueryRejection>,
 ) -> Result<Response, ApiError> {
     let Query(parameters) = parameters.map_err(|error| Error::invalid(error.body_text()))?;
     let range = parse_range(parameters.start.as_deref(), parameters.end.as_deref(), state.clock.now())?;
     let answer = run_blocking(state, move |state, deadline| {
-        let services = services(&state.storage, TenantId::DEFAULT, range, deadline)?;
+        let services = services(&state.storage, tenant, range, deadline)?;
         let mut output = String::from("{\"services\":[");
         for (index, (service, counts)) in services.iter().enumerate() {
             output.push_str(if index > 0 { ",{\"name\":" } else { "{\"name\":" });

@@ -10,11 +10,12 @@ use axum::routing::{get, put};
 use axum::{Json, Router, body::Body};
 use serde::Deserialize;
 use serde_json::json;
-use trivium_model::{ErrorKind, TenantId};
+use trivium_model::ErrorKind;
 use trivium_views::{Page, ViewError};
 
 use super::ApiError;
 use super::body::read_json;
+use super::tenant::Tenant;
 use crate::error::Error;
 use crate::state::QueryState;
 
@@ -36,10 +37,14 @@ struct ViewBody {
     query: String,
 }
 
-async fn list(State(state): State<Arc<QueryState>>, Query(parameters): Query<ListParameters>) -> Response {
+async fn list(
+    State(state): State<Arc<QueryState>>,
+    Tenant(tenant): Tenant,
+    Query(parameters): Query<ListParameters>,
+) -> Response {
     let page = parameters.page.filter(|page| !page.is_empty()).map(|page| page.parse::<Page>()).transpose();
     let found = match page {
-        Ok(page) => state.views.list(TenantId::DEFAULT, page).await,
+        Ok(page) => state.views.list(tenant, page).await,
         Err(error) => Err(error),
     };
     found.map_or_else(|error| refused(&error), |views| Json(json!({"views": views})).into_response())
@@ -47,6 +52,7 @@ async fn list(State(state): State<Arc<QueryState>>, Query(parameters): Query<Lis
 
 async fn save(
     State(state): State<Arc<QueryState>>,
+    Tenant(tenant): Tenant,
     Path((page, name)): Path<(String, String)>,
     headers: HeaderMap,
     body: Body,
@@ -57,15 +63,19 @@ async fn save(
         Error::invalid_with_hint(format!("cannot read the view: {error}"), hint)
     })?;
     let saved = match page.parse::<Page>() {
-        Ok(page) => state.views.put(TenantId::DEFAULT, page, &name, &body.query).await,
+        Ok(page) => state.views.put(tenant, page, &name, &body.query).await,
         Err(error) => Err(error),
     };
     Ok(saved.map_or_else(|error| refused(&error), |view| Json(view).into_response()))
 }
 
-async fn remove(State(state): State<Arc<QueryState>>, Path((page, name)): Path<(String, String)>) -> Response {
+async fn remove(
+    State(state): State<Arc<QueryState>>,
+    Tenant(tenant): Tenant,
+    Path((page, name)): Path<(String, String)>,
+) -> Response {
     let removed = match page.parse::<Page>() {
-        Ok(page) => state.views.remove(TenantId::DEFAULT, page, &name).await,
+        Ok(page) => state.views.remove(tenant, page, &name).await,
         Err(error) => Err(error),
     };
     removed.map_or_else(|error| refused(&error), |()| StatusCode::NO_CONTENT.into_response())

@@ -20,9 +20,11 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn;
 use axum::routing::{get, post};
 
 use crate::alerting::Alerting;
+use crate::api::tenant::default_tenant_only;
 
 /// Bytes of a request; senders of alerts batch them.
 const BODY_BYTES_MAX: usize = 8 << 20;
@@ -43,5 +45,6 @@ pub fn router(alerting: Arc<Alerting>) -> Router {
         .merge(acknowledgement::routes())
         .merge(alertmanager::routes())
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(from_fn(default_tenant_only))
         .with_state(alerting)
 }

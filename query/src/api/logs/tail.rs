@@ -29,6 +29,7 @@ use trivium_storage::Storage;
 
 use super::readable;
 use crate::api::ApiError;
+use crate::api::tenant::Tenant;
 use crate::error::Error;
 use crate::log_search::{Tail, TailBatch, compile};
 use crate::state::QueryState;
@@ -42,8 +43,10 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 pub(super) fn routes() -> Router<Arc<QueryState>> {
     let places = Arc::new(Semaphore::new(TAILS_MAX));
-    Router::new()
-        .route("/api/v1/logs/tail", get(move |state, parameters| follow(state, parameters, Arc::clone(&places))))
+    Router::new().route(
+        "/api/v1/logs/tail",
+        get(move |state, tenant, parameters| follow(state, tenant, parameters, Arc::clone(&places))),
+    )
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -53,6 +56,7 @@ struct Parameters {
 
 async fn follow(
     State(state): State<Arc<QueryState>>,
+    Tenant(tenant): Tenant,
     parameters: Result<Query<Parameters>, QueryRejection>,
     places: Arc<Semaphore>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
@@ -63,11 +67,12 @@ async fn follow(
         retry_after: Duration::from_secs(10),
     })?;
     let storage = state.storage.clone();
-    let tail = Tail::new(query, &storage.snapshot(TenantId::DEFAULT, SignalKind::Logs))?;
+    let tail = Tail::new(query, &storage.snapshot(tenant, SignalKind::Logs))?;
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let opened = Event::default().event("open").data("{}");
-    let follower = Follower { tail: Some(tail), storage, ticks, pending: VecDeque::from([opened]), _place: place };
+    let follower =
+        Follower { tail: Some(tail), storage, tenant, ticks, pending: VecDeque::from([opened]), _place: place };
     let stream = unfold(follower, |mut follower| async { follower.next().await.map(|event| (Ok(event), follower)) });
     Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
 }
@@ -77,6 +82,7 @@ struct Follower {
     /// `None` after the end.
     tail: Option<Tail>,
     storage: Storage,
+    tenant: TenantId,
     ticks: Interval,
     /// What was found by the last look and not yet taken.
     pending: VecDeque<Event>,
@@ -95,7 +101,7 @@ impl Follower {
                 self.end(&reason);
                 continue;
             }
-            match look(tail, self.storage.clone()).await {
+            match look(tail, self.storage.clone(), self.tenant).await {
                 Ok((tail, batch)) => {
                     self.tail = Some(tail);
                     self.pending = events(batch);
@@ -111,9 +117,9 @@ impl Follower {
     }
 }
 
-async fn look(mut tail: Tail, storage: Storage) -> Result<(Tail, TailBatch), Error> {
+async fn look(mut tail: Tail, storage: Storage, tenant: TenantId) -> Result<(Tail, TailBatch), Error> {
     let looked = tokio::task::spawn_blocking(move || {
-        let batch = tail.poll(&storage.snapshot(TenantId::DEFAULT, SignalKind::Logs))?;
+        let batch = tail.poll(&storage.snapshot(tenant, SignalKind::Logs))?;
         Ok((tail, batch))
     });
     looked.await.map_err(|error| Error::Internal(format!("a tail did not end: {error}")))?

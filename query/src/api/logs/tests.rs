@@ -1,4 +1,5 @@
 use std::path::Path;
+use trivium_model::TenantId;
 
 use arrow::array::RecordBatch;
 use axum::body::{Body, to_bytes};

@@ -15,6 +15,7 @@ use crate::state::QueryState;
 /// What the work of a request needs.
 pub(super) struct Job {
     pub(super) state: Arc<QueryState>,
+    pub(super) tenant: TenantId,
     deadline: Deadline,
     timeout: Duration,
     cancelled: CancellationToken,
@@ -25,7 +26,7 @@ pub(super) struct Job {
 impl Job {
     /// The series as they are now.
     pub(super) fn series(&self) -> StoredSeries {
-        StoredSeries::new(&self.state.series, &self.state.storage, TenantId::DEFAULT, self.deadline)
+        StoredSeries::new(&self.state.series, &self.state.storage, self.tenant, self.deadline)
             .with_cancellation(self.cancelled.clone())
             .with_samples_max(self.state.config.promql.samples_max)
     }
@@ -57,20 +58,20 @@ pub(super) struct Done<T> {
 
 /// Runs the work; counts it under the name of the endpoint. Dropping the future cancels it.
 pub(super) async fn run<T: Send + 'static>(
-    state: Arc<QueryState>,
+    (state, tenant): (Arc<QueryState>, TenantId),
     endpoint: &'static str,
     timeout: Option<Duration>,
     work: impl FnOnce(&Job) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<Done<T>, ApiError> {
     let started = Instant::now();
-    let done = admitted(Arc::clone(&state), timeout, work).await;
+    let done = admitted((Arc::clone(&state), tenant), timeout, work).await;
     let outcome = done.as_ref().map_or_else(ApiError::outcome, |_| "ok");
     state.metrics.observe(endpoint, outcome, started.elapsed());
     done
 }
 
 async fn admitted<T: Send + 'static>(
-    state: Arc<QueryState>,
+    (state, tenant): (Arc<QueryState>, TenantId),
     timeout: Option<Duration>,
     work: impl FnOnce(&Job) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<Done<T>, ApiError> {
@@ -79,7 +80,7 @@ async fn admitted<T: Send + 'static>(
     let cancelled = CancellationToken::new();
     let _cancels_when_dropped = cancelled.clone().drop_guard();
     let permit = state.admission.acquire().await?;
-    let job = Job { state, deadline, timeout, cancelled, queued: deadline.elapsed() };
+    let job = Job { state, tenant, deadline, timeout, cancelled, queued: deadline.elapsed() };
     let done = tokio::task::spawn_blocking(move || work(&job).map(|value| Done { value, permit }));
     done.await.unwrap_or_else(|error| Err(ApiError::new(ErrorType::Internal, error.to_string())))
 }

@@ -13,10 +13,15 @@ use super::form::Form;
 use super::json::{write_float, write_labels, write_timestamp};
 use super::query::{parse_options, query_text};
 use super::syntax::selectors;
+use crate::api::tenant::Tenant;
 use crate::series::SeriesExemplars;
 use crate::state::QueryState;
 
-pub(super) async fn exemplars(State(state): State<Arc<QueryState>>, form: Form) -> Result<Response, ApiError> {
+pub(super) async fn exemplars(
+    State(state): State<Arc<QueryState>>,
+    Tenant(tenant): Tenant,
+    form: Form,
+) -> Result<Response, ApiError> {
     let range = form.range()?;
     if range.1 < range.0 {
         return Err(ApiError::bad_data("end timestamp must not be before start timestamp"));
@@ -25,7 +30,9 @@ pub(super) async fn exemplars(State(state): State<Arc<QueryState>>, form: Form) 
     let expr =
         parse(&query, &parse_options(&state.config.promql)).map_err(|error| ApiError::bad_data(error.to_string()))?;
     let selectors = selectors(&expr);
-    let done = run(state, "promql_exemplars", None, move |job| Ok(job.series().exemplars(&selectors, range)?)).await?;
+    let done =
+        run((state, tenant), "promql_exemplars", None, move |job| Ok(job.series().exemplars(&selectors, range)?))
+            .await?;
     Ok(list(done.value, write_series, &Notes::default()))
 }
 

@@ -12,16 +12,23 @@ use super::execute::run;
 use super::form::Form;
 use super::json::write_labels;
 use super::unescape::unescape;
+use crate::api::tenant::Tenant;
 use crate::state::QueryState;
 
-pub(super) async fn series(State(state): State<Arc<QueryState>>, form: Form) -> Result<Response, ApiError> {
+pub(super) async fn series(
+    State(state): State<Arc<QueryState>>,
+    Tenant(tenant): Tenant,
+    form: Form,
+) -> Result<Response, ApiError> {
     let selectors = form.selectors()?;
     if selectors.is_empty() {
         return Err(ApiError::bad_data("no match[] parameter provided"));
     }
     let (limit, range) = (form.limit()?, form.range()?);
     let max = limit.min(state.config.promql.series_max);
-    let done = run(state, "promql_series", None, move |job| Ok(job.series().series(&selectors, range, max)?)).await?;
+    let done =
+        run((state, tenant), "promql_series", None, move |job| Ok(job.series().series(&selectors, range, max)?))
+            .await?;
     let (listed, permit) = (done.value, done.permit);
     let write = move |output: &mut String, labels: &_| {
         let _held = &permit;
@@ -30,14 +37,20 @@ pub(super) async fn series(State(state): State<Arc<QueryState>>, form: Form) -> 
     Ok(list(listed.found, write, &Notes::truncated(listed.is_cut)))
 }
 
-pub(super) async fn names(State(state): State<Arc<QueryState>>, form: Form) -> Result<Response, ApiError> {
+pub(super) async fn names(
+    State(state): State<Arc<QueryState>>,
+    Tenant(tenant): Tenant,
+    form: Form,
+) -> Result<Response, ApiError> {
     let (limit, range, selectors) = (form.limit()?, form.range()?, form.selectors()?);
-    let done = run(state, "promql_labels", None, move |job| Ok(job.series().label_names(&selectors, range)?));
+    let done =
+        run((state, tenant), "promql_labels", None, move |job| Ok(job.series().label_names(&selectors, range)?));
     Ok(at_most(done.await?.value, limit))
 }
 
 pub(super) async fn values(
     State(state): State<Arc<QueryState>>,
+    Tenant(tenant): Tenant,
     Path(name): Path<String>,
     form: Form,
 ) -> Result<Response, ApiError> {
@@ -46,8 +59,9 @@ pub(super) async fn values(
         return Err(ApiError::bad_data("invalid label name: \"\""));
     }
     let (limit, range, selectors) = (form.limit()?, form.range()?, form.selectors()?);
-    let work =
-        run(state, "promql_label_values", None, move |job| Ok(job.series().label_values(&name, &selectors, range)?));
+    let work = run((state, tenant), "promql_label_values", None, move |job| {
+        Ok(job.series().label_values(&name, &selectors, range)?)
+    });
     Ok(at_most(work.await?.value, limit))
 }
 

@@ -12,6 +12,7 @@ use super::execute::run;
 use super::form::Form;
 use super::json::{append, write_text};
 use super::parameter::parse_integer;
+use crate::api::tenant::Tenant;
 use crate::series::MetricMetadata;
 use crate::state::QueryState;
 
@@ -26,11 +27,15 @@ fn count(form: &Form, name: &str) -> Result<usize, ApiError> {
     }
 }
 
-pub(super) async fn metadata(State(state): State<Arc<QueryState>>, form: Form) -> Result<Response, ApiError> {
+pub(super) async fn metadata(
+    State(state): State<Arc<QueryState>>,
+    Tenant(tenant): Tenant,
+    form: Form,
+) -> Result<Response, ApiError> {
     let limit = count(&form, "limit")?;
     let per_metric = Some(count(&form, "limit_per_metric")?).filter(|limit| *limit > 0).unwrap_or(usize::MAX);
     let metric = form.get("metric").to_owned();
-    let done = run(state, "promql_metadata", None, move |job| {
+    let done = run((state, tenant), "promql_metadata", None, move |job| {
         Ok(job.series().metadata(Some(metric.as_str()).filter(|metric| !metric.is_empty()))?)
     });
     let mut by_name: BTreeMap<String, Vec<MetricMetadata>> = BTreeMap::new();

@@ -20,6 +20,7 @@ use super::parameter::{parse_duration, parse_time};
 use super::stats::{Counted, Statistics};
 use crate::admission::Permit;
 use crate::alerting::WithSlos;
+use crate::api::tenant::Tenant;
 use crate::config::PromqlConfig;
 use crate::series::RangeQuery;
 use crate::state::QueryState;
@@ -29,14 +30,22 @@ const QUERY_BYTES_MAX: usize = 256 << 10;
 
 const NANOS_PER_MILLI: i64 = 1_000_000;
 
-pub(super) async fn instant(State(state): State<Arc<QueryState>>, form: Form) -> Result<Response, ApiError> {
+pub(super) async fn instant(
+    State(state): State<Arc<QueryState>>,
+    Tenant(tenant): Tenant,
+    form: Form,
+) -> Result<Response, ApiError> {
     form.limit()?;
     let now = state.clock.now().0.div_euclid(NANOS_PER_MILLI);
     let time = form.time("time", now)?;
-    evaluate(state, "promql_query", form, When::Instant(time)).await
+    evaluate((state, tenant), "promql_query", form, When::Instant(time)).await
 }
 
-pub(super) async fn range(State(state): State<Arc<QueryState>>, form: Form) -> Result<Response, ApiError> {
+pub(super) async fn range(
+    State(state): State<Arc<QueryState>>,
+    Tenant(tenant): Tenant,
+    form: Form,
+) -> Result<Response, ApiError> {
     form.limit()?;
     let bound = |name: &str| parse_time(form.get(name)).map_err(|problem| ApiError::parameter(name, problem));
     let (start, end) = (bound("start")?, bound("end")?);
@@ -57,7 +66,7 @@ pub(super) async fn range(State(state): State<Arc<QueryState>>, form: Form) -> R
             "exceeded maximum resolution of {max} points per timeseries. Try decreasing the query resolution (?step=XX)"
         )));
     }
-    evaluate(state, "promql_query_range", form, When::Range { start, end, step }).await
+    evaluate((state, tenant), "promql_query_range", form, When::Range { start, end, step }).await
 }
 
 /// `11,000`
@@ -103,7 +112,7 @@ struct Evaluated {
 }
 
 async fn evaluate(
-    state: Arc<QueryState>,
+    (state, tenant): (Arc<QueryState>, TenantId),
     endpoint: &'static str,
     form: Form,
     when: When,
@@ -120,7 +129,8 @@ async fn evaluate(
     }
     let query = query_text(&form)?;
     let wants_statistics = !form.get("stats").is_empty();
-    let done = run(state, endpoint, timeout, move |job| evaluated(job, options, &query, when, wants_statistics));
+    let done =
+        run((state, tenant), endpoint, timeout, move |job| evaluated(job, options, &query, when, wants_statistics));
     let Done { value: Evaluated { answer, statistics }, permit } = done.await?;
     let time = if let When::Instant(time) = when { time } else { 0 };
     Ok(render(answer, time, limit, statistics, permit))
@@ -135,16 +145,16 @@ fn evaluated(
 ) -> Result<Evaluated, ApiError> {
     let started = Instant::now();
     let series = if options.use_start_timestamps { job.series().with_start_times() } else { job.series() };
-    let with_slos = WithSlos { stored: &series, slos: &job.state.slos, clock: &*job.state.clock };
+    let with_slos = WithSlos { stored: &series, tenant: job.tenant, slos: &job.state.slos, clock: &*job.state.clock };
     let source = Counted::new(&with_slos);
     let engine = Engine::new(options);
     let check = || job.check();
     let result = match when {
         When::Range { start, end, step } if !wants_statistics => {
             let lookback = options.lookback_delta;
-            let asked = RangeQuery { tenant: TenantId::DEFAULT, query, lookback, start, end, step };
+            let asked = RangeQuery { tenant: job.tenant, query, lookback, start, end, step };
             let evaluate = |stored: &dyn SeriesSource, start, end| {
-                let source = WithSlos { stored, slos: &job.state.slos, clock: &*job.state.clock };
+                let source = WithSlos { stored, tenant: job.tenant, slos: &job.state.slos, clock: &*job.state.clock };
                 engine.run(&source, query, When::Range { start, end, step }, &check)
             };
             job.state.series.answers.answer(asked, &series, evaluate)

@@ -7,6 +7,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use chrono::{DateTime, SecondsFormat};
 use serde_json::{Value, json};
+use trivium_model::TenantId;
 use trivium_model::UnixNanos;
 
 use super::PROMETHEUS_VERSION;
@@ -16,6 +17,7 @@ use super::execute::run;
 use super::form::Form;
 use super::json::escape_html;
 use super::parameter::parse_integer;
+use crate::api::tenant::Tenant;
 use crate::series::Cardinality;
 use crate::state::QueryState;
 
@@ -28,6 +30,7 @@ const TSDB_LIMIT_MAX: usize = 10_000;
 
 pub(super) async fn page(
     State(state): State<Arc<QueryState>>,
+    Tenant(tenant): Tenant,
     Path(page): Path<String>,
     form: Form,
 ) -> Result<Response, ApiError> {
@@ -36,7 +39,7 @@ pub(super) async fn page(
         "flags" => flags(&state),
         "config" => json!({ "yaml": config(&state) }),
         "runtimeinfo" => runtime_info(&state),
-        "tsdb" => tsdb(state, &form).await?,
+        "tsdb" => tsdb((state, tenant), &form).await?,
         _ => return Err(ApiError::not_found("path not found")),
     };
     Ok(data(&escape_html(&json.to_string())))
@@ -110,7 +113,7 @@ fn runtime_info(state: &QueryState) -> Value {
     })
 }
 
-async fn tsdb(state: Arc<QueryState>, form: &Form) -> Result<Value, ApiError> {
+async fn tsdb((state, tenant): (Arc<QueryState>, TenantId), form: &Form) -> Result<Value, ApiError> {
     let limit = match form.get("limit") {
         "" => TSDB_LIMIT_DEFAULT,
         text => match parse_integer(text).ok().and_then(|limit| usize::try_from(limit).ok()) {
@@ -123,7 +126,8 @@ async fn tsdb(state: Arc<QueryState>, form: &Form) -> Result<Value, ApiError> {
     };
     let now = state.clock.now().0.div_euclid(1_000_000);
     let range = (now - HEAD_MILLIS, now);
-    let done = run(state, "promql_cardinality", None, move |job| Ok(job.series().cardinality(range)?)).await?;
+    let done =
+        run((state, tenant), "promql_cardinality", None, move |job| Ok(job.series().cardinality(range)?)).await?;
     Ok(cardinality(&done.value, range, limit))
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::time::Duration;
+use trivium_model::TenantId;
 
 use arrow::array::RecordBatch;
 use axum::body::{Body, to_bytes};
@@ -392,7 +393,7 @@ async fn work_ends_when_its_client_is_gone() {
     let state = server(folder.path()).await;
     let (started, has_started) = tokio::sync::oneshot::channel();
     let (ended, has_ended) = tokio::sync::oneshot::channel();
-    let work = execute::run(Arc::clone(&state), "promql_query", None, move |job| {
+    let work = execute::run((Arc::clone(&state), TenantId::DEFAULT), "promql_query", None, move |job| {
         started.send(()).expect("the test waits");
         let selectors = [trivium_promql::parse_selector("queue_length").expect("a selector")];
         let seen = loop {
