@@ -1,4 +1,5 @@
 import type { paths } from "./api.gen";
+import { session } from "./session.svelte";
 import type { SqlAnswer, Value } from "./types";
 
 // What may be asked, with what, and what comes back is what the server's description says: see api.gen.ts.
@@ -8,7 +9,7 @@ type Given<O, In extends "query" | "path"> = O extends { parameters: { [K in In]
 /** Parameters of the query and of the path in one. */
 type Parameters<P extends keyof paths, M extends Method> = Given<paths[P][M], "query"> & Given<paths[P][M], "path">;
 type Answer<P extends keyof paths, M extends Method> = paths[P][M] extends { responses: { 200: { content: { "application/json": infer A } } } } ? A : void;
-type Body<P extends keyof paths, M extends Method> = paths[P][M] extends { requestBody: { content: { "application/json": infer B } } } ? B : never;
+type Body<P extends keyof paths, M extends Method> = paths[P][M] extends { requestBody: { content: { "application/json": infer B } } } ? B : undefined;
 
 const PROMETHEUS = "/prometheus/api/v1/";
 type PrometheusPath = With<"get"> extends infer P ? (P extends `${typeof PROMETHEUS}${infer Rest}` ? Rest : never) : never;
@@ -51,9 +52,15 @@ function problem(status: number, body: unknown): ApiError {
   return new ApiError(status === 404 ? "this server does not have it" : `the server answered ${status}`, status);
 }
 
+const LOGIN = "/api/v1/auth/login";
+
 export async function open(path: string, init: RequestInit): Promise<Response> {
+  const { logins } = session;
   try {
-    return await fetch(path, init);
+    const answer = await fetch(path, init);
+    // What was asked before a login is no news after it.
+    if (answer.status === 401 && path !== LOGIN && logins === session.logins) session.needed = true;
+    return answer;
   } catch (error) {
     if (init.signal?.aborted) throw error;
     throw new ApiError("the server cannot be reached", 0, "is Trivium running, and is this page's address still right?");
@@ -86,7 +93,7 @@ export function ask<P extends With<"get">>(path: P, parameters: Parameters<P, "g
   return send(url(path, parameters as object), signal ? { signal } : {});
 }
 
-const json = (method: string, body: unknown): RequestInit => ({ method, headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
+const json = (method: string, body: unknown): RequestInit => (body === undefined ? { method } : { method, headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
 
 export function post<P extends With<"post">>(path: P, body: Body<P, "post">, signal?: AbortSignal): Promise<Answer<P, "post">> {
   return send(path, signal ? { ...json("POST", body), signal } : json("POST", body));

@@ -1,9 +1,12 @@
+import { session } from "./session.svelte";
+
 // The name under which somebody acknowledges and silences, remembered in this browser.
 export function author(): string {
+  const me = session.me && session.me.how !== "open" ? session.me.name : "";
   try {
-    return localStorage.getItem("author") ?? "";
+    return localStorage.getItem("author") ?? me;
   } catch {
-    return "";
+    return me;
   }
 }
 

@@ -43,6 +43,9 @@ export type Slo = Schemas["Slo"];
 export type SloView = Schemas["SloView"];
 export type BurnRate = Schemas["BurnRate"];
 
+export type Principal = Schemas["Principal"];
+export type LoginMethods = Schemas["LoginMethods"];
+
 /** What explains an incident; members may be absent. */
 export type Evidence = Schemas["Evidence"];
 export type Incident = Schemas["Incident"];

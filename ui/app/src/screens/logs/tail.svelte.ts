@@ -1,4 +1,6 @@
 import { url } from "../../lib/api";
+import { whoami } from "../../lib/login";
+import { session } from "../../lib/session.svelte";
 import type { LogRecord } from "../../lib/types";
 
 const KEPT = 5_000;
@@ -11,6 +13,7 @@ export function tail(query: () => string | null) {
   })();
   $effect(() => {
     const wanted = query();
+    void session.logins;
     if (wanted === null) return;
     held.logs = [];
     it.skipped = 0;
@@ -27,7 +30,12 @@ export function tail(query: () => string | null) {
     source.addEventListener("message", (event) => { if (fresh.length < KEPT) fresh.push(JSON.parse(event.data as string) as LogRecord); });
     source.addEventListener("skipped", (event) => (it.skipped += (JSON.parse((event as MessageEvent<string>).data) as { count: number }).count));
     source.addEventListener("end", (event) => { it.state = `Ended: ${(JSON.parse((event as MessageEvent<string>).data) as { reason: string }).reason}`; source.close(); });
-    source.addEventListener("error", () => (it.state = source.readyState === EventSource.CLOSED ? "The server refused: is the search well written?" : "Connection lost, trying again"));
+    source.addEventListener("error", () => {
+      const is_refused = source.readyState === EventSource.CLOSED;
+      it.state = is_refused ? "The server refused: is the search well written?" : "Connection lost, trying again";
+      // A refusal has no status here: it may be that nobody is logged in any more.
+      if (is_refused) void whoami();
+    });
     return () => { clearInterval(timer); source.close(); };
   });
   return {
