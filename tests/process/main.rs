@@ -3,6 +3,7 @@
 mod alerting;
 mod clients;
 mod commands;
+mod credentials;
 mod diagnosis;
 mod doors;
 mod external;

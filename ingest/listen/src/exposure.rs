@@ -58,8 +58,8 @@ impl Lack {
         match self {
             Self::Tls => "no TLS: set tls_cert_file and tls_key_file, or allow it with --insecure-no-tls",
             Self::Auth => {
-                "no authentication: enable it, or require client certificates with tls_client_ca_file, or allow it with \
-                 --insecure-no-auth"
+                "no authentication: set --auth required, or require client certificates with tls_client_ca_file, or allow it \
+                 with --insecure-no-auth"
             }
         }
     }
@@ -173,10 +173,10 @@ mod tests {
         let expected = "will not listen where others could read and write all telemetry:
   otlp_grpc = 0.0.0.0:4317 is not a loopback address, and has
     - no TLS: set tls_cert_file and tls_key_file, or allow it with --insecure-no-tls
-    - no authentication: enable it, or require client certificates with tls_client_ca_file, or allow it with --insecure-no-auth
+    - no authentication: set --auth required, or require client certificates with tls_client_ca_file, or allow it with --insecure-no-auth
     or listen on this machine only: --otlp-grpc 127.0.0.1:4317
   http = [::]:4319 is not a loopback address, and has
-    - no authentication: enable it, or require client certificates with tls_client_ca_file, or allow it with --insecure-no-auth
+    - no authentication: set --auth required, or require client certificates with tls_client_ca_file, or allow it with --insecure-no-auth
     or listen on this machine only: --http 127.0.0.1:4319";
         assert_eq!(refusal, expected);
         let tls_only = Allowed { no_tls: true, no_auth: false };
