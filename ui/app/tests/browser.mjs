@@ -650,7 +650,7 @@ test("a server that asks who you are: log in by keyboard, an ended session keeps
   await accessible(page);
   // The session ends while a statement is asked for: after the login it runs.
   is_known = false;
-  await page.getByRole("button", { name: "Run" }).first().click();
+  await page.getByRole("button", { name: "Run", exact: true }).first().click();
   await form.waitFor();
   assert.equal(await page.evaluate(() => document.activeElement.id), "login-password");
   await page.keyboard.type("correct horse");
