@@ -610,6 +610,59 @@ test("the budget of a young server is drawn over what was measured", async () =>
   await close();
 });
 
+test("a server that asks who you are: log in by keyboard, an ended session keeps the page, log out", async () => {
+  const { page, close } = await open("/status");
+  // The server of these tests is open: what one with credentials answers stands in front of it.
+  let is_known = false;
+  const me = { name: "ada", role: "editor", tenant: "default", how: "session", signals: ["logs", "metrics", "traces"], may: ["read", "write"] };
+  const refusal = (message) => ({ status: 401, json: { error: { kind: "unauthenticated", message } } });
+  await page.route(/\/(api|prometheus|alertmanager|metrics)(\/|$)/, async (route) => {
+    const path = new URL(route.request().url()).pathname;
+    if (path === "/api/v1/auth/methods") return route.fulfill({ json: { mode: "required", password: true, oidc: { label: "Log in with Example", url: "/api/v1/auth/oidc/start" } } });
+    if (path === "/api/v1/auth/login") {
+      is_known = route.request().postDataJSON().password === "correct horse";
+      return route.fulfill(is_known ? { json: me } : refusal("the name or the password is wrong"));
+    }
+    if (!is_known) return route.fulfill(refusal("no credentials were sent"));
+    if (path === "/api/v1/auth/me") return route.fulfill({ json: { ...me, mode: "required" } });
+    if (path === "/api/v1/auth/logout") { is_known = false; return route.fulfill({ status: 204 }); }
+    return route.continue();
+  });
+  const form = page.getByRole("dialog", { name: "Log in to Trivium" });
+  await page.goto(`${base}/sql?q=SELECT%204711`);
+  await page.getByRole("link", { name: "Log in with Example" }).waitFor();
+  assert.equal(await page.getByRole("link", { name: "Log in with Example" }).getAttribute("href"), "/api/v1/auth/oidc/start?return=%2Fsql%3Fq%3DSELECT%25204711");
+  assert.equal(await page.locator("main").count(), 0, "nothing of the page is there before");
+  await accessible(page);
+  await page.screenshot({ path: `${shots}/login.png` });
+  await page.keyboard.type("ada");
+  await page.keyboard.press("Tab");
+  await page.keyboard.type("wrong");
+  await page.keyboard.press("Enter");
+  await form.getByRole("alert").waitFor();
+  await page.keyboard.press("Escape");
+  await page.keyboard.press("Control+a");
+  await page.keyboard.type("correct horse");
+  await page.keyboard.press("Enter");
+  await form.waitFor({ state: "detached" });
+  assert.ok(page.url().endsWith("/sql?q=SELECT%204711"), page.url());
+  await page.getByRole("button", { name: "Log out ada" }).waitFor();
+  await accessible(page);
+  // The session ends while a statement is asked for: after the login it runs.
+  is_known = false;
+  await page.getByRole("button", { name: "Run", exact: true }).first().click();
+  await form.waitFor();
+  assert.equal(await page.evaluate(() => document.activeElement.id), "login-password");
+  await page.keyboard.type("correct horse");
+  await page.keyboard.press("Enter");
+  await form.waitFor({ state: "detached" });
+  await page.locator("main table").getByText("4711", { exact: true }).first().waitFor();
+  assert.equal(await page.getByRole("alert").count(), 0);
+  await page.getByRole("button", { name: "Log out ada" }).click();
+  await form.waitFor();
+  await close();
+});
+
 test("the description covers what the pages asked for, and is the one that the types were made from", () => {
   const file = JSON.parse(readFileSync(new URL("../../../query/src/api/openapi.json", import.meta.url), "utf8"));
   assert.deepEqual(api.description, file);

@@ -1,6 +1,7 @@
-import { describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 
-import { url } from "./api";
+import { ask, post, url } from "./api";
+import { logged_in, session } from "./session.svelte";
 import { drawn } from "../screens/slos/points";
 import { found_nothing, headline } from "../screens/diagnosis/words";
 import { address_of, query_of } from "./views";
@@ -12,6 +13,43 @@ describe("url", () => {
     expect(url("/api/v1/traces/{trace_id}", { trace_id: "ab", offset: 0, limit: null })).toBe("/api/v1/traces/ab?offset=0");
     expect(url("/alertmanager/api/v2/alerts", { filter: ['a="1"', "b"] })).toBe("/alertmanager/api/v2/alerts?filter=a%3D%221%22&filter=b");
     expect(url("/api/v1/logs", { query: "", start: undefined })).toBe("/api/v1/logs");
+  });
+});
+
+describe("a server that does not know us", () => {
+  const answers = (...statuses: number[]) => {
+    const asked = vi.fn((_path: string) => Promise.resolve(new Response('{"services": [], "elapsed_ms": 1}', { status: statuses.shift() ?? 500 })));
+    vi.stubGlobal("fetch", asked);
+    return asked;
+  };
+  afterEach(() => { vi.unstubAllGlobals(); logged_in(); });
+
+  it("is asked again once somebody has logged in", async () => {
+    const asked = answers(401, 401, 200);
+    const answer = ask("/api/v1/services", {});
+    await vi.waitFor(() => expect(session.needed).toBe(true));
+    logged_in();
+    // The session was not kept: the login is asked for once more, and nothing turns in a circle.
+    await vi.waitFor(() => expect(session.needed).toBe(true));
+    expect(asked).toHaveBeenCalledTimes(2);
+    logged_in();
+    expect((await answer).services).toEqual([]);
+    expect(session.needed).toBe(false);
+  });
+  it("is asked no more for what nobody waits for", async () => {
+    const asked = answers(401, 200);
+    const gone = new AbortController();
+    const answer = ask("/api/v1/services", {}, gone.signal);
+    await vi.waitFor(() => expect(session.needed).toBe(true));
+    gone.abort();
+    await expect(answer).rejects.toThrow();
+    logged_in();
+    expect(asked).toHaveBeenCalledTimes(1);
+  });
+  it("says that a password is wrong where it was typed", async () => {
+    answers(401);
+    await expect(post("/api/v1/auth/login", { name: "ada", password: "no" })).rejects.toMatchObject({ status: 401 });
+    expect(session.needed).toBe(false);
   });
 });
 

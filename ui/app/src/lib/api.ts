@@ -1,5 +1,5 @@
 import type { paths } from "./api.gen";
-import { session } from "./session.svelte";
+import { login_wanted, session } from "./session.svelte";
 import type { SqlAnswer, Value } from "./types";
 
 // What may be asked, with what, and what comes back is what the server's description says: see api.gen.ts.
@@ -52,15 +52,22 @@ function problem(status: number, body: unknown): ApiError {
   return new ApiError(status === 404 ? "this server does not have it" : `the server answered ${status}`, status);
 }
 
-const LOGIN = "/api/v1/auth/login";
+const AUTH = "/api/v1/auth/";
 
+/** Asks the server. Where it does not know us any more, somebody logs in and it is asked again. */
 export async function open(path: string, init: RequestInit): Promise<Response> {
-  const { logins } = session;
+  for (;;) {
+    const { logins } = session;
+    const answer = await send_once(path, init);
+    if (answer.status !== 401 || path.startsWith(AUTH)) return answer;
+    // What was refused before a login is no news after it.
+    if (logins === session.logins) await login_wanted(init.signal);
+  }
+}
+
+async function send_once(path: string, init: RequestInit): Promise<Response> {
   try {
-    const answer = await fetch(path, init);
-    // What was asked before a login is no news after it.
-    if (answer.status === 401 && path !== LOGIN && logins === session.logins) session.needed = true;
-    return answer;
+    return await fetch(path, init);
   } catch (error) {
     if (init.signal?.aborted) throw error;
     throw new ApiError("the server cannot be reached", 0, "is Trivium running, and is this page's address still right?");

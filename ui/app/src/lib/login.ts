@@ -1,13 +1,16 @@
-import { ask, post } from "./api";
-import { session } from "./session.svelte";
-import { tick } from "./time.svelte";
+import { ApiError, ask, post } from "./api";
+import { logged_in, session } from "./session.svelte";
 import type { Principal } from "./types";
 
-/** Asks who we are. That nobody is logged in is seen where all answers are. */
+/** Asks who we are. */
 export async function whoami() {
+  const { logins } = session;
   try {
     entered(await ask("/api/v1/auth/me", {}));
-  } catch { /* a page that needs an answer says why there is none */ }
+  } catch (error) {
+    // Of other trouble the page tells whose answer is missing.
+    if (error instanceof ApiError && error.status === 401 && logins === session.logins) session.needed = true;
+  }
 }
 
 export async function login(name: string, password: string) {
@@ -25,10 +28,7 @@ function entered(me: Principal) {
   // What one person was shown another may not see.
   if (former && (former.name !== me.name || former.tenant !== me.tenant)) return location.reload();
   session.me = me;
-  if (!session.needed) return;
-  session.logins += 1;
-  session.needed = false;
-  tick();
+  if (session.needed) logged_in();
 }
 
 /** Where the login of another provider begins; it leads back to this page. */
