@@ -21,7 +21,7 @@ use trivium_model::Clock;
 use trivium_notify::{FetchRequest, OutgoingPolicy};
 use trivium_storage::Storage;
 
-use crate::config::{Authentication, Config};
+use crate::config::{Authentication, Config, LISTENERS};
 use crate::listeners::Routers;
 
 /// The file in the data folder with the token of the first start.
@@ -80,7 +80,8 @@ fn settings(config: &Config) -> anyhow::Result<AuthConfig> {
         },
         tls: file.tls_at_proxy || config.has_tls("http"),
         hosts: file.hosts,
-        any_host: config.insecure_no_auth,
+        // Where the network or a client's certificate decides who comes, names are whatever the network calls us.
+        any_host: config.insecure_no_auth || LISTENERS.iter().any(|name| config.requires_client_certificate(name)),
         origins: file.origins,
         trusted_proxies: file.trusted_proxies,
         session_idle: duration(file.session_idle.as_deref(), default.session_idle)?,

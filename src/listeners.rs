@@ -44,7 +44,9 @@ impl Listeners {
     /// Serves until `stop`; the API on the runtime of queries.
     pub(crate) fn serve(self, routers: Routers, query: &Runtime, stop: &CancellationToken) -> [Serving; 3] {
         let stopped = || stop.clone().cancelled_owned();
+        // Outside of everything, so that refusals have them too.
         let otlp_http = trivium_listen::with_security_headers(routers.otlp_http);
+        let api = trivium_listen::with_security_headers(routers.http);
         if let Some(tls) = self.tls {
             let stopped = stopped();
             tokio::spawn(async move { tls.watch(CERTIFICATE_POLL_INTERVAL, stopped).await });
@@ -52,7 +54,7 @@ impl Listeners {
         [
             ("gRPC", tokio::spawn(trivium_listen::serve(self.otlp_grpc, routers.otlp_grpc, stopped()))),
             ("HTTP", tokio::spawn(trivium_listen::serve(self.otlp_http, otlp_http, stopped()))),
-            ("API", query.spawn(trivium_listen::serve(self.http, routers.http, stopped()))),
+            ("API", query.spawn(trivium_listen::serve(self.http, api, stopped()))),
         ]
     }
 }

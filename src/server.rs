@@ -79,8 +79,7 @@ pub(crate) fn router(api: Router, admin: Admin) -> Router {
         .route("/-/flush", post(flush))
         .route("/-/reload", post(reload))
         .with_state(admin);
-    let all = operations.merge(api).merge(trivium_ui::router()).layer(from_fn(traced));
-    trivium_listen::with_security_headers(all)
+    operations.merge(api).merge(trivium_ui::router()).layer(from_fn(traced))
 }
 
 /// Makes a span of each request, with the names of OpenTelemetry's semantic conventions for HTTP. It ends with the head of

@@ -10,7 +10,8 @@ use std::ops::ControlFlow;
 
 use datafusion::common::DataFusionError;
 use datafusion::logical_expr::sqlparser::ast::{
-    Expr as SqlExpr, ObjectName, Query, Select, SetExpr, Statement as SqlStatement, TableFactor, Visit, Visitor,
+    Expr as SqlExpr, GroupByExpr, ObjectName, Query, Select, SetExpr, Statement as SqlStatement, TableFactor, Visit,
+    Visitor,
 };
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
@@ -39,6 +40,9 @@ const JOINS_MAX: usize = 16;
 
 /// Subqueries that stand as values within one another. The optimiser's work doubles with each.
 const SUBQUERY_DEPTH_MAX: usize = 6;
+
+/// Sets of columns that one `GROUP BY` may group by: each is an aggregation of its own over all rows.
+const GROUPING_SETS_MAX: usize = 64;
 
 /// `SELECT`s and tables of a statement after each name of a `WITH` is replaced by what it stands for, as the planner does.
 const SOURCES_MAX: u64 = 256;
@@ -265,6 +269,16 @@ impl Visitor for Checker {
                 format!("{JOINS_MAX} joins; aggregate before you join, or send several statements"),
             ));
         }
+        let grouping = match &select.group_by {
+            GroupByExpr::Expressions(expressions, _) => grouping_sets(expressions),
+            GroupByExpr::All(_) => 1,
+        };
+        if grouping > GROUPING_SETS_MAX {
+            return ControlFlow::Break(too_large(
+                format!("its GROUP BY stands for more than {GROUPING_SETS_MAX} sets of columns"),
+                format!("{GROUPING_SETS_MAX} sets: CUBE of six columns; name those you want in GROUPING SETS"),
+            ));
+        }
         self.add_sources(1)
     }
 
@@ -283,6 +297,17 @@ impl Visitor for Checker {
             _ => ControlFlow::Continue(()),
         }
     }
+}
+
+/// How many sets of columns a `GROUP BY` stands for: those of its members multiply.
+fn grouping_sets(expressions: &[SqlExpr]) -> usize {
+    let sets = |expression: &SqlExpr| match expression {
+        SqlExpr::Cube(columns) => 1_usize.checked_shl(u32::try_from(columns.len()).unwrap_or(u32::MAX)),
+        SqlExpr::Rollup(columns) => Some(columns.len() + 1),
+        SqlExpr::GroupingSets(sets) => Some(sets.len()),
+        _ => Some(1),
+    };
+    expressions.iter().map(|one| sets(one).unwrap_or(usize::MAX)).fold(1, usize::saturating_mul)
 }
 
 fn is_subquery(expression: &SqlExpr) -> bool {
@@ -428,5 +453,11 @@ mod tests {
     fn what_makes_rows_without_bound_is_refused() {
         check("WITH RECURSIVE t AS (SELECT 1 UNION ALL SELECT 1 FROM t) SELECT * FROM t", "RECURSIVE");
         check("SELECT * FROM TABLE(generate_series(1, 10))", "is not a table");
+        let columns: Vec<String> = (0..70).map(|column| format!("c{column}")).collect();
+        for group in ["CUBE(a, b, c, d, e, f, g)", "CUBE(a, b, c, d), ROLLUP(e, f, g, h)"] {
+            check(&format!("SELECT count(*) FROM logs GROUP BY {group}"), "64 sets of columns");
+        }
+        check(&format!("SELECT count(*) FROM logs GROUP BY CUBE({})", columns.join(", ")), "64 sets of columns");
+        admit("SELECT count(*) FROM logs GROUP BY CUBE(a, b, c), ROLLUP(d, e)").expect("few enough");
     }
 }

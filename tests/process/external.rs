@@ -65,8 +65,10 @@ async fn duckdb_and_pyarrow_read_an_answer_as_parquet() {
     let Some(mut python) = python() else { return };
     let folder = tempdir().expect("a temporary folder");
     let server = Server::start(folder.path(), &[]);
-    let sql = "SELECT value AS n, concat('row ', cast(value AS text)) AS text, INTERVAL '1 month' AS gap \
-               FROM unnest(range(0, 50000)) AS numbers(value)";
+    let sql = "WITH digits AS (SELECT v FROM (VALUES (0), (1), (2), (3), (4), (5), (6), (7), (8), (9)) AS ten(v)) \
+               SELECT n, concat('row ', cast(n AS text)) AS text, INTERVAL '1 month' AS gap FROM \
+               (SELECT a.v + 10 * b.v + 100 * c.v + 1000 * d.v + 10000 * e.v AS n FROM digits a CROSS JOIN digits b \
+                CROSS JOIN digits c CROSS JOIN digits d CROSS JOIN digits e) ORDER BY n";
     let request = server.client().post(format!("{}/api/v1/sql", server.http));
     let request = request.header("accept", "application/vnd.apache.parquet");
     let answer = request.json(&serde_json::json!({ "sql": sql, "max_rows": 40_000 })).send().await.expect("an answer");

@@ -151,7 +151,6 @@ fn operations() -> Vec<Route> {
         post("/-/flush", Access::verb(Verb::Operate)),
         post("/-/reload", Access::verb(Verb::Operate)),
         get("/api/v1/admin/quarantine", Access::verb(Verb::Monitor)),
-        post("/api/v1/admin/quarantine/restore", Access::verb(Verb::Operate)),
     ]
 }
 
@@ -171,7 +170,6 @@ fn own() -> Vec<Route> {
         get("/api/v1/views", read),
         route(Method::PUT, "/api/v1/views/{page}/{name}", write),
         route(Method::DELETE, "/api/v1/views/{page}/{name}", write),
-        get("/api/v1/admin/quarantine", Access::verb(Verb::Administer)),
         post("/api/v1/admin/quarantine/restore", Access::verb(Verb::Operate)),
     ]
 }

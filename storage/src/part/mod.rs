@@ -171,6 +171,7 @@ pub struct Part {
     columns: OnceLock<ColumnReader>,
     ids: OnceLock<IdIndex>,
     text: OnceLock<TextIndex>,
+    is_checked: bool,
 }
 
 impl Part {
@@ -178,7 +179,13 @@ impl Part {
     /// needed, so that a start with many parts is fast. Pages of point look-ups are kept in `pages`.
     pub fn open(record: PartRecord, folder: PathBuf, pages: &Arc<PageCache>) -> Self {
         let pages = Arc::clone(pages);
-        Self { record, folder, pages, columns: OnceLock::new(), ids: OnceLock::new(), text: OnceLock::new() }
+        let (columns, ids, text) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Self { record, folder, pages, columns, ids, text, is_checked: true }
+    }
+
+    /// A part that is known to be damaged: what can be read of it is, right or wrong.
+    pub(crate) fn open_damaged(record: PartRecord, folder: PathBuf, pages: &Arc<PageCache>) -> Self {
+        Self { is_checked: false, ..Self::open(record, folder, pages) }
     }
 
     fn corrupted(&self, file: &str, expected: String, found: String) -> Error {
@@ -322,15 +329,19 @@ impl Part {
     }
 
     fn columns(&self) -> Result<&ColumnReader, Error> {
-        opened(&self.columns, || self.verify_named(COLUMNS).and_then(|()| self.open_columns()))
+        opened(&self.columns, || self.check(COLUMNS).and_then(|()| self.open_columns()))
     }
 
     fn ids(&self) -> Result<&IdIndex, Error> {
-        opened(&self.ids, || self.verify_named(IDS).and_then(|()| self.open_ids()))
+        opened(&self.ids, || self.check(IDS).and_then(|()| self.open_ids()))
     }
 
     fn text(&self) -> Result<&TextIndex, Error> {
-        opened(&self.text, || self.verify_named(TEXT).and_then(|()| self.open_text()))
+        opened(&self.text, || self.check(TEXT).and_then(|()| self.open_text()))
+    }
+
+    fn check(&self, file: &str) -> Result<(), Error> {
+        if self.is_checked { self.verify_named(file) } else { Ok(()) }
     }
 
     fn open_columns(&self) -> Result<ColumnReader, Error> {

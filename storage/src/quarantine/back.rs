@@ -136,7 +136,7 @@ impl Inner {
                 describe_part(&*self.fs, path, signal, tenant)?
             }
         };
-        let part = Part::open(record.clone(), path.to_path_buf(), &Arc::new(PageCache::new(0)));
+        let part = Part::open_damaged(record.clone(), path.to_path_buf(), &Arc::new(PageCache::new(0)));
         let published = self.table(signal).parts(record.tenant).to_vec();
         let new = NewPart {
             id: self.new_part_id(),
@@ -215,7 +215,7 @@ pub(super) fn describe_part(
         files,
         created_at: UnixNanos(0),
     };
-    let part = Part::open(record.clone(), path.to_path_buf(), &Arc::new(PageCache::new(0)));
+    let part = Part::open_damaged(record.clone(), path.to_path_buf(), &Arc::new(PageCache::new(0)));
     record.rows = u32::try_from(part.rows_on_disk()?).unwrap_or(u32::MAX);
     Ok(record)
 }

@@ -75,7 +75,7 @@ async fn a_client_that_leaves_before_the_answer_may_send_again() {
     for _ in 0..5 {
         let mut stream = TcpStream::connect(&server.http).await.expect("listening");
         let head = format!(
-            "POST /v1/logs HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\ncontent-length: {}\r\n\r\n",
+            "POST /v1/logs HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-protobuf\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
         stream.write_all(&[head.as_bytes(), &body].concat()).await.expect("sent");
@@ -98,7 +98,7 @@ fn sql_request(sql: &str) -> String {
     let body = json!({ "sql": sql }).to_string();
     let length = body.len();
     format!(
-        "POST /api/v1/sql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+        "POST /api/v1/sql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
     )
 }
 
@@ -110,7 +110,7 @@ async fn a_query_ends_when_its_client_is_gone() {
     let promql =
         "/prometheus/api/v1/query?query=sum_over_time(sum_over_time(m%5B5m%3A1s%5D)%5B100d%3A10s%5D)&time=1700000000";
     let mut requests: Vec<String> = ENDLESS.map(sql_request).into();
-    requests.push(format!("GET {promql} HTTP/1.1\r\nhost: x\r\n\r\n"));
+    requests.push(format!("GET {promql} HTTP/1.1\r\nhost: localhost\r\n\r\n"));
     for request in requests {
         ask_and_leave(&server, &request).await;
         let gone = Instant::now();

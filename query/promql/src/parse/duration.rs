@@ -37,7 +37,11 @@ impl Parser<'_> {
         {
             return Err(self.error(position, "duration must be greater than 0"));
         }
-        self.duration_of(expr, position)
+        match self.duration_of(expr, position)? {
+            // Less than a millisecond holds no sample, and would be printed as 0s, which cannot be read again.
+            Duration::Fixed(0) => Err(self.error(position, "duration must be greater than 0")),
+            duration => Ok(duration),
+        }
     }
 
     /// The duration of an offset: operators belong to it only within parentheses, so that `x offset 5m + y` is a sum

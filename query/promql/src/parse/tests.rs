@@ -71,6 +71,7 @@ fn errors_tell_the_place() {
         ("x offset 5m offset 5m", "1:1: parse error: offset may not be set multiple times"),
         ("rate(x[5m],)", "1:11: parse error: trailing commas not allowed in function call args"),
         ("x[0]", "1:3: parse error: duration must be greater than 0"),
+        ("x[1e-320]", "1:3: parse error: duration must be greater than 0"),
         ("a\n  b", "2:3: parse error: unexpected identifier \"b\""),
         ("{a=~\"(\"}", "1:2: parse error: error parsing regexp: unclosed group: `(`"),
     ] {

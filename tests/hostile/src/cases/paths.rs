@@ -9,7 +9,7 @@ fn raw(family: &'static str, path: &'static str, headers: &'static str, expect: 
         family,
         path,
         Door::RawApi,
-        move |_| format!("GET {path} HTTP/1.1\r\nhost: x\r\n{headers}connection: close\r\n\r\n").into_bytes(),
+        move |_| format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{headers}connection: close\r\n\r\n").into_bytes(),
         expect,
     )
 }

@@ -10,7 +10,7 @@ const EXPORT: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 const MIB: usize = 1 << 20;
 
 fn request(head: &str, body: &[u8]) -> Vec<u8> {
-    [format!("{}\r\nhost: x\r\n\r\n", head.replace('\n', "\r\n")).into_bytes(), body.to_vec()].concat()
+    [format!("{}\r\nhost: localhost\r\n\r\n", head.replace('\n', "\r\n")).into_bytes(), body.to_vec()].concat()
 }
 
 fn raw(family: &'static str, head: &'static str, body: &'static [u8], expect: Expect) -> Case {
@@ -82,7 +82,7 @@ fn http() -> Vec<Case> {
             Door::RawApi,
             |_| {
                 let head = "POST /api/v1/sql HTTP/1.1\ncontent-type: application/json\ncontent-length: 7\ntransfer-encoding: chunked";
-                request(head, b"2\r\n{}\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nhost: x\r\n\r\n")
+                request(head, b"2\r\n{}\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nhost: localhost\r\n\r\n")
             },
             Expect::Refused(400, 0, ""),
         ),
