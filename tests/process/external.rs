@@ -52,8 +52,8 @@ async fn duckdb_and_pandas_read_the_parts() {
 const ANSWER: &str = r#"
 import duckdb, json, pyarrow.parquet, sys
 file = sys.argv[1]
-rows, least, most = duckdb.sql(f"SELECT count(*), min(n), max(n) FROM read_parquet('{file}')").fetchone()
-text = duckdb.sql(f"SELECT text FROM read_parquet('{file}') WHERE n = 7").fetchone()[0]
+rows, least, most = duckdb.sql(f"SELECT count(*), min(n), max(n) FROM read_parquet('{file}')").limit(1).fetchall()[0]
+text = duckdb.sql(f"SELECT text FROM read_parquet('{file}') WHERE n = 7").limit(1).fetchall()[0][0]
 table = pyarrow.parquet.read_table(file)
 notes = pyarrow.parquet.read_metadata(file).metadata
 print(json.dumps({"rows": rows, "least": least, "most": most, "text": text, "arrow": table.num_rows,

@@ -75,15 +75,14 @@ pub(crate) async fn send_until_killed(server: &Server, next: &Arc<AtomicU64>) ->
 
 /// Every acknowledged request is there with all its records, none is there twice or in part.
 pub(crate) async fn check(server: &Server, acknowledged: &[u64], context: &str) {
-    let last = server.sql("SELECT coalesce(max(CAST(attributes['t.request'] AS BIGINT)), 0) FROM logs").await;
-    let last: u64 = last[0][0].as_str().and_then(|text| text.parse().ok()).expect("a number");
+    let pieces = server.number("SELECT count(*) FROM logs").await / 20_000 + 1;
     let mut rows = Vec::new();
     // In pieces: a slow machine sends more while a test waits than one query may hold in memory.
-    for first in (0..=last).step_by(1_000) {
+    for piece in 0..pieces {
         let piece = format!(
             "SELECT request, count(*), count(DISTINCT body) FROM \
              (SELECT CAST(attributes['t.request'] AS BIGINT) AS request, body FROM logs) \
-             WHERE request >= {first} AND request < {first} + 1000 GROUP BY 1"
+             WHERE request % {pieces} = {piece} GROUP BY 1"
         );
         rows.extend(server.sql(&piece).await);
     }

@@ -151,7 +151,9 @@ async fn send(server: &Server, case: &Case, by_grpc: bool, service: &str) -> Sai
             let path = format!("/api/v1/logs?{}", encoded(&[("query", &lossy(&input))]));
             // hyper's client takes no longer URIs; the server would not either.
             if path.len() > 60_000 {
-                return of_raw(&raw(&server.api, format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes()).await);
+                return of_raw(
+                    &raw(&server.api, format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes()).await,
+                );
             }
             api(Method::GET, path, &[], Bytes::new()).await
         }

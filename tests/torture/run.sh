@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# The real binary is killed, starved and damaged: `short` in at most nine minutes, `long` for as long as it takes. What needs root, loop
+# devices, cgroups, strace or faketime is skipped aloud where these are missing.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$HOME/.cache/trivium-target}"
+for tool in strace faketime; do
+  command -v "$tool" >/dev/null || apt-get install -y -qq --no-install-recommends "$tool" || true
+done
+cargo build --locked -p trivium -p trivium-torture
+folder="$(mktemp -d)"
+TRIVIUM_COMMIT="$(git rev-parse --short HEAD 2>/dev/null || true)" "$CARGO_TARGET_DIR/debug/torture" "${1:-short}" \
+  --binary "$CARGO_TARGET_DIR/debug/trivium" --folder "$folder/work" --json "$folder/results.json" || failed=1
+"$CARGO_TARGET_DIR/debug/torture" report "$folder/results.json" || true
+# A failure leaves its evidence.
+if [ -n "${failed:-}" ]; then echo "see $folder"; exit 1; fi
+rm -rf "$folder"
