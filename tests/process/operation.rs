@@ -131,7 +131,7 @@ async fn damage_is_put_right_and_brought_back() {
     let rows = server.sql("SELECT kind, signal, rows, reason FROM quarantine WHERE kind = 'part'").await;
     assert_eq!((&rows[0][0], &rows[0][1]), (&json!("part"), &json!("logs")), "{rows:?}");
     let listed = server.get("/api/v1/admin/quarantine").await;
-    assert!(listed["items"].as_array().is_some_and(|items| items.len() == 2), "{listed}");
+    assert!(listed["items"].as_array().is_some_and(|items| items.len() == 3), "{listed}");
     let url = format!("{}/api/v1/admin/quarantine/restore", server.http);
     for (name, status) in [("nothing", 404), ("../wal", 404), (name, 200), (name, 404)] {
         let answer = server.client().post(&url).json(&json!({ "name": name })).send().await.expect("an answer");
