@@ -6,7 +6,7 @@ TRIVIUM := $(CARGO_TARGET_DIR)/debug/trivium
 VENV := $(HOME)/.cache/trivium-venv
 DATA ?= demo-data
 
-.PHONY: help run test build ui fmt lint unit clients bench fuzz torture release clean sbom audit
+.PHONY: help run test build ui fmt lint unit clients bench fuzz hostile torture release clean sbom audit
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ lint: ## Formatting and lints
 
 release: ui ## Build the binary for production
 	cargo build --locked --release
+
+hostile: build ## Send the 120 families of bad input to the real binary (tests/hostile/README.md)
+	TRIVIUM_BINARY=$(TRIVIUM) cargo test --locked -p trivium-hostile
 
 torture: ## Kill, starve and damage the real binary for nine minutes (RELIABILITY.md)
 	./tests/torture/run.sh short

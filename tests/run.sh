@@ -39,7 +39,6 @@ cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
 step "tests"
 log="$(mktemp)"
 TRIVIUM_PYTHON="$venv/bin/python" TRIVIUM_NODE_CLIENT="$modules/export.mjs" \
-  TRIVIUM_BINARY="$CARGO_TARGET_DIR/debug/trivium" \
   cargo test --locked --workspace --no-fail-fast 2>&1 | tee "$log"
 
 step "web UI in Chromium"

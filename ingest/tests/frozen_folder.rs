@@ -178,7 +178,9 @@ async fn later_indexes_are_refused() {
     });
     let part = Arc::clone(&storage.snapshot(TenantId::DEFAULT, SignalKind::Logs).parts[0]);
     for token in [&*format!("{:032x}", 7), "frozen"] {
-        says_what_to_do(&part.candidate_rows(&TokenFilter::Token(token.into())).expect_err("the index is newer"));
+        let error = part.candidate_rows(&TokenFilter::Token(token.into())).expect_err("the index is newer");
+        // Its sum in the catalog, which this test leaves alone, tells first.
+        assert!(matches!(error, Error::UnknownFormat { .. } | Error::Corrupted { .. }), "{error}");
     }
     assert_eq!(
         part.read(None, None).expect("the rows are plain Parquet").iter().map(RecordBatch::num_rows).sum::<usize>(),
