@@ -249,6 +249,13 @@ async fn budgets_are_what_is_counted_by_hand() {
     let summary = told["alerts"][0]["annotations"]["summary"].as_str().unwrap_or_default();
     assert!(summary.starts_with("pay burns its error budget 2.2"), "{summary}");
     let told = inbox.explained("people").await;
+    // A kill between the answer of the receiver and its note is told again, as it must be.
+    let noted = "SELECT count(*) FROM notifications_history WHERE outcome = 'sent'";
+    eventually("what was told is in the history", async || match server.number(noted).await {
+        count if count == told as u64 => Ok(()),
+        other => Err(other.to_string()),
+    })
+    .await;
 
     server.kill();
     let server = Server::start(&data, &flags);
