@@ -172,6 +172,7 @@ impl Statement {
         let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
         read_only.verify_plan(&plan).map_err(|_| Error::ReadOnly { statement: plan.display().to_string() })?;
         guard::check_plan(&plan)?;
+        guard::check_patterns(&plan)?;
         let plan = limited(plan, self.rows_max).map_err(|error| self.errors.convert(error))?;
         let plan = self.state.create_physical_plan(&plan).await.map_err(|error| self.errors.convert(error))?;
         metered::metered(plan, &self.meter).map_err(|error| self.errors.convert(error))

@@ -4,6 +4,7 @@
 //! statement that could exhaust the stack. Filters of the user interface never come here as text.
 
 mod growth;
+mod patterns;
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -20,6 +21,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 use crate::error::Error;
 
 pub(crate) use growth::check_plan;
+pub(crate) use patterns::check_patterns;
 
 /// Bytes of a statement: an `IN` list of 7,000 trace IDs.
 const SQL_BYTES_MAX: usize = 256 * 1024;
