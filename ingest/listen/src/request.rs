@@ -13,9 +13,10 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, Version, header};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep};
 use tower::Service;
 
@@ -26,6 +27,10 @@ use crate::connections::{Connection, InFlight};
 /// may have shorter limits of their own.
 const BODY_PATIENCE: Duration = Duration::from_secs(60);
 const BODY_BYTES_PER_SECOND_MIN: u64 = 16 * 1024;
+
+/// How long the rest of a request that was answered early is still read, and how many bytes of it.
+const REST_PATIENCE: Duration = Duration::from_secs(5);
+const REST_BYTES_MAX: usize = 256 << 20;
 
 /// Who is at the other end of a connection. In the extensions of every request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,10 +58,37 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let in_flight = self.connection.begin();
-        let mut request = request.map(PacedBody::new);
+        let (back, mut rest) = oneshot::channel();
+        let back = Some(back).filter(|_| is_sent_whatever_we_say(&request));
+        let mut request = request.map(|body| PacedBody::new(body, back));
         request.extensions_mut().insert(self.peer.clone());
         let answer = self.router.clone().call(request);
-        Box::pin(async move { Ok(answer.await?.map(|body| AnswerBody { body, _in_flight: in_flight })) })
+        Box::pin(async move {
+            let answer = answer.await?;
+            if let Some(body) = rest.try_recv().ok().filter(|body| !http_body::Body::is_end_stream(body)) {
+                tokio::spawn(tokio::time::timeout(REST_PATIENCE, read_rest(body)));
+            }
+            Ok(answer.map(|body| AnswerBody { body, _in_flight: in_flight }))
+        })
+    }
+}
+
+/// Whether the peer goes on with its body after an answer, as clients of HTTP/1.1 do that did not ask for leave. A connection
+/// that is closed upon unread bytes is reset, and the peer may lose the answer: a refusal would look like a failure of the
+/// network, and be tried again for ever.
+fn is_sent_whatever_we_say(request: &Request<Incoming>) -> bool {
+    request.version() < Version::HTTP_2
+        && !request.headers().contains_key(header::EXPECT)
+        && !http_body::Body::is_end_stream(request.body())
+}
+
+/// Reads what is left of a body and forgets it.
+async fn read_rest(mut body: impl http_body::Body<Data = Bytes> + Unpin) {
+    let mut bytes = 0;
+    while bytes < REST_BYTES_MAX {
+        let frame = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
+        let Some(Ok(frame)) = frame else { return };
+        bytes += frame.data_ref().map_or(0, Bytes::len);
     }
 }
 
@@ -89,7 +121,10 @@ impl http_body::Body for AnswerBody {
 /// The body of a request, given up when it comes too slowly. Only the time that we wait for the peer counts, not the time
 /// that the peer waits for us.
 pub(crate) struct PacedBody<B> {
-    body: B,
+    /// There until this is dropped.
+    body: Option<B>,
+    /// Where the body goes when nobody wants more of it.
+    back: Option<oneshot::Sender<B>>,
     bytes: u64,
     waited: Duration,
     waiting: Option<(Instant, Pin<Box<Sleep>>)>,
@@ -108,13 +143,22 @@ impl fmt::Display for TooSlow {
 impl std::error::Error for TooSlow {}
 
 impl<B> PacedBody<B> {
-    fn new(body: B) -> Self {
-        Self { body, bytes: 0, waited: Duration::ZERO, waiting: None }
+    fn new(body: B, back: Option<oneshot::Sender<B>>) -> Self {
+        Self { body: Some(body), back, bytes: 0, waited: Duration::ZERO, waiting: None }
     }
 
     fn patience(&self) -> Duration {
         let earned = Duration::from_secs(self.bytes / BODY_BYTES_PER_SECOND_MIN);
         (BODY_PATIENCE + earned).saturating_sub(self.waited)
+    }
+}
+
+impl<B> Drop for PacedBody<B> {
+    fn drop(&mut self) {
+        if let (Some(body), Some(back)) = (self.body.take(), self.back.take()) {
+            // The request itself may be gone, and with it who would have read on.
+            drop(back.send(body));
+        }
     }
 }
 
@@ -131,12 +175,16 @@ where
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = &mut *self;
-        let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) else {
+        let Some(body) = &mut this.body else { return Poll::Ready(None) };
+        let Poll::Ready(frame) = Pin::new(body).poll_frame(context) else {
             let patience = this.patience();
             let (_, sleep) =
                 this.waiting.get_or_insert_with(|| (Instant::now(), Box::pin(tokio::time::sleep(patience))));
             return match sleep.as_mut().poll(context) {
-                Poll::Ready(()) => Poll::Ready(Some(Err(io::Error::new(io::ErrorKind::TimedOut, TooSlow).into()))),
+                Poll::Ready(()) => {
+                    this.back = None;
+                    Poll::Ready(Some(Err(io::Error::new(io::ErrorKind::TimedOut, TooSlow).into())))
+                }
                 Poll::Pending => Poll::Pending,
             };
         };
@@ -149,11 +197,11 @@ where
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(http_body::Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body.as_ref().map(http_body::Body::size_hint).unwrap_or_default()
     }
 }
 
@@ -174,7 +222,7 @@ mod tests {
     impl Drip {
         fn new(chunk_bytes: usize, interval: Duration) -> PacedBody<Self> {
             let next = Box::pin(tokio::time::sleep(interval));
-            PacedBody::new(Self { chunk: vec![0; chunk_bytes].into(), interval, next })
+            PacedBody::new(Self { chunk: vec![0; chunk_bytes].into(), interval, next }, None)
         }
     }
 

@@ -91,6 +91,36 @@ async fn a_body_that_drips_costs_its_connection() {
     }
 }
 
+/// A refusal is read by whoever sends its whole request first, and does not wait for one that is never ended.
+#[tokio::test]
+async fn who_is_refused_early_reads_the_refusal() {
+    let server = Server::start(|listener| listener).await;
+    let body = vec![b'x'; 64 << 20];
+    for end in ["close", "keep-alive"] {
+        let mut stream = server.connect().await;
+        let head =
+            format!("POST /refuse HTTP/1.1\r\nhost: a\r\nconnection: {end}\r\ncontent-length: {}\r\n\r\n", body.len());
+        stream.write_all(head.as_bytes()).await.expect("it is sent");
+        stream.write_all(&body).await.expect("all of it is taken");
+        let said = answer(&mut stream).await;
+        assert!(said.starts_with("HTTP/1.1 413"), "{said}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_rest_of_a_refused_request_is_not_waited_for_long() {
+    let server = Server::start(|listener| listener).await;
+    for (head, most) in [("content-length: 1000000", 6), ("content-length: 1000000\r\nexpect: 100-continue", 1)] {
+        let mut stream = server.connect().await;
+        let request = format!("POST /refuse HTTP/1.1\r\nhost: a\r\n{head}\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("it is sent");
+        let mut said = String::new();
+        let (_, took) = seconds(stream.read_to_string(&mut said)).await;
+        assert!(said.starts_with("HTTP/1.1 413"), "{said}");
+        assert!(took <= most, "{took} s");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_does_not_read_what_was_asked_for_is_closed() {
     let server = Server::start(|listener| listener).await;

@@ -92,6 +92,7 @@ fn router(go_on: Arc<Notify>, arrived: Arc<Notify>) -> Router {
         .route("/", get(|Extension(peer): Extension<Peer>| async move { format!("{peer:?}") }))
         .route("/wait", get(wait))
         .route("/echo", post(|body: Bytes| async move { body }))
+        .route("/refuse", post(|| async { http::StatusCode::PAYLOAD_TOO_LARGE }))
         .route("/endless", get(|| async { Body::from_stream(futures::stream::repeat_with(chunk)) }))
 }
 
