@@ -163,6 +163,9 @@ pub(crate) struct ServeArgs {
     /// MiB of answers to PromQL range queries kept for the next refresh of a dashboard [default: 32]
     #[arg(long, env = "TRIVIUM_PROMQL_CACHE_MIB")]
     promql_cache_mib: Option<u64>,
+    /// MiB, at most, that PromQL remembers of series [default: 1024]
+    #[arg(long, env = "TRIVIUM_SERIES_CACHE_MIB")]
+    series_cache_mib: Option<u64>,
     /// How old a sample may be to stand for an instant in PromQL [default: 5m]
     #[arg(long, env = "TRIVIUM_PROMQL_LOOKBACK")]
     promql_lookback: Option<String>,
@@ -258,6 +261,7 @@ impl ServeArgs {
             query_concurrency,
             promql_samples_max,
             promql_cache_mib,
+            series_cache_mib,
             promql_lookback,
             promql_experimental,
             promql_delayed_name_removal,

@@ -135,6 +135,7 @@ pub(crate) struct Config {
     pub(crate) query_concurrency: usize,
     pub(crate) promql_samples_max: usize,
     pub(crate) promql_cache_mib: u64,
+    pub(crate) series_cache_mib: u64,
     pub(crate) promql_lookback: String,
     pub(crate) promql_experimental: bool,
     pub(crate) promql_delayed_name_removal: bool,
@@ -192,6 +193,7 @@ impl Default for Config {
             query_concurrency: 16,
             promql_samples_max: 50_000_000,
             promql_cache_mib: 32,
+            series_cache_mib: 1024,
             promql_lookback: "5m".into(),
             promql_experimental: false,
             promql_delayed_name_removal: false,
@@ -215,7 +217,7 @@ impl Default for Config {
 pub(crate) const LISTENERS: [&str; 3] = ["otlp_grpc", "otlp_http", "http"];
 
 /// One setting as the reference shows it: key, what it does.
-const REFERENCE: [(&str, &str); 51] = [
+const REFERENCE: [(&str, &str); 52] = [
     ("data_dir", "Where everything is kept. One process at a time; the folder is locked."),
     ("otlp_grpc", "Address of OTLP over gRPC; port 0 picks a free one."),
     ("otlp_http", "Address of OTLP over HTTP: /v1/logs, /v1/metrics, /v1/traces."),
@@ -311,6 +313,10 @@ const REFERENCE: [(&str, &str); 51] = [
         "promql_cache_mib",
         "MiB of answers to PromQL range queries that are kept for the next refresh of a dashboard; 0 keeps none.",
     ),
+    (
+        "series_cache_mib",
+        "MiB, at most, that PromQL remembers of series: their labels, where their samples are, decoded columns.",
+    ),
     ("promql_lookback", "How old a sample may be to stand for an instant in PromQL; a request may ask for another."),
     (
         "promql_experimental",
@@ -388,6 +394,7 @@ impl Config {
             ("query_memory_mib", self.query_memory_mib, 16),
             ("query_concurrency", self.query_concurrency as u64, 1),
             ("promql_samples_max", self.promql_samples_max as u64, 1),
+            ("series_cache_mib", self.series_cache_mib, 8),
         ] {
             if value < least {
                 problems.push(format!("{key} = {value} is below the least useful value {least}"));
@@ -487,6 +494,7 @@ impl Config {
         SeriesConfig {
             translation: self.otlp_translation_strategy.parse().unwrap_or_default(),
             promote_resource_attributes: self.promote_resource_attributes.clone(),
+            cache_bytes_max: self.series_cache_mib << 20,
             ..SeriesConfig::default()
         }
     }

@@ -14,6 +14,10 @@ const BUFFER: u64 = 64;
 const IN_FLIGHT: u64 = 8;
 const PAGE_CACHE: u64 = 32;
 const QUERIES: u64 = 6;
+const SERIES_CACHE: u64 = 8;
+
+/// What a sample of PromQL takes while its query is evaluated: a time, a value, a start time.
+const BYTES_OF_SAMPLE: u64 = 24;
 
 /// What `--in-flight-mib` may be at least: one request of the largest size.
 const IN_FLIGHT_MIB_MIN: u64 = 64;
@@ -34,6 +38,10 @@ pub(crate) fn fit(config: &mut Config, limit: Option<u64>) -> Vec<String> {
     lower("page_cache_mib", &mut config.page_cache_mib, mib / PAGE_CACHE);
     lower("promql_cache_mib", &mut config.promql_cache_mib, mib / PAGE_CACHE);
     lower("query_memory_mib", &mut config.query_memory_mib, (mib / QUERIES).max(16));
+    lower("series_cache_mib", &mut config.series_cache_mib, (mib / SERIES_CACHE).max(8));
+    let mut samples = config.promql_samples_max as u64;
+    lower("promql_samples_max", &mut samples, (limit / QUERIES / BYTES_OF_SAMPLE).max(100_000));
+    config.promql_samples_max = usize::try_from(samples).unwrap_or(usize::MAX);
     lowered
 }
 
@@ -116,9 +124,10 @@ mod tests {
         assert!(fit(&mut config, None).is_empty() && fit(&mut config, Some(AMPLE)).is_empty());
         assert_eq!(config, Config::default());
         let lowered = fit(&mut config, Some(512 << 20));
-        assert_eq!(lowered.len(), 5, "{lowered:?}");
+        assert_eq!(lowered.len(), 7, "{lowered:?}");
         assert_eq!((config.buffer_mib, config.in_flight_mib, config.page_cache_mib), (8, 64, 16));
         assert_eq!((config.query_memory_mib, config.promql_cache_mib), (85, 16));
+        assert_eq!((config.series_cache_mib, config.promql_samples_max), (64, 3_728_270));
         config.buffer_mib = 2;
         assert!(fit(&mut config, Some(512 << 20)).is_empty(), "smaller values stay");
         fit(&mut config, Some(1));

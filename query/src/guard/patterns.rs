@@ -52,10 +52,9 @@ fn pattern_of(expression: &Expr) -> Option<&Expr> {
         Expr::ScalarFunction(call) if FUNCTIONS.contains(&call.func.name()) => call.args.get(1),
         Expr::SimilarTo(like) => Some(&like.pattern),
         Expr::BinaryExpr(binary) => match binary.op {
-            Operator::RegexMatch
-            | Operator::RegexIMatch
-            | Operator::RegexNotMatch
-            | Operator::RegexNotIMatch => Some(&binary.right),
+            Operator::RegexMatch | Operator::RegexIMatch | Operator::RegexNotMatch | Operator::RegexNotIMatch => {
+                Some(&binary.right)
+            }
             _ => None,
         },
         _ => None,
@@ -63,8 +62,7 @@ fn pattern_of(expression: &Expr) -> Option<&Expr> {
 }
 
 fn is_constant(pattern: &Expr) -> bool {
-    let varies = |part: &Expr| {
-        Ok(matches!(part, Expr::Column(_) | Expr::OuterReferenceColumn(..) | Expr::ScalarSubquery(_)))
-    };
+    let varies =
+        |part: &Expr| Ok(matches!(part, Expr::Column(_) | Expr::OuterReferenceColumn(..) | Expr::ScalarSubquery(_)));
     !pattern.is_volatile() && !pattern.exists(varies).unwrap_or(true)
 }

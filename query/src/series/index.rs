@@ -19,20 +19,16 @@ use super::plan::{View, translated_views};
 use super::translate::TranslationStrategy;
 use crate::error::Error;
 
-/// Bytes of indexes of parts that are kept, the texts that they share included.
-const INDEX_BYTES_MAX: u64 = 512 << 20;
-
 /// Rows up to which a part is learned in one piece, and for which metrics are put together into one.
 const PIECE_ROWS: u32 = 65_536;
 
 /// The columns that a metric is known by.
 const METRIC_COLUMNS: [&str; 5] = ["metric_name", "metric_type", "unit", "temporality", "is_monotonic"];
 
-/// Bytes of layouts of parts that are kept.
-const LAYOUT_BYTES_MAX: u64 = 16 << 20;
-
-/// Bytes of indexes of buffers that are kept: those of batches that were sealed leave with age.
-const BATCH_INDEX_BYTES_MAX: u64 = 64 << 20;
+/// Shares of the bytes that are kept, as what they are divided by: layouts of parts, and indexes of buffers. Those of batches
+/// that were sealed leave with age.
+const LAYOUTS: u64 = 32;
+const BATCHES: u64 = 8;
 
 /// The columns that a series is known by.
 const COLUMNS: [&str; 12] = [
@@ -184,12 +180,13 @@ pub(super) struct IndexCache {
 }
 
 impl IndexCache {
-    pub(super) fn new(strategy: TranslationStrategy) -> Self {
+    /// Nothing is known yet. At most so many bytes are kept, the texts that indexes share included.
+    pub(super) fn new(strategy: TranslationStrategy, bytes_max: u64) -> Self {
         Self {
             strategy,
-            layouts: Cache::with_weighter(256, LAYOUT_BYTES_MAX, IndexWeight),
-            pieces: Cache::with_weighter(256, INDEX_BYTES_MAX, IndexWeight),
-            batches: Cache::with_weighter(256, BATCH_INDEX_BYTES_MAX, IndexWeight),
+            layouts: Cache::with_weighter(256, bytes_max / LAYOUTS, IndexWeight),
+            pieces: Cache::with_weighter(256, bytes_max - bytes_max / LAYOUTS - bytes_max / BATCHES, IndexWeight),
+            batches: Cache::with_weighter(256, bytes_max / BATCHES, IndexWeight),
             texts: Mutex::default(),
         }
     }

@@ -11,9 +11,6 @@ use trivium_storage::attributes::{entries, get};
 use super::translate::{TranslationStrategy, label_name};
 use super::{SeriesConfig, SeriesState};
 
-/// Bytes of label sets that are kept.
-const LABEL_BYTES_MAX: u64 = 128 << 20;
-
 /// Which names a view has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Style {
@@ -48,8 +45,8 @@ impl Weighter<(u64, Style), Arc<[Label]>> for LabelWeight {
 pub(super) struct LabelCache(Cache<(u64, Style), Arc<[Label]>, LabelWeight>);
 
 impl LabelCache {
-    pub(super) fn new() -> Self {
-        Self(Cache::with_weighter(100_000, LABEL_BYTES_MAX, LabelWeight))
+    pub(super) fn new(bytes_max: u64) -> Self {
+        Self(Cache::with_weighter(100_000, bytes_max, LabelWeight))
     }
 }
 

@@ -51,7 +51,7 @@ const TARGET_INFO_STEP: i64 = 150_000;
 const NANOS_PER_MILLI: i64 = 1_000_000;
 
 /// How the view is made.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct SeriesConfig {
     /// How names are translated.
     pub translation: TranslationStrategy,
@@ -61,6 +61,20 @@ pub struct SeriesConfig {
     pub promote_scope: bool,
     /// Whether `target_info` keeps the attributes that `job` and `instance` are made of.
     pub keep_identifying_resource_attributes: bool,
+    /// Bytes that may be remembered of series from one query to the next: labels, where samples are, decoded columns.
+    pub cache_bytes_max: u64,
+}
+
+impl Default for SeriesConfig {
+    fn default() -> Self {
+        Self {
+            translation: TranslationStrategy::default(),
+            promote_resource_attributes: Vec::new(),
+            promote_scope: false,
+            keep_identifying_resource_attributes: false,
+            cache_bytes_max: 1 << 30,
+        }
+    }
 }
 
 /// What queries for series share: the configuration and what was learned of parts and series.
@@ -79,10 +93,10 @@ impl SeriesState {
     pub fn new(config: SeriesConfig, answer_bytes_max: usize) -> Arc<Self> {
         let answers = AnswerCache::new(answer_bytes_max);
         Arc::new(Self {
-            indexes: IndexCache::new(config.translation),
-            postings: PostingsCache::new(),
-            samples: SampleCache::new(),
-            labels: LabelCache::new(),
+            indexes: IndexCache::new(config.translation, config.cache_bytes_max / 2),
+            samples: SampleCache::new(config.cache_bytes_max / 4),
+            postings: PostingsCache::new(config.cache_bytes_max / 8),
+            labels: LabelCache::new(config.cache_bytes_max / 8),
             answers,
             config,
         })

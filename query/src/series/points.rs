@@ -24,6 +24,16 @@ pub(super) enum Point {
     Histogram(Arc<Histogram>),
 }
 
+impl Point {
+    /// How many samples it counts as against the limit of a query.
+    pub(super) fn weight(&self) -> usize {
+        match self {
+            Self::Float(_) => 1,
+            Self::Histogram(histogram) => histogram.weight(),
+        }
+    }
+}
+
 /// What distinguishes the series that come from one view: the bits of the bound or the quantile.
 pub(super) type Part = Option<u64>;
 

@@ -18,9 +18,6 @@ use super::translate::{TranslationStrategy, label_name};
 /// Indexes of fewer series are looked through as they are.
 const RUNS_MIN: usize = 4_096;
 
-/// Bytes of postings that are kept.
-const POSTINGS_BYTES_MAX: u64 = 128 << 20;
-
 /// Labels that are made of something else than one attribute of the series.
 const MADE_UP: [&str; 9] = [
     METRIC_NAME,
@@ -131,8 +128,8 @@ impl Weighter<(IndexKey, Arc<str>), Arc<Postings>> for PostingsWeight {
 pub(super) struct PostingsCache(Cache<(IndexKey, Arc<str>), Arc<Postings>, PostingsWeight>);
 
 impl PostingsCache {
-    pub(super) fn new() -> Self {
-        Self(Cache::with_weighter(256, POSTINGS_BYTES_MAX, PostingsWeight))
+    pub(super) fn new(bytes_max: u64) -> Self {
+        Self(Cache::with_weighter(256, bytes_max, PostingsWeight))
     }
 
     /// The places of the runs that the matchers may select, in their order; `None` stands for all.

@@ -12,17 +12,19 @@ use trivium_storage::{Part, RowRanges};
 use super::index::{IndexKey, SeriesIndex};
 use crate::error::Error;
 
-/// Bytes of columns that are kept.
-const SAMPLE_BYTES_MAX: u64 = 256 << 20;
-
 /// Smaller pieces are read as they are.
 const ROWS_MIN: usize = 32_768;
 
 /// Rows that are read, at the least, to come to one.
 const ROWS_OF_RANGE: usize = 2_048;
 
-/// Columns that take a few bytes a row, whatever is in them.
+/// Columns that take a few bytes a row, whatever is in them; how many bytes all of them take.
 const NARROW: [&str; 4] = ["flags", "start_time", "time", "value"];
+const NARROW_BYTES: u64 = 4 + 3 * 8;
+
+/// Rows that a reading decodes at once: of narrow columns, and of histograms, whose rows may take kilobytes.
+const ROWS_AT_ONCE: usize = 1 << 20;
+const WIDE_ROWS_AT_ONCE: usize = 1 << 12;
 
 #[derive(Clone, Debug)]
 struct SampleWeight;
@@ -35,11 +37,21 @@ impl Weighter<(IndexKey, bool), RecordBatch> for SampleWeight {
 
 /// Columns of pieces by use, bounded in bytes; with and without start times.
 #[derive(Debug)]
-pub(super) struct SampleCache(Cache<(IndexKey, bool), RecordBatch, SampleWeight>);
+pub(super) struct SampleCache {
+    pieces: Cache<(IndexKey, bool), RecordBatch, SampleWeight>,
+    /// Rows of the largest piece that is kept.
+    rows_max: u64,
+}
+
+/// How many rows of these columns a reading may decode at once.
+pub(super) fn rows_at_once(columns: &[&str]) -> usize {
+    if columns.iter().all(|column| NARROW.contains(column)) { ROWS_AT_ONCE } else { WIDE_ROWS_AT_ONCE }
+}
 
 impl SampleCache {
-    pub(super) fn new() -> Self {
-        Self(Cache::with_weighter(64, SAMPLE_BYTES_MAX, SampleWeight))
+    pub(super) fn new(bytes_max: u64) -> Self {
+        let pieces = Cache::with_weighter(64, bytes_max, SampleWeight);
+        Self { pieces, rows_max: bytes_max / 2 / NARROW_BYTES }
     }
 
     /// The columns of all rows of a piece, when that is what reading the wanted rows comes to.
@@ -53,14 +65,18 @@ impl SampleCache {
         let rows = index.rows.len();
         let ranges = wanted.iter().count();
         let is_all = wanted.len() == rows as u64;
-        if rows < ROWS_MIN || is_all || !columns.iter().all(|column| NARROW.contains(column)) {
+        if rows < ROWS_MIN
+            || rows as u64 > self.rows_max
+            || is_all
+            || !columns.iter().all(|column| NARROW.contains(column))
+        {
             return Ok(None);
         }
         let key = (index.key, columns.contains(&"start_time"));
         if ranges.saturating_mul(ROWS_OF_RANGE) < rows {
-            return Ok(self.0.get(&key));
+            return Ok(self.pieces.get(&key));
         }
-        let whole = self.0.get_or_insert_with(&key, || {
+        let whole = self.pieces.get_or_insert_with(&key, || {
             let all = RowRanges::from_sorted([index.rows.clone()]);
             let batches = part.read(Some(columns), Some(&all))?;
             let Some(first) = batches.first() else {

@@ -19,10 +19,14 @@ use super::labels::{Identity, LabelMaker, complete};
 use super::plan::{Plan, Projection, View, columns_of};
 use super::points::{self, Points, part_label, stale};
 use super::prefilter::Prefilter;
+use super::samples::rows_at_once;
 use super::target::{self, Heard, TARGET_INFO};
 use super::{NANOS_PER_MILLI, SeriesState};
 use crate::error::Error;
 use crate::lookup::Deadline;
+
+/// How many samples a series of one source counts as against the limit of a query, for its labels and lists.
+const SERIES_WEIGHT: usize = 8;
 
 /// Threads that read parts for one selector.
 const THREADS_MAX: usize = 8;
@@ -340,21 +344,22 @@ impl Reading<'_> {
         if runs.is_empty() {
             return Ok(Vec::new());
         }
+        self.hold(slots.fragments.len() * SERIES_WEIGHT)?;
         match source {
             Source::Batch(batch, _) => {
                 self.read_runs(index, &views, &runs, &mut slots, std::slice::from_ref(*batch), Some(0))?
             }
             Source::Part(part, _) => {
                 let columns = self.columns(part, index, &views, &runs)?;
-                let rows = RowRanges::from_sorted(
-                    runs.iter().map(|wanted| wanted.run.first_row..wanted.run.first_row + wanted.run.rows),
-                );
+                let rows = rows_of(&runs);
                 if let Some(batch) = self.selector.state.samples.get(part, index, &columns, &rows)? {
                     let first_row = Some(index.rows.start);
                     self.read_runs(index, &views, &runs, &mut slots, std::slice::from_ref(&batch), first_row)?;
                 } else {
-                    let batches = part.read(Some(&columns), Some(&rows))?;
-                    self.read_runs(index, &views, &runs, &mut slots, &batches, None)?;
+                    for runs in chunks(&runs, rows_at_once(&columns)) {
+                        let batches = part.read(Some(&columns), Some(&rows_of(runs)))?;
+                        self.read_runs(index, &views, runs, &mut slots, &batches, None)?;
+                    }
                 }
             }
         }
@@ -484,7 +489,7 @@ impl Reading<'_> {
         rows: std::ops::Range<usize>,
     ) -> Result<(), Error> {
         let metric = &index.metrics[run.metric as usize];
-        let mut taken = 0;
+        let (mut taken, series) = (0, slots.fragments.len());
         for (number, view) in (0_u32..).zip(views) {
             for row in rows.clone() {
                 let time = points.times[row].div_euclid(NANOS_PER_MILLI);
@@ -502,18 +507,21 @@ impl Reading<'_> {
                 points.push(row, (metric.kind, view.projection, metric.is_delta), &mut |part, point| {
                     let place = place.or_else(|| slots.place(index, run, (number, view), part));
                     if let Some(place) = place {
+                        taken += point.weight();
                         slots.fragments[place].push(time, start, point);
-                        taken += 1;
                     }
                 });
             }
         }
-        if taken == 0 {
-            return Ok(());
-        }
-        let samples = self.samples.fetch_add(taken, Ordering::Relaxed) + taken;
-        if samples > self.selector.samples_max {
-            let limit = format!("{} samples", self.selector.samples_max);
+        taken += (slots.fragments.len() - series) * SERIES_WEIGHT;
+        if taken == 0 { Ok(()) } else { self.hold(taken) }
+    }
+
+    /// Counts samples against the limit of the query.
+    fn hold(&self, samples: usize) -> Result<(), Error> {
+        let held = self.samples.fetch_add(samples, Ordering::Relaxed).saturating_add(samples);
+        if held > self.selector.samples_max {
+            let limit = format!("promql_samples_max = {}", self.selector.samples_max);
             return Err(Error::Limit { what: "the selectors load more samples into memory".into(), limit });
         }
         self.selector.check()
@@ -529,6 +537,24 @@ impl Reading<'_> {
             slots.fragments[place].push(time, 0, stale());
         }
     }
+}
+
+fn rows_of(runs: &[Wanted]) -> RowRanges {
+    RowRanges::from_sorted(runs.iter().map(|wanted| wanted.run.first_row..wanted.run.first_row + wanted.run.rows))
+}
+
+/// Runs that follow each other, of about so many rows together. What is decoded is not counted against the limits of a query,
+/// so it has to be little at any time.
+fn chunks(runs: &[Wanted], rows_max: usize) -> impl Iterator<Item = &[Wanted]> {
+    let mut rows = 0;
+    runs.chunk_by(move |before, _| {
+        rows += before.run.rows as usize;
+        let goes_on = rows < rows_max;
+        if !goes_on {
+            rows = 0;
+        }
+        goes_on
+    })
 }
 
 /// Whether a part has native histograms of Prometheus: of most parts it is known that they have not, which spares reading the

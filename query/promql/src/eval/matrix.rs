@@ -86,10 +86,7 @@ impl Column {
 
     /// How much it counts against the limit of samples.
     pub(super) fn weight(&self) -> usize {
-        let histograms = self.histograms.iter().flatten().map(|histogram| {
-            let numbers = histogram.positive_buckets.len() + histogram.negative_buckets.len() + 8;
-            numbers.div_ceil(2)
-        });
+        let histograms = self.histograms.iter().flatten().map(|histogram| histogram.weight());
         self.floats.iter().filter(|value| !is_absent(**value)).count() + histograms.sum::<usize>()
     }
 

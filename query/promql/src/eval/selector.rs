@@ -145,7 +145,7 @@ impl Evaluator<'_> {
             } else {
                 return Err(extended::no_histograms());
             }
-            self.hold(floats.len() + histograms.len())?;
+            self.hold(floats.len() + histograms.iter().map(|(_, histogram)| histogram.weight()).sum::<usize>())?;
             if !floats.is_empty() || !histograms.is_empty() {
                 let labels = if series.drops_name { samples.labels.without_metadata() } else { samples.labels };
                 matrix.push(MatrixSeries { labels, floats, histograms });

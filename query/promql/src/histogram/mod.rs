@@ -97,6 +97,13 @@ impl Histogram {
         self.schema == CUSTOM_BUCKETS_SCHEMA
     }
 
+    /// How many samples it counts as against the limit of a query: one for each 16 bytes, as in Prometheus.
+    pub fn weight(&self) -> usize {
+        let numbers = self.positive_buckets.len() + self.negative_buckets.len() + self.custom_values.len();
+        let spans = self.positive_spans.len() + self.negative_spans.len();
+        (size_of::<Self>() + 8 * (numbers + spans)).div_ceil(16)
+    }
+
     /// Whether any of its numbers grew to infinity.
     pub fn has_overflow(&self) -> bool {
         let numbers = [self.zero_count, self.count, self.sum];

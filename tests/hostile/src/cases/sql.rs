@@ -252,7 +252,7 @@ fn work() -> Vec<Case> {
         ),
         body(
             "a timeout of 1 s",
-            r#"{"sql":"SELECT count(*) FROM metrics a CROSS JOIN metrics b CROSS JOIN metrics c","timeout":"1s"}"#,
+            r#"{"sql":"SELECT sum(a.value * b.value + c.value) FROM metrics a CROSS JOIN metrics b CROSS JOIN metrics c","timeout":"1s"}"#,
             Expect::Answer(&[504], "cancelled after 1s"),
         ),
         body("a timeout of a year", r#"{"sql":"SELECT 1","timeout":"365d"}"#, Expect::Answer(&[400, 422], "timeout")),
