@@ -107,7 +107,11 @@ fn sql_request(sql: &str) -> String {
 async fn a_query_ends_when_its_client_is_gone() {
     let Some(binary) = binary() else { return };
     let server = with_points(&binary, &["--query-concurrency", "1"]).await;
-    for request in ENDLESS.map(sql_request) {
+    // The median of an hour, at each of four million seconds.
+    let promql = "quantile_over_time(0.5,vector(time())[1h:1s])[50d:1s]";
+    let promql = format!("GET /prometheus/api/v1/query?query=max_over_time({promql})&time=1700000000 HTTP/1.1");
+    let requests = ENDLESS.map(sql_request).into_iter().chain([format!("{promql}\r\nhost: localhost\r\n\r\n")]);
+    for request in requests {
         ask_and_leave(&server, &request).await;
         let gone = Instant::now();
         let reply = server.sql("SELECT 1").await;

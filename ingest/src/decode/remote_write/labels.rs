@@ -27,7 +27,7 @@ const IDENTITY_BEHIND: &[u8] = b"\0prometheus\0\0\x000";
 const SET_BYTES_MAX: usize = 1024 * 1024;
 
 /// Bytes that the different label sets of a request become, in sum: twice what it could bring without references.
-const REQUEST_BYTES_MAX: usize = 2 * limit::REQUEST_BYTES_MAX;
+const REQUEST_BYTES_MAX: usize = limit::REQUEST_BYTES_MAX;
 
 /// The codes of a series.
 #[derive(Clone, Copy, Debug)]

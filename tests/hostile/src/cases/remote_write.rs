@@ -147,7 +147,7 @@ fn wire() -> Vec<Case> {
             "1,000 series that share a text, 1 GB in sum",
             Door::Write(2),
             |_| shared_text(1_000, 16),
-            Expect::Partial(140, 860, "the label sets of the request are too large in sum"),
+            Expect::Partial(70, 930, "the label sets of the request are too large in sum"),
         ),
         case(
             "P17",
