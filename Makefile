@@ -18,8 +18,9 @@ run: ui build ## Build Trivium with its web UI and start it with the demo teleme
 ui: ## Build the web UI (needs Node.js; without it a placeholder is served)
 	./ui/build.sh
 
+# As the tests build it: another selection of packages would compile DataFusion once more, with other features.
 build: ## Build the binary
-	cargo build --locked
+	cargo test --locked --workspace --no-run --test process
 
 test: ## Everything CI checks, with all that it needs
 	./tests/run.sh
@@ -32,7 +33,7 @@ release: ui ## Build the binary for production
 	cargo build --locked --release
 
 hostile: build ## Send the 120 families of bad input to the real binary (tests/hostile/README.md)
-	TRIVIUM_BINARY=$(TRIVIUM) cargo test --locked -p trivium-hostile
+	TRIVIUM_BINARY=$(TRIVIUM) cargo test --locked --workspace --lib -- driver:: pressure::
 
 torture: ## Kill, starve and damage the real binary for nine minutes (RELIABILITY.md)
 	./tests/torture/run.sh short

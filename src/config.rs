@@ -390,7 +390,7 @@ impl Config {
         }
         for (key, value, least) in [
             ("buffer_mib", self.buffer_mib, 1),
-            ("in_flight_mib", self.in_flight_mib, 64),
+            ("in_flight_mib", self.in_flight_mib, 8),
             ("query_memory_mib", self.query_memory_mib, 16),
             ("query_concurrency", self.query_concurrency as u64, 1),
             ("promql_samples_max", self.promql_samples_max as u64, 1),

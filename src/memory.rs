@@ -19,8 +19,8 @@ const SERIES_CACHE: u64 = 8;
 /// What a sample of PromQL takes while its query is evaluated: a time, a value, a start time.
 const BYTES_OF_SAMPLE: u64 = 24;
 
-/// What `--in-flight-mib` may be at least: one request of the largest size.
-const IN_FLIGHT_MIB_MIN: u64 = 64;
+/// What `--in-flight-mib` may be at least. A larger request is taken all the same, when it is alone.
+const IN_FLIGHT_MIB_MIN: u64 = 8;
 
 /// Lowers what a small limit has no room for; what was lowered, for the log.
 pub(crate) fn fit(config: &mut Config, limit: Option<u64>) -> Vec<String> {

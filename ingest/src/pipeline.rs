@@ -12,7 +12,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::Semaphore;
 use trivium_model::{Clock, RequestKey, SignalKind, TenantId, UnixNanos, WireFormat, limit};
-use trivium_storage::{AppendRequest, Appended, Rejection, Storage};
+use trivium_storage::{AppendRequest, Appended, MetricDescription, Rejection, Storage};
 
 use crate::admission::{Admission, Reservation};
 use crate::decode::{self, DecodeContext, DecodeError, Decoded, LabelCache, Rejected, Written};
@@ -39,6 +39,9 @@ pub trait Sink: Send + Sync {
 
     /// Counts refused records; see [`Storage::record_rejections`].
     fn record_rejections(&self, rejections: Vec<Rejection>);
+
+    /// Remembers what was said of metrics; see [`Storage::describe_metrics`].
+    fn describe_metrics(&self, tenant: TenantId, descriptions: Vec<MetricDescription>);
 }
 
 impl Sink for Storage {
@@ -48,6 +51,10 @@ impl Sink for Storage {
 
     fn record_rejections(&self, rejections: Vec<Rejection>) {
         Self::record_rejections(self, rejections);
+    }
+
+    fn describe_metrics(&self, tenant: TenantId, descriptions: Vec<MetricDescription>) {
+        Self::describe_metrics(self, tenant, descriptions);
     }
 }
 
@@ -176,7 +183,7 @@ impl Pipeline {
         let payload_bytes = prepared.payload.len() as u64;
         let changed = prepared.changed;
         let (received_at, _reservation) = (prepared.received_at, prepared.reservation);
-        let Decoded { batch, accepted, written, rejected, sanitized } = prepared.decoded;
+        let Decoded { batch, accepted, written, described, rejected, sanitized } = prepared.decoded;
         let duplicate = match batch {
             Some(batch) => {
                 let append = AppendRequest {
@@ -200,6 +207,9 @@ impl Pipeline {
         }
         if !duplicate && !rejected.is_empty() {
             self.sink.record_rejections(rejections(tenant, signal, received_at, &rejected));
+        }
+        if !described.is_empty() {
+            self.sink.describe_metrics(tenant, described);
         }
         let outcome = Outcome { accepted, written, duplicate, rejected, sanitized };
         self.telemetry.acknowledged(signal, &outcome, payload_bytes, started.elapsed());

@@ -8,6 +8,7 @@ pub mod catalog;
 mod compaction;
 mod config;
 mod crash_loop;
+mod described;
 mod error;
 pub mod folder;
 pub mod fs;
@@ -29,6 +30,7 @@ pub mod verify;
 pub mod wal;
 
 pub use config::StorageConfig;
+pub use described::MetricDescription;
 pub use error::Error;
 pub use part::{EncodedPart, NewPart, PageCache, Part, PartFile, PartRecord, TokenFilter, encode_part};
 pub use recovery::RecoveryReport;

@@ -15,6 +15,7 @@ use crate::buffer::Committed;
 use crate::catalog::{CatalogState, FILE_NAME};
 use crate::config::StorageConfig;
 use crate::crash_loop::Starts;
+use crate::described::Descriptions;
 use crate::error::Error;
 use crate::folder::check_folder;
 use crate::fs::keep_copy;
@@ -118,6 +119,7 @@ fn inner(
         wal,
         retired: Mutex::new(Retired::default()),
         rejections: Mutex::new(Vec::new()),
+        descriptions: Descriptions::default(),
         chance: Mutex::new(deps.seed),
         visible: AtomicU64::new(highest.0),
         sealing: tokio::sync::Mutex::new(()),

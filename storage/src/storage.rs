@@ -16,6 +16,7 @@ use crate::canary::Canary;
 use crate::catalog::Catalog;
 use crate::config::StorageConfig;
 use crate::crash_loop::Starts;
+use crate::described::{Descriptions, MetricDescription};
 use crate::error::Error;
 use crate::fs::FileSystem;
 use crate::part::{PageCache, Part, PartRecord};
@@ -137,6 +138,7 @@ pub(crate) struct Inner {
     pub(crate) remembered: Mutex<RememberedRequests>,
     pub(crate) retired: Mutex<Retired>,
     pub(crate) rejections: Mutex<Vec<Rejection>>,
+    pub(crate) descriptions: Descriptions,
     pub(crate) chance: Mutex<u64>,
     /// The last position whose rows are in a buffer. The WAL may be trimmed up to here at most: between the fsync of a frame
     /// and its arrival in the buffer no table knows of it.
@@ -248,6 +250,16 @@ impl Storage {
                 None => pending.push(rejection),
             }
         }
+    }
+
+    /// Remembers what was said of metrics; in memory alone, see [`MetricDescription`].
+    pub fn describe_metrics(&self, tenant: TenantId, descriptions: Vec<MetricDescription>) {
+        self.inner.descriptions.add(tenant, descriptions);
+    }
+
+    /// What was said of a tenant's metrics apart from their samples, in the order of their names.
+    pub fn metric_descriptions(&self, tenant: TenantId) -> Vec<MetricDescription> {
+        self.inner.descriptions.of(tenant)
     }
 
     /// The refused records of the last days, summed by minute, signal, reason and service; newest first.

@@ -32,7 +32,7 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use trivium_model::{SignalKind, UnixNanos, WireFormat, limit};
-use trivium_storage::PayloadDecoder;
+use trivium_storage::{MetricDescription, PayloadDecoder};
 
 pub use json::json_to_protobuf;
 pub(crate) use remote_write::LabelCache;
@@ -84,6 +84,8 @@ pub struct Decoded {
     pub accepted: u64,
     /// What of a remote write request they are; zero for OTLP.
     pub written: Written,
+    /// What a remote write request of version 1 says of metrics, apart from its samples.
+    pub described: Vec<MetricDescription>,
     /// What was refused and why.
     pub rejected: Vec<Rejected>,
     /// What was accepted after an alteration: cause and count.
@@ -136,9 +138,14 @@ pub(crate) fn decode_with(
     labels: Option<&LabelCache>,
 ) -> Result<Decoded, DecodeError> {
     let mut outcome = Outcome::new(payload, *context);
+    let mut described = Vec::new();
     let rows = match format {
         WireFormat::Otlp => decode_otlp(signal, payload, &mut outcome).map(|batch| (batch, Written::default())),
-        WireFormat::RemoteWrite1 => remote_write::decode(Version::V1, payload, labels, &mut outcome),
+        WireFormat::RemoteWrite1 => {
+            // What is wrong with the request as a whole is told by the next line.
+            described = remote_write::descriptions(payload).unwrap_or_default();
+            remote_write::decode(Version::V1, payload, labels, &mut outcome)
+        }
         WireFormat::RemoteWrite2 => remote_write::decode(Version::V2, payload, labels, &mut outcome),
     };
     let (batch, written) = rows.map_err(|error| match error {
@@ -148,7 +155,7 @@ pub(crate) fn decode_with(
     let accepted = batch.num_rows() as u64;
     let batch = (accepted > 0).then_some(batch);
     let (rejected, sanitized) = (outcome.rejections.finish(), outcome.writer.sanitized.causes());
-    Ok(Decoded { batch, accepted, written, rejected, sanitized })
+    Ok(Decoded { batch, accepted, written, described, rejected, sanitized })
 }
 
 fn decode_otlp<'a>(

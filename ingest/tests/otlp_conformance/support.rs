@@ -19,7 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use trivium_ingest::{Ingest, IngestConfig, IngestDeps, Sink};
-use trivium_model::{Clock, ManualClock, SignalKind, UnixNanos, WalPosition};
+use trivium_model::{Clock, ManualClock, SignalKind, TenantId, UnixNanos, WalPosition};
 use trivium_proto::otlp::collector::logs::v1::ExportLogsServiceRequest;
 use trivium_proto::otlp::collector::metrics::v1::ExportMetricsServiceRequest;
 use trivium_proto::otlp::collector::trace::v1::ExportTraceServiceRequest;
@@ -29,7 +29,7 @@ use trivium_proto::otlp::metrics::v1::number_data_point::Value;
 use trivium_proto::otlp::metrics::v1::{Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, metric};
 use trivium_proto::otlp::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use trivium_proto::rpc;
-use trivium_storage::{AppendRequest, Appended, Rejection};
+use trivium_storage::{AppendRequest, Appended, MetricDescription, Rejection};
 
 /// 2023-11-14T22:13:20Z: the time of the clock and of every sample record.
 pub(crate) const NOW: u64 = 1_700_000_000_000_000_000;
@@ -118,6 +118,8 @@ impl Sink for FakeSink {
     fn record_rejections(&self, rejections: Vec<Rejection>) {
         lock(&self.rejections).extend(rejections);
     }
+
+    fn describe_metrics(&self, _: TenantId, _: Vec<MetricDescription>) {}
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use trivium_promql::{Labels, Matcher};
+use trivium_storage::MetricDescription;
 use trivium_storage::attributes::get;
 
 use super::index::{Metric, PointKind, Run, SeriesIndex};
@@ -187,7 +188,21 @@ impl StoredSeries {
                 known.entry((name.clone(), kind)).or_insert(MetricMetadata { name, kind, help, unit });
             }
         }
+        self.add_described(&mut known, wanted);
         Ok(known.into_values().collect())
+    }
+
+    /// Adds what was said of metrics apart from their samples, in the place of those that nothing else is known of.
+    fn add_described(&self, known: &mut BTreeMap<(String, &'static str), MetricMetadata>, wanted: Option<&str>) {
+        let Some((storage, tenant)) = &self.described else { return };
+        for MetricDescription { name, kind, unit, help } in storage.metric_descriptions(*tenant) {
+            for suffix in [""].iter().chain(suffixes(kind)) {
+                known.remove(&(format!("{name}{suffix}"), "unknown"));
+            }
+            if wanted.is_none_or(|wanted| wanted == name) {
+                known.entry((name.clone(), kind)).or_insert(MetricMetadata { name, kind, help, unit });
+            }
+        }
     }
 }
 
@@ -195,12 +210,15 @@ fn selects(plan: &Plan<'_>, labels: &Labels) -> bool {
     plan.others.iter().all(|matcher| matcher.matches(labels.get(&matcher.name)))
 }
 
+/// What the names of a metric's series have more than its own.
+fn suffixes(kind: &str) -> &'static [&'static str] {
+    if matches!(kind, "histogram" | "summary") { &["_bucket", "_sum", "_count"] } else { &[] }
+}
+
 /// The name of a metric without the suffixes of its series.
 fn family_name(metric: &Metric, kind: &str, views: &[View]) -> Option<String> {
     if metric.kind == PointKind::Prometheus {
-        let suffixes: &[&str] =
-            if matches!(kind, "histogram" | "summary") { &["_bucket", "_sum", "_count"] } else { &[] };
-        let family = suffixes.iter().find_map(|suffix| metric.name.strip_suffix(suffix));
+        let family = suffixes(kind).iter().find_map(|suffix| metric.name.strip_suffix(suffix));
         return Some(family.unwrap_or(&metric.name).to_owned());
     }
     let view = views.iter().find(|view| view.projection != Projection::Sum && view.projection != Projection::Count)?;

@@ -40,6 +40,8 @@ pub(crate) struct StoredSeries {
     /// Whether start times of samples are read.
     reads_start_times: bool,
     samples_max: usize,
+    /// Where descriptions of metrics are that came without samples, and whose.
+    pub(super) described: Option<(Storage, TenantId)>,
 }
 
 /// Times in milliseconds: later than `after`, up to and with `until`.
@@ -89,13 +91,22 @@ impl std::fmt::Debug for StoredSeries {
 impl StoredSeries {
     /// The series of a tenant now.
     pub(crate) fn new(state: &Arc<SeriesState>, storage: &Storage, tenant: TenantId, deadline: Deadline) -> Self {
-        Self::over(state, storage.snapshot(tenant, SignalKind::Metrics), deadline)
+        let over = Self::over(state, storage.snapshot(tenant, SignalKind::Metrics), deadline);
+        Self { described: Some((storage.clone(), tenant)), ..over }
     }
 
     pub(super) fn over(state: &Arc<SeriesState>, snapshot: Snapshot, deadline: Deadline) -> Self {
         let samples_max = usize::MAX;
         let cancelled = CancellationToken::new();
-        Self { state: Arc::clone(state), snapshot, deadline, cancelled, reads_start_times: false, samples_max }
+        Self {
+            state: Arc::clone(state),
+            snapshot,
+            deadline,
+            cancelled,
+            reads_start_times: false,
+            samples_max,
+            described: None,
+        }
     }
 
     /// Ends what it does when the token is cancelled.

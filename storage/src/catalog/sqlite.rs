@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
-use sqlx::{Row, SqliteConnection, SqlitePool};
+use sqlx::{Connection, Row, SqliteConnection, SqlitePool};
 use trivium_model::{
     HistoryEvent, Lease, PartId, SignalKind, StateChange, StateFuture, StateRecord, StateStore, TenantId, TimeRange,
     UnixNanos, WalPosition,
@@ -320,7 +320,20 @@ pub(super) fn failed(action: &'static str) -> impl FnOnce(sqlx::Error) -> Error 
 
 /// Connections that stay open: reopening one costs more than it holds.
 fn connections(max: u32) -> SqlitePoolOptions {
-    SqlitePoolOptions::new().max_connections(max).idle_timeout(None).max_lifetime(None).test_before_acquire(false)
+    SqlitePoolOptions::new()
+        .max_connections(max)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        .after_release(|connection, _| Box::pin(is_usable(connection)))
+}
+
+/// Whether a connection can begin a transaction. When the disk is full, SQLite takes a transaction back by itself; sqlx then
+/// fails to take it back once more, believes to be in it for ever, and refuses to begin another.
+async fn is_usable(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    // Behind what is still to be taken back.
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
 }
 
 async fn check_sqlite_version(writer: &SqlitePool) -> Result<(), Error> {

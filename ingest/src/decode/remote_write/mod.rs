@@ -13,6 +13,7 @@ mod symbols;
 
 pub(crate) use cache::LabelCache;
 pub(super) use histogram::NativeHistogram;
+pub(super) use metadata::descriptions;
 
 use arrow::array::RecordBatch;
 use trivium_model::limit;

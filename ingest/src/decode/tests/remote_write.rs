@@ -409,3 +409,24 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn version_1_describes_metrics_apart_from_their_samples() {
+    let described = |name: &str, metric_type| v1::MetricMetadata {
+        metric_type,
+        metric_family_name: name.into(),
+        help: "What it counts".into(),
+        unit: "seconds".into(),
+    };
+    let metadata = vec![described("a", 1), described("", 1), described("b", 9)];
+    let mut payload = v1::WriteRequest { timeseries: Vec::new(), metadata }.encode_to_vec();
+    // One that cannot be read costs the others nothing.
+    payload.extend([0x1a, 2, 0x12, 9]);
+    let decoded = decode(SignalKind::Metrics, WireFormat::RemoteWrite1, &payload, &forever()).expect("well formed");
+    assert!(decoded.batch.is_none() && decoded.rejected.is_empty());
+    let known: Vec<_> = decoded.described.iter().map(|known| (known.name.as_str(), known.kind)).collect();
+    assert_eq!(known, [("a", "counter"), ("b", "unknown")]);
+    assert_eq!((decoded.described[0].help.as_str(), decoded.described[0].unit.as_str()), ("What it counts", "seconds"));
+    let decoded = decode(SignalKind::Metrics, WireFormat::RemoteWrite2, &payload, &forever()).expect("well formed");
+    assert!(decoded.described.is_empty());
+}

@@ -16,7 +16,7 @@ use trivium_ingest::{IngestConfig, IngestDeps};
 use trivium_model::{Clock, ManualClock, SignalKind, UnixNanos, WireFormat};
 use trivium_storage::catalog::SqliteCatalog;
 use trivium_storage::fs::RealFileSystem;
-use trivium_storage::{PayloadDecoder, Storage, StorageConfig, StorageDeps};
+use trivium_storage::{MetricDescription, PayloadDecoder, Storage, StorageConfig, StorageDeps};
 
 use super::*;
 use crate::config::{PromqlConfig, QueryConfig};
@@ -466,6 +466,18 @@ async fn exemplars_metadata_and_syntax_are_told() {
     assert_eq!(
         data_of(&state, "metadata", &[("metric", "queue_length")]).await,
         r#"{"queue_length":[{"type":"gauge","unit":"{message}","help":"waiting \u0026 ready"}]}"#
+    );
+    // As a sender of remote write 1.0 tells it.
+    let described = MetricDescription {
+        name: "build_info".into(),
+        kind: "info",
+        unit: String::new(),
+        help: "Which \"build\"".into(),
+    };
+    state.storage.describe_metrics(TenantId::DEFAULT, vec![described]);
+    assert_eq!(
+        data_of(&state, "metadata", &[("metric", "build_info")]).await,
+        r#"{"build_info":[{"type":"info","unit":"","help":"Which \"build\""}]}"#
     );
     let all: Value = serde_json::from_str(&data_of(&state, "metadata", &[("limit", "2")]).await).expect("JSON");
     assert_eq!(all.as_object().map(serde_json::Map::len), Some(2));

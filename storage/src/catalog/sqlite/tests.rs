@@ -25,6 +25,17 @@ async fn execute(catalog: &SqliteCatalog, sql: &'static str) {
     sqlx::raw_sql(sql).execute(&catalog.writer).await.expect("the statement runs");
 }
 
+/// When the disk is full, SQLite takes back a transaction by itself, whatever was to come.
+#[tokio::test]
+async fn a_transaction_that_sqlite_took_back_leaves_a_usable_catalog() {
+    let folder = folder();
+    let catalog = open(folder.path()).await;
+    let mut transaction = catalog.writer.begin_with("BEGIN IMMEDIATE").await.expect("begun");
+    sqlx::raw_sql("ROLLBACK").execute(&mut *transaction).await.expect("taken back");
+    transaction.commit().await.expect_err("there is nothing to commit");
+    catalog.publish(seal(1, 1..=1)).await.expect("the catalog goes on");
+}
+
 #[test]
 fn versions_with_the_wal_reset_bug_are_refused() {
     for version in ["3.51.3", "3.51.10", "3.52.0", "4.0.0"] {
