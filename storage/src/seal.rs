@@ -29,6 +29,26 @@ use crate::table::Sealing;
 /// day, so that a sender of random times cannot create thousands of files.
 const WINDOWS_MAX: i64 = 32;
 
+/// Parts that are written and not published. Their files go with this, unless they are taken: a stop may end the wait for
+/// work that goes on to its end.
+struct Unpublished {
+    inner: Arc<Inner>,
+    records: Vec<PartRecord>,
+}
+
+impl Unpublished {
+    /// From here on the files stay.
+    fn take(mut self) -> Vec<PartRecord> {
+        std::mem::take(&mut self.records)
+    }
+}
+
+impl Drop for Unpublished {
+    fn drop(&mut self) {
+        self.records.iter().for_each(|record| self.inner.discard(record));
+    }
+}
+
 impl Inner {
     /// Publishes what the open buffer of a signal holds; `false` when there was nothing. After an error the rows stay in
     /// the sealing buffer, visible, and the next call tries again.
@@ -69,7 +89,7 @@ impl Inner {
 
     async fn prepare(self: &Arc<Self>, sealing: &Arc<Sealing>) -> Result<Publish, Error> {
         let (inner, work) = (Arc::clone(self), Arc::clone(sealing));
-        let records = blocking(move || inner.write_buffer(&work)).await?;
+        let records = blocking(move || inner.write_buffer(&work)).await?.take();
         let buffer = &sealing.buffer;
         let publish = Publish {
             token: self.new_part_id().0,
@@ -85,16 +105,13 @@ impl Inner {
         Ok(publish)
     }
 
-    fn write_buffer(&self, sealing: &Sealing) -> Result<Vec<PartRecord>, Error> {
-        let mut records = Vec::new();
-        if let Err(error) = self.write_windows(sealing, &mut records) {
-            // The next attempt writes all of them again, under other names: on a full disk nothing may pile up.
-            records.iter().for_each(|record| self.discard(record));
-            return Err(error);
-        }
-        let rows: u64 = records.iter().map(|record| u64::from(record.rows)).sum();
+    fn write_buffer(self: &Arc<Self>, sealing: &Sealing) -> Result<Unpublished, Error> {
+        let mut written = Unpublished { inner: Arc::clone(self), records: Vec::new() };
+        // After an error the next attempt writes all of them again, under other names: on a full disk nothing may pile up.
+        self.write_windows(sealing, &mut written.records)?;
+        let rows: u64 = written.records.iter().map(|record| u64::from(record.rows)).sum();
         assert_eq!(rows, sealing.buffer.rows(), "every row of a sealed buffer is in exactly one part");
-        Ok(records)
+        Ok(written)
     }
 
     fn write_windows(&self, sealing: &Sealing, records: &mut Vec<PartRecord>) -> Result<(), Error> {
@@ -167,7 +184,10 @@ impl Inner {
     ) -> Result<(), Error> {
         let inner = Arc::clone(self);
         let work = inputs.clone();
-        let output = blocking(move || inner.write_merged(signal, tenant, &work)).await?;
+        let written = blocking(move || inner.write_merged(signal, tenant, &work)).await?.take();
+        let Some(output) = written.into_iter().next() else {
+            return Err(Error::Internal("a merge wrote no part".into()));
+        };
         let rows: u64 = inputs.iter().map(|part| u64::from(part.record().rows)).sum();
         assert_eq!(u64::from(output.rows), rows, "a merge neither loses nor makes rows");
         let remove = inputs.iter().map(|part| part.record().id).collect();
@@ -197,7 +217,12 @@ impl Inner {
         }
     }
 
-    fn write_merged(&self, signal: SignalKind, tenant: TenantId, inputs: &[Arc<Part>]) -> Result<PartRecord, Error> {
+    fn write_merged(
+        self: &Arc<Self>,
+        signal: SignalKind,
+        tenant: TenantId,
+        inputs: &[Arc<Part>],
+    ) -> Result<Unpublished, Error> {
         let mut batches = Vec::new();
         let mut level = 0;
         for part in inputs {
@@ -205,7 +230,8 @@ impl Inner {
             batches.extend(part.read(None, None)?);
             level = level.max(part.record().level + 1);
         }
-        self.write_part(signal, tenant, level, &batches)
+        let record = self.write_part(signal, tenant, level, &batches)?;
+        Ok(Unpublished { inner: Arc::clone(self), records: vec![record] })
     }
 
     /// Publishes parts in the place of others, in the catalog first and then for the queries.

@@ -128,3 +128,23 @@ async fn what_a_full_disk_interrupts_leaves_no_files() {
     }
     assert_eq!((count(), disk.refused.load(Ordering::SeqCst)), (4, 4), "the four inputs of the merge");
 }
+
+/// A stop ends the wait for a seal; its files would be nobody's until the next start.
+#[tokio::test]
+async fn a_seal_that_nobody_waits_for_leaves_no_files() {
+    use crate::testing::{append, bodies, expected, open, part_folders};
+    let folder = tempfile::tempdir().expect("a folder");
+    let storage = open(folder.path()).await;
+    append(&storage, 0..10, 0).await;
+    let mut seal = Box::pin(storage.flush());
+    assert!(futures::FutureExt::now_or_never(seal.as_mut()).is_none(), "it waits for its files");
+    drop(seal);
+    while Arc::strong_count(&storage.inner) > 1 {
+        tokio::task::yield_now().await;
+    }
+    assert!(part_folders(folder.path()).is_empty());
+    storage.flush().await.expect("flushed");
+    assert_eq!(part_folders(folder.path()).len(), 1);
+    assert_eq!(bodies(&storage), expected(0..10));
+    storage.close().await;
+}
