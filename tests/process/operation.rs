@@ -72,7 +72,7 @@ async fn a_backup_under_load_is_restored_with_everything_that_was_acknowledged_b
     for client in clients {
         client.await.expect("a client");
     }
-    let refused = trivium(&["backup", "s3://bucket/trivium", "--data-dir", text(folder.path())]);
+    let refused = trivium(&["backup", "gs://bucket/trivium", "--data-dir", text(folder.path())]);
     assert!(!refused.status.success() && said(&refused).contains("backups go to folders"), "{}", said(&refused));
 }
 
