@@ -173,6 +173,33 @@ async fn a_damaged_backup_restores_nothing() {
 }
 
 #[tokio::test]
+async fn a_check_names_every_damaged_file_of_a_backup_folder() {
+    let (source, target) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let silent: Progress = Arc::new(|_, _| ());
+    let place = Location::folder(target.path());
+    let error = check(&place, Arc::clone(&silent)).await.expect_err("empty").to_string();
+    assert!(error.contains("holds no complete snapshot"), "{error}");
+    let storage = open(source.path()).await;
+    append(&storage, 0..3, 0).await;
+    storage.flush().await.expect("published");
+    back_up(source.path(), target.path(), BackupOptions::default()).await.expect("a backup");
+    let second = back_up(source.path(), target.path(), BackupOptions::default()).await.expect("a backup");
+    let sound = check(&place, Arc::clone(&silent)).await.expect("checked");
+    assert_eq!((sound.snapshots.len(), sound.findings, sound.interrupted), (2, vec![], vec![]));
+    assert!(sound.files > 5 && sound.bytes > 1000, "{} {}", sound.files, sound.bytes);
+    let part = part_folders(target.path())[0].clone();
+    damage(&part.join("columns.parquet"), |bytes| bytes[50] ^= 1);
+    std::fs::remove_file(part.join("ids.idx")).expect("removed");
+    damage(&snapshot_folder(target.path(), &second.snapshot).join("manifest.json"), flip);
+    let found = check(&place, silent).await.expect("checked");
+    let names: Vec<&str> = found.findings.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names.len(), 3, "{names:?}");
+    for name in [second.snapshot.as_str(), "columns.parquet", "ids.idx"] {
+        assert!(names.iter().any(|found| found.ends_with(name)), "{name}: {names:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_part_that_is_damaged_at_its_source_is_named_and_the_rest_is_kept() {
     let (source, target) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
     let storage = open(source.path()).await;

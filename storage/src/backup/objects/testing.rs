@@ -14,7 +14,7 @@ use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartId, MultipartUpload, ObjectMeta,
-    ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
 use super::{Objects, Retries};
@@ -32,6 +32,8 @@ pub(in crate::backup) enum Fault {
     CutOff,
     /// It is refused for good.
     Denied,
+    /// The service does not know it.
+    Unknown,
 }
 
 /// The n-th request of all, its kind, and what goes wrong with it.
@@ -109,6 +111,9 @@ impl Faulty {
                 let body = "status code: 403 Forbidden: <Error><Code>AccessDenied</Code><Message>No.</Message></Error>";
                 Err(Error::PermissionDenied { path: "here".into(), source: body.into() })
             }
+            Some(Fault::Unknown) => {
+                Err(Error::NotImplemented { operation: kind.to_owned(), implementer: "test".to_owned() })
+            }
             fault => Ok(fault),
         }
     }
@@ -144,7 +149,8 @@ impl fmt::Display for Faulty {
 #[async_trait]
 impl ObjectStore for Faulty {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
-        let fault = self.ask("put")?;
+        let is_conditional = opts.mode != PutMode::Overwrite;
+        let fault = self.ask(if is_conditional { "put_if" } else { "put" })?;
         self.travel(payload.content_length() as u64).await;
         answered(fault, self.inner.put_opts(location, payload, opts).await)
     }

@@ -297,6 +297,26 @@ async fn one_backup_at_a_time_and_a_dead_one_does_not_stand_in_the_way_for_ever(
     assert_eq!(scene.store.keys().await.iter().filter(|key| key.ends_with("/lock")).count(), 0);
 }
 
+/// As with `AWS_CONDITIONAL_PUT=disabled`.
+#[tokio::test]
+async fn a_store_without_conditional_writes_has_a_lock_too() {
+    let scene = Scene::new().await;
+    scene.store.plan(|_, kind| (kind == "put_if").then_some(Fault::Unknown));
+    let objects = scene.store.objects();
+    let clock = || Arc::<ManualClock>::clone(&scene.clock);
+    let lease = Lease::take(&objects, clock()).await.expect("free");
+    let error = scene.back_up(BackupOptions::default()).await.expect_err("taken").to_string();
+    assert!(error.contains("another backup into s3://test/here is running"), "{error}");
+    scene.later(5);
+    lease.keep().await.expect("renewed");
+    scene.later(31);
+    let other = Lease::take(&objects, clock()).await.expect("taken over");
+    assert!(lease.keep().await.expect_err("lost").to_string().contains("took over"));
+    other.release().await.expect("let go");
+    scene.made().await;
+    scene.check_restored(0..5).await;
+}
+
 #[tokio::test]
 async fn a_refusal_is_told_at_once_and_a_foreign_place_is_left_alone() {
     let scene = Scene::new().await;

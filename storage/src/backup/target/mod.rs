@@ -21,7 +21,7 @@ use objects::ObjectTarget;
 /// A place that is held against other backups, with a snapshot begun in it.
 pub(super) enum Target {
     Folder(FolderTarget),
-    Objects(ObjectTarget),
+    Objects(Box<ObjectTarget>),
 }
 
 /// What became of a part.
@@ -47,7 +47,9 @@ impl Target {
     ) -> Result<Self, Error> {
         match &location.0 {
             Place::Folder(folder) => FolderTarget::begin(fs, source, folder, snapshot).map(Self::Folder),
-            Place::Objects(place) => ObjectTarget::begin(place, fs, snapshot, clock).await.map(Self::Objects),
+            Place::Objects(place) => {
+                ObjectTarget::begin(place, fs, snapshot, clock).await.map(|target| Self::Objects(Box::new(target)))
+            }
         }
     }
 
