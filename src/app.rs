@@ -88,7 +88,7 @@ async fn run(
     let mut registry = Registry::default();
     let listeners = listeners::bind(config, &clock, &mut registry, config.auth == Authentication::Required).await?;
     let bound = listeners.bound;
-    let (storage, _lock) = open_storage(config, Arc::clone(&clock), &mut registry).await?;
+    let (storage, catalog, _lock) = open_storage(config, Arc::clone(&clock), &mut registry).await?;
     let redacting = Redacting::start(&config.redaction_file, &mut registry)?;
     let ingest = build_ingest(config, redacting.as_ref(), &storage, &clock, &mut registry);
     let state = build_query(config, &storage, &clock, &mut registry);
@@ -160,7 +160,7 @@ async fn run(
         demo.abort();
     }
     drop(maintenance.await);
-    storage.close().await;
+    close(&storage, &catalog).await;
     tracing::info!("stopped");
     Ok(if storage.failed().is_some() { ExitCode::from(2) } else { ExitCode::SUCCESS })
 }
@@ -223,17 +223,32 @@ async fn open_storage(
     config: &Config,
     clock: Arc<dyn Clock>,
     registry: &mut Registry,
-) -> anyhow::Result<(Storage, FolderLock)> {
+) -> anyhow::Result<(Storage, Arc<SqliteCatalog>, FolderLock)> {
     let folder = config.data_dir.as_path();
     let lock = lock_folder(folder)?;
     let fs = Arc::new(RealFileSystem::new());
-    let catalog = SqliteCatalog::open(folder).await?;
+    let catalog = Arc::new(SqliteCatalog::open(folder).await?);
     let seed = RandomState::new().build_hasher().finish();
-    let deps = StorageDeps { fs, clock, catalog: Arc::new(catalog), decoder: Arc::new(ReplayDecoder), seed };
+    let deps = StorageDeps {
+        fs,
+        clock,
+        catalog: Arc::<SqliteCatalog>::clone(&catalog),
+        decoder: Arc::new(ReplayDecoder),
+        seed,
+    };
     let (storage, report) = Storage::open(folder, storage_config(config), deps).await?;
     storage.metrics().register(registry);
     log_recovery(folder, &report);
-    Ok((storage, lock))
+    Ok((storage, catalog, lock))
+}
+
+/// Publishes what is buffered, closes the WAL, and has SQLite move its journal into the catalog, so that the one file is all of it.
+/// Safe without: what still reads it is not waited for.
+async fn close(storage: &Storage, catalog: &SqliteCatalog) {
+    storage.close().await;
+    if tokio::time::timeout(DRAIN_TIMEOUT, catalog.close()).await.is_err() {
+        tracing::warn!("something still reads the catalog; its journal stays beside it");
+    }
 }
 
 fn storage_config(config: &Config) -> StorageConfig {

@@ -38,9 +38,9 @@ pub(crate) enum Command {
     Redact(RedactArgs),
     /// Check rules and SLOs, run their unit tests, or try them on stored history.
     Rules(RulesArgs),
-    /// Check a data folder: catalog against files, checksums, the WAL. The server may be running.
+    /// Check a data folder: catalog against files, checksums, the WAL; or a backup. The server may be running.
     Verify(VerifyArgs),
-    /// Copy a data folder into a backup folder, what is new in it. The server may be running.
+    /// Copy a data folder to a backup folder or to S3, what is new in it. The server may be running.
     Backup(BackupArgs),
     /// Make a data folder of a backup, after every byte of it was checked.
     Restore(RestoreArgs),

@@ -10,6 +10,9 @@ use clap::{Args, Subcommand};
                         written, 3 something was not and has been put right."
 )]
 pub(crate) struct VerifyArgs {
+    /// Check a backup instead, a folder or s3://BUCKET/PREFIX: every byte of its snapshots
+    #[arg(value_name = "BACKUP", conflicts_with_all = ["deep", "repair"])]
+    pub(crate) backup: Option<String>,
     /// The data folder
     #[arg(long, env = "TRIVIUM_DATA_DIR", default_value = "trivium-data")]
     pub(crate) data_dir: PathBuf,
@@ -28,9 +31,16 @@ pub(crate) struct VerifyArgs {
     pub(crate) json: bool,
 }
 
+/// What `--help` says of S3.
+const S3_HELP: &str = "S3: credentials, region and address are taken from the variables AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, \
+AWS_SESSION_TOKEN, AWS_REGION, AWS_ENDPOINT_URL and AWS_ALLOW_HTTP, or the keys from the file of AWS_SHARED_CREDENTIALS_FILE \
+(~/.aws/credentials) and AWS_PROFILE. A backup puts the catalog and the WAL together in the temporary folder (TMPDIR) before it \
+sends them.";
+
 #[derive(Debug, Args)]
+#[command(after_help = S3_HELP)]
 pub(crate) struct BackupArgs {
-    /// The backup folder, new or of earlier backups, whose parts are not copied again
+    /// The backup folder or s3://BUCKET/PREFIX, new or of earlier backups, whose parts are not copied again
     #[arg(value_name = "DEST")]
     pub(crate) destination: String,
     /// The data folder
@@ -48,10 +58,11 @@ pub(crate) struct BackupArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = S3_HELP)]
 pub(crate) struct RestoreArgs {
-    /// The backup folder
+    /// The backup folder or s3://BUCKET/PREFIX
     #[arg(value_name = "SRC")]
-    pub(crate) source: PathBuf,
+    pub(crate) source: String,
     /// The data folder, empty or not there
     #[arg(long, env = "TRIVIUM_DATA_DIR")]
     pub(crate) data_dir: PathBuf,

@@ -1,13 +1,11 @@
-//! `trivium backup` and `trivium restore`.
+//! `trivium backup`, `trivium restore`, and `trivium verify` of a backup.
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::bail;
 use serde_json::json;
 use trivium_model::SystemClock;
-use trivium_storage::backup::{BackupOptions, RestoreOptions, backup, restore};
+use trivium_storage::backup::{BackupOptions, Location, RestoreOptions, backup, check, restore};
 
 use super::args::{BackupArgs, RestoreArgs};
 use super::progress::Bar;
@@ -15,18 +13,18 @@ use super::progress::Bar;
 /// A backup was made, and something in the data folder is damaged and not in it.
 const DAMAGED: u8 = 2;
 
+/// The place that an argument names. S3 is set up by the environment, as with every other tool that speaks to it.
+fn location(text: &str) -> anyhow::Result<Location> {
+    let environment =
+        std::env::vars_os().filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()));
+    Ok(Location::parse(text, &environment.collect())?)
+}
+
 pub(crate) async fn run(args: &BackupArgs) -> anyhow::Result<ExitCode> {
-    if args.destination.contains("://") {
-        bail!(
-            "backups go to folders; make one and have it carried to {} by any tool that copies files: parts/ first, snapshots/ \
-             last, nothing in them ever changes",
-            args.destination
-        );
-    }
+    let destination = location(&args.destination)?;
     let bar = Bar::new("backing up");
     let options = BackupOptions { keep: args.keep, check: args.check };
-    let destination = Path::new(&args.destination);
-    let report = backup(&args.data_dir, destination, options, Arc::new(SystemClock), bar.advance()).await?;
+    let report = backup(&args.data_dir, &destination, options, Arc::new(SystemClock), bar.advance()).await?;
     drop(bar);
     let damaged: Vec<_> = report.damaged.iter().map(|(id, problem)| (id.to_string(), problem)).collect();
     if args.json {
@@ -58,9 +56,10 @@ pub(crate) async fn run(args: &BackupArgs) -> anyhow::Result<ExitCode> {
 }
 
 pub(crate) async fn run_restore(args: &RestoreArgs) -> anyhow::Result<ExitCode> {
+    let source = location(&args.source)?;
     let bar = Bar::new("restoring");
     let options = RestoreOptions { snapshot: args.snapshot.clone() };
-    let report = restore(&args.source, &args.data_dir, options, bar.advance()).await?;
+    let report = restore(&source, &args.data_dir, options, bar.advance()).await?;
     drop(bar);
     if args.json {
         let damaged = report.damaged.iter().map(|(part, problem)| json!({"part": part, "problem": problem}));
@@ -79,4 +78,34 @@ pub(crate) async fn run_restore(args: &RestoreArgs) -> anyhow::Result<ExitCode> 
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// `trivium verify BACKUP`.
+pub(crate) async fn run_check(place: &str, is_json: bool) -> anyhow::Result<ExitCode> {
+    let place = location(place)?;
+    let bar = Bar::new("checking");
+    let report = check(&place, bar.advance()).await?;
+    drop(bar);
+    if is_json {
+        let findings = report.findings.iter().map(|(path, problem)| json!({"path": path, "problem": problem}));
+        let answer = json!({
+            "snapshots": report.snapshots, "interrupted": report.interrupted, "files": report.files,
+            "bytes": report.bytes.to_string(), "findings": findings.collect::<Vec<_>>(),
+        });
+        crate::print(&answer.to_string())?;
+    } else {
+        let (snapshots, files, bytes) = (report.snapshots.len(), report.files, report.bytes);
+        crate::print(&format!("{snapshots} snapshots with {files} files in {bytes} bytes"))?;
+        for name in &report.interrupted {
+            crate::print(&format!(
+                "  {name} has no manifest: its backup was interrupted or is running; the next one removes it"
+            ))?;
+        }
+        for (path, problem) in &report.findings {
+            crate::print(&format!("  {path}: {problem}"))?;
+        }
+        let is_sound = report.findings.is_empty();
+        crate::print(if is_sound { "everything is as it was written" } else { "damage was found, see above" })?;
+    }
+    Ok(if report.findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(DAMAGED) })
 }

@@ -18,6 +18,9 @@ const DAMAGED: u8 = 2;
 const REPAIRED: u8 = 3;
 
 pub(crate) async fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
+    if let Some(backup) = &args.backup {
+        return super::backup::run_check(backup, args.json).await;
+    }
     let options = Options { deep: args.deep };
     let bar = Bar::new("checking");
     let report = if args.repair {

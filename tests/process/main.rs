@@ -11,6 +11,7 @@ mod operation;
 mod prometheus;
 mod recovery;
 mod redaction;
+mod s3;
 mod scraping;
 mod scripts;
 mod self_telemetry;

@@ -72,8 +72,22 @@ async fn a_backup_under_load_is_restored_with_everything_that_was_acknowledged_b
     for client in clients {
         client.await.expect("a client");
     }
-    let refused = trivium(&["backup", "s3://bucket/trivium", "--data-dir", text(folder.path())]);
+    let refused = trivium(&["backup", "gs://bucket/trivium", "--data-dir", text(folder.path())]);
     assert!(!refused.status.success() && said(&refused).contains("backups go to folders"), "{}", said(&refused));
+}
+
+/// SQLite's journal is in the catalog then, so that whoever copies the one file of a stopped server has all of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_an_orderly_stop_the_catalog_is_one_file() {
+    let folder = tempdir().expect("a temporary folder");
+    let server = Server::start(folder.path(), &[]);
+    assert!(send(server.client(), &server.otlp_http, 1).await);
+    server.flush().await;
+    let journal = folder.path().join("catalog.sqlite-wal");
+    assert!(journal.exists(), "it runs");
+    server.stop();
+    assert!(!journal.exists(), "it was closed");
+    verify(folder.path());
 }
 
 /// Damage of every kind that repair knows, its exit statuses, and the way back from quarantine, offline and on a server.

@@ -72,25 +72,35 @@ impl StoredPart {
 
     /// Where it lies below a backup folder or a data folder.
     pub(super) fn folder(&self, folder: &Path) -> PathBuf {
-        folder.join(PARTS).join(&self.signal).join(&self.id)
+        folder.join(self.key())
+    }
+
+    /// The same as the name of an object.
+    pub(super) fn key(&self) -> String {
+        format!("{PARTS}/{}/{}", self.signal, self.id)
     }
 }
 
 impl Manifest {
-    pub(super) fn write(&self, fs: &dyn FileSystem, snapshot: &Path) -> Result<(), Error> {
+    pub(super) fn encode(&self) -> Result<String, Error> {
         let json = serde_json::to_string(self).map_err(|error| Error::Internal(error.to_string()))?;
-        let text = format!("{json}\ncrc32c:{:08x}\n", crc32c::crc32c(json.as_bytes()));
-        fs.replace_file(&snapshot.join(FILE), text.as_bytes())
+        Ok(format!("{json}\ncrc32c:{:08x}\n", crc32c::crc32c(json.as_bytes())))
     }
 
     pub(super) fn read(fs: &dyn FileSystem, snapshot: &Path) -> Result<Self, Error> {
         let path = snapshot.join(FILE);
-        let damaged = |what: &str| refused(format!("{} is damaged: {what}; restore another snapshot", path.display()));
-        if fs.len(&path)? > BYTES_MAX {
-            return Err(damaged("it is too long"));
-        }
+        Self::check_length(&path, fs.len(&path)?)?;
         let bytes = fs.read(&path)?;
-        let text = std::str::from_utf8(&bytes).map_err(|_| damaged("it is no text"))?;
+        Self::decode(path, &bytes)
+    }
+
+    pub(super) fn check_length(path: &Path, bytes: u64) -> Result<(), Error> {
+        if bytes > BYTES_MAX { Err(damaged(path, "it is too long")) } else { Ok(()) }
+    }
+
+    pub(super) fn decode(path: PathBuf, bytes: &[u8]) -> Result<Self, Error> {
+        let damaged = |what: &str| damaged(&path, what);
+        let text = std::str::from_utf8(bytes).map_err(|_| damaged("it is no text"))?;
         let (json, rest) = text.split_once('\n').ok_or_else(|| damaged("it has no sum"))?;
         if rest != format!("crc32c:{:08x}\n", crc32c::crc32c(json.as_bytes())) {
             return Err(damaged("its sum is another one"));
@@ -119,6 +129,10 @@ impl Manifest {
         let parts = self.parts.iter().flat_map(|part| &part.files);
         self.wal.iter().chain([&self.catalog]).chain(parts).map(|file| file.bytes).sum()
     }
+}
+
+fn damaged(path: &Path, what: &str) -> Error {
+    refused(format!("{} is damaged: {what}; restore another snapshot", path.display()))
 }
 
 /// The name of a snapshot: its time in UTC, which sorts as text.

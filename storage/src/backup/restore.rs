@@ -1,12 +1,15 @@
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+mod folder;
+mod objects;
 
+use std::path::{Path, PathBuf};
+
+use super::location::{Location, Place};
 use super::manifest::{Manifest, StoredFile};
-use super::{Progress, SNAPSHOTS, WAL, copy, refused, snapshot_folder, snapshots, sum_of};
+use super::{Progress, SNAPSHOTS, Snapshots, WAL, refused};
 use crate::catalog::{Catalog, SqliteCatalog};
 use crate::error::Error;
 use crate::folder::{RESTORING, mark_folder};
-use crate::fs::{FileSystem, RealFileSystem, lock_file};
+use crate::fs::{FileSystem, FolderLock, RealFileSystem, lock_file};
 use crate::wal::scan;
 
 /// What is restored.
@@ -35,54 +38,53 @@ pub struct RestoreReport {
 
 /// A file on its way back.
 struct Pair {
-    from: PathBuf,
+    /// Its name below the place of backups.
+    key: String,
     to: PathBuf,
     file: StoredFile,
 }
 
-/// Makes a data folder of a snapshot. First every file of the snapshot is read and compared with its sum; only then anything is
-/// written, and compared again. The folder must be empty or not there.
+/// Makes a data folder of a snapshot, of which every byte is compared with its sum: of a folder before anything is written and
+/// again then; of objects as they arrive, and what was written is removed when one is not as it was. The folder must be empty or
+/// not there.
 pub async fn restore(
-    source: &Path,
+    location: &Location,
     folder: &Path,
     options: RestoreOptions,
     progress: Progress,
 ) -> Result<RestoreReport, Error> {
-    let (source, target) = (source.to_path_buf(), folder.to_path_buf());
-    let report = crate::seal::blocking(move || {
-        let fs = RealFileSystem::new();
-        let name = choose(&fs, &source, options.snapshot)?;
-        check_empty(&fs, &target)?;
-        let snapshot = snapshot_folder(&source, &name);
-        let manifest = Manifest::read(&fs, &snapshot)?;
-        let pairs = pairs(&manifest, &source, &snapshot, &target);
-        let (done, total) = (AtomicU64::new(0), 2 * manifest.bytes());
-        let advance = |bytes: u64| progress(done.fetch_add(bytes, Ordering::Relaxed) + bytes, total);
-        check_all(&fs, &pairs, &advance)?;
-        write_all(&fs, &target, &pairs, &advance)?;
-        let wal_frames = scan(&fs, &target.join(WAL))?.frames;
-        let damaged = manifest.damaged.iter().map(|part| (part.id.clone(), part.problem.clone())).collect();
-        let (parts, rows, bytes) = (manifest.parts.len(), manifest.rows, manifest.bytes());
-        Ok(RestoreReport { snapshot: name, parts, rows, bytes, wal_frames, damaged })
-    })
-    .await?;
-    check_catalog(folder, &report).await?;
     let fs = RealFileSystem::new();
+    check_empty(&fs, folder)?;
+    let (name, manifest) = match &location.0 {
+        Place::Folder(source) => folder::restore(source, folder, options.snapshot, progress).await?,
+        Place::Objects(source) => objects::restore(source, folder, options.snapshot, progress).await?,
+    };
+    let wal = folder.join(WAL);
+    let wal_frames = crate::seal::blocking(move || Ok(scan(&RealFileSystem::new(), &wal)?.frames)).await?;
+    let report = RestoreReport {
+        snapshot: name,
+        parts: manifest.parts.len(),
+        rows: manifest.rows,
+        bytes: manifest.bytes(),
+        wal_frames,
+        damaged: manifest.damaged.iter().map(|part| (part.id.clone(), part.problem.clone())).collect(),
+    };
+    check_catalog(folder, &report).await?;
     fs.remove_file(&folder.join(RESTORING))?;
     fs.sync_dir(folder)?;
     Ok(report)
 }
 
-fn choose(fs: &dyn FileSystem, source: &Path, wanted: Option<String>) -> Result<String, Error> {
-    let names = snapshots(fs, source)?;
-    let list = |names: &[String]| names.join(", ");
+fn choose(place: &str, snapshots: Snapshots, wanted: Option<String>) -> Result<String, Error> {
+    let interrupted = snapshots.told_interrupted();
+    let names = snapshots.complete;
+    let list = names.join(", ");
     match wanted {
         Some(name) if names.contains(&name) => Ok(name),
-        Some(name) => Err(refused(format!("there is no complete snapshot {name}; there are: {}", list(&names)))),
+        Some(name) => Err(refused(format!("there is no complete snapshot {name}; there are: {list}{interrupted}"))),
         None => names.into_iter().next_back().ok_or_else(|| {
             refused(format!(
-                "{} holds no complete snapshot; name the folder that was given to `trivium backup`",
-                source.display()
+                "{place} holds no complete snapshot{interrupted}; name the place that was given to `trivium backup`"
             ))
         }),
     }
@@ -98,61 +100,39 @@ fn check_empty(fs: &dyn FileSystem, folder: &Path) -> Result<(), Error> {
     )))
 }
 
-fn pairs(manifest: &Manifest, source: &Path, snapshot: &Path, target: &Path) -> Vec<Pair> {
+fn pairs(manifest: &Manifest, snapshot: &str, target: &Path) -> Vec<Pair> {
     let mut pairs = Vec::new();
-    let mut add = |from: PathBuf, to: PathBuf, file: &StoredFile| {
-        pairs.push(Pair { from: from.join(&file.name), to: to.join(&file.name), file: file.clone() });
+    let mut add = |folder: String, to: PathBuf, file: &StoredFile| {
+        pairs.push(Pair { key: format!("{folder}/{}", file.name), to: to.join(&file.name), file: file.clone() });
     };
     for part in &manifest.parts {
-        part.files.iter().for_each(|file| add(part.folder(source), part.folder(target), file));
+        part.files.iter().for_each(|file| add(part.key(), part.folder(target), file));
     }
-    manifest.wal.iter().for_each(|file| add(snapshot.join(WAL), target.join(WAL), file));
-    add(snapshot.into(), target.into(), &manifest.catalog);
+    let snapshot = format!("{SNAPSHOTS}/{snapshot}");
+    manifest.wal.iter().for_each(|file| add(format!("{snapshot}/{WAL}"), target.join(WAL), file));
+    add(snapshot, target.into(), &manifest.catalog);
     pairs
 }
 
-fn check_all(fs: &dyn FileSystem, pairs: &[Pair], advance: &dyn Fn(u64)) -> Result<(), Error> {
-    let (mut damaged, mut first) = (0_u64, None);
-    for Pair { from, file, .. } in pairs {
-        let problem = match sum_of(fs, from, advance) {
-            Ok(found) if found == (file.bytes, file.crc32c) => continue,
-            Ok((bytes, sum)) => {
-                format!("{bytes} bytes with CRC32C {sum:08x} instead of {} with {:08x}", file.bytes, file.crc32c)
-            }
-            Err(error) => error.to_string(),
-        };
-        damaged += 1;
-        first.get_or_insert_with(|| format!("{}: {problem}", from.display()));
-    }
-    let Some(first) = first else { return Ok(()) };
-    let of = pairs.len();
-    Err(refused(format!(
-        "{damaged} of {of} files of the snapshot are damaged, nothing was restored; the first is {first}. Try an older one (--snapshot), \
-         or have `trivium backup --check` copy the parts again from the data folder if there still is one"
-    )))
-}
-
-fn write_all(fs: &dyn FileSystem, target: &Path, pairs: &[Pair], advance: &dyn Fn(u64)) -> Result<(), Error> {
+/// Marks a folder as half restored until all is there, and makes the folders in it; what holds it.
+fn begin(fs: &dyn FileSystem, target: &Path, pairs: &[Pair]) -> Result<FolderLock, Error> {
     fs.create_dir_all(target)?;
     fs.replace_file(&target.join(RESTORING), b"")?;
-    let _lock = lock_file(&target.join("lock"))?;
+    let lock = lock_file(&target.join("lock"))?;
     mark_folder(fs, target)?;
     fs.create_dir_all(&target.join("parts"))?;
     fs.create_dir_all(&target.join(WAL))?;
-    let mut folders = std::collections::BTreeSet::new();
-    for Pair { from, to, file } in pairs {
-        if let Some(folder) = to.parent().filter(|folder| !folders.contains(*folder)) {
-            fs.create_dir_all(folder)?;
-            folders.insert(folder.to_path_buf());
-        }
-        if copy(fs, from, to, advance)? != (file.bytes, file.crc32c) {
-            let (from, to) = (from.display(), to.display());
-            return Err(refused(format!(
-                "{from} changed while it was copied to {to}; empty the folder and restore again"
-            )));
-        }
-    }
-    folders.iter().try_for_each(|folder| fs.sync_dir(folder))
+    folders(pairs).into_iter().try_for_each(|folder| fs.create_dir_all(folder))?;
+    Ok(lock)
+}
+
+/// Makes the entries of what was written durable.
+fn finish(fs: &dyn FileSystem, pairs: &[Pair]) -> Result<(), Error> {
+    folders(pairs).into_iter().try_for_each(|folder| fs.sync_dir(folder))
+}
+
+fn folders(pairs: &[Pair]) -> std::collections::BTreeSet<&Path> {
+    pairs.iter().filter_map(|pair| pair.to.parent()).collect()
 }
 
 /// The catalog that was restored names what was restored.

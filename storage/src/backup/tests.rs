@@ -9,12 +9,14 @@ use crate::testing::{append, bodies, clock, config, damage, expected, open, open
 use crate::verify::{Options, verify};
 
 async fn back_up(source: &Path, folder: &Path, options: BackupOptions) -> Result<BackupReport, Error> {
-    backup(source, folder, options, Arc::new(SystemClock), Arc::new(|_, _| ())).await
+    backup(source, &Location::folder(folder), options, Arc::new(SystemClock), Arc::new(|_, _| ())).await
 }
 
 async fn restored(source: &Path) -> (TempDir, RestoreReport) {
     let parent = tempfile::tempdir().expect("a folder");
-    let report = restore(source, &parent.path().join("data"), RestoreOptions::default(), Arc::new(|_, _| ())).await;
+    let report =
+        restore(&Location::folder(source), &parent.path().join("data"), RestoreOptions::default(), Arc::new(|_, _| ()))
+            .await;
     (parent, report.expect("restored"))
 }
 
@@ -109,14 +111,17 @@ async fn a_second_backup_copies_what_is_new_and_old_ones_go() {
     assert_eq!(part_folders(target.path()).len(), 3, "those of the second snapshot and the new part");
     let wanted = RestoreOptions { snapshot: Some(second.snapshot) };
     let again = tempfile::tempdir().expect("a folder");
-    let report = restore(target.path(), again.path(), wanted, Arc::new(|_, _| ())).await.expect("restored");
+    let report =
+        restore(&Location::folder(target.path()), again.path(), wanted, Arc::new(|_, _| ())).await.expect("restored");
     assert_eq!(report.rows, 140);
     let keep_one = BackupOptions { keep: Some(1), check: true };
     back_up(source.path(), target.path(), keep_one).await.expect("a backup");
     assert_eq!(part_folders(target.path()).len(), 2);
     check_restored(target.path(), 5..8).await;
     let gone = RestoreOptions { snapshot: Some(first.snapshot) };
-    let refused = restore(target.path(), &again.path().join("x"), gone, Arc::new(|_, _| ())).await.expect_err("gone");
+    let refused = restore(&Location::folder(target.path()), &again.path().join("x"), gone, Arc::new(|_, _| ()))
+        .await
+        .expect_err("gone");
     assert!(refused.to_string().contains("there is no complete snapshot"), "{refused}");
 }
 
@@ -149,7 +154,9 @@ async fn a_damaged_backup_restores_nothing() {
         let intact = std::fs::read(&file).expect("read");
         for change in [flip, cut] {
             damage(&file, change);
-            let refused = restore(target.path(), data.path(), RestoreOptions::default(), Arc::new(|_, _| ())).await;
+            let refused =
+                restore(&Location::folder(target.path()), data.path(), RestoreOptions::default(), Arc::new(|_, _| ()))
+                    .await;
             assert!(refused.is_err(), "{}", file.display());
             assert_eq!(RealFileSystem.list(data.path()).expect("listed").len(), 0, "{}", file.display());
             std::fs::write(&file, &intact).expect("written");
@@ -163,6 +170,33 @@ async fn a_damaged_backup_restores_nothing() {
         back_up(source.path(), target.path(), BackupOptions { check: true, keep: None }).await.expect("a backup");
     assert_eq!((unchecked.copied_parts, checked.copied_parts), (0, 1));
     check_restored(target.path(), 0..4).await;
+}
+
+#[tokio::test]
+async fn a_check_names_every_damaged_file_of_a_backup_folder() {
+    let (source, target) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let silent: Progress = Arc::new(|_, _| ());
+    let place = Location::folder(target.path());
+    let error = check(&place, Arc::clone(&silent)).await.expect_err("empty").to_string();
+    assert!(error.contains("holds no complete snapshot"), "{error}");
+    let storage = open(source.path()).await;
+    append(&storage, 0..3, 0).await;
+    storage.flush().await.expect("published");
+    back_up(source.path(), target.path(), BackupOptions::default()).await.expect("a backup");
+    let second = back_up(source.path(), target.path(), BackupOptions::default()).await.expect("a backup");
+    let sound = check(&place, Arc::clone(&silent)).await.expect("checked");
+    assert_eq!((sound.snapshots.len(), sound.findings, sound.interrupted), (2, vec![], vec![]));
+    assert!(sound.files > 5 && sound.bytes > 1000, "{} {}", sound.files, sound.bytes);
+    let part = part_folders(target.path())[0].clone();
+    damage(&part.join("columns.parquet"), |bytes| bytes[50] ^= 1);
+    std::fs::remove_file(part.join("ids.idx")).expect("removed");
+    damage(&snapshot_folder(target.path(), &second.snapshot).join("manifest.json"), flip);
+    let found = check(&place, silent).await.expect("checked");
+    let names: Vec<&str> = found.findings.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names.len(), 3, "{names:?}");
+    for name in [second.snapshot.as_str(), "columns.parquet", "ids.idx"] {
+        assert!(names.iter().any(|found| found.ends_with(name)), "{name}: {names:?}");
+    }
 }
 
 #[tokio::test]
@@ -201,13 +235,15 @@ async fn nothing_is_overwritten_and_half_of_anything_is_refused() {
     let said = refused(back_up(source.path(), &within, BackupOptions::default()).await);
     assert!(said.contains("within each other"), "{said}");
     let report = back_up(source.path(), target.path(), BackupOptions::default()).await.expect("a backup");
-    let error = restore(target.path(), full.path(), RestoreOptions::default(), Arc::new(|_, _| ())).await;
+    let error =
+        restore(&Location::folder(target.path()), full.path(), RestoreOptions::default(), Arc::new(|_, _| ())).await;
     assert!(error.expect_err("refused").to_string().contains("not empty"));
     // An interrupted backup: no manifest. The next one clears it away.
     let manifest = snapshot_folder(target.path(), &report.snapshot).join("manifest.json");
     std::fs::remove_file(&manifest).expect("removed");
     let data = tempfile::tempdir().expect("a folder");
-    let error = restore(target.path(), data.path(), RestoreOptions::default(), Arc::new(|_, _| ())).await;
+    let error =
+        restore(&Location::folder(target.path()), data.path(), RestoreOptions::default(), Arc::new(|_, _| ())).await;
     assert!(error.expect_err("refused").to_string().contains("no complete snapshot"));
     back_up(source.path(), target.path(), BackupOptions::default()).await.expect("a backup");
     assert!(!snapshot_folder(target.path(), &report.snapshot).exists());
@@ -234,21 +270,18 @@ async fn a_backup_of_a_newer_format_and_one_that_leads_elsewhere_are_refused() {
         let sum = crc32c::crc32c(changed.as_bytes());
         std::fs::write(&manifest, format!("{changed}\ncrc32c:{sum:08x}\n")).expect("written");
         let data = tempfile::tempdir().expect("a folder");
-        let error = restore(target.path(), data.path(), RestoreOptions::default(), Arc::new(|_, _| ())).await;
+        let error =
+            restore(&Location::folder(target.path()), data.path(), RestoreOptions::default(), Arc::new(|_, _| ()))
+                .await;
         let error = error.expect_err("refused").to_string();
         assert!(error.contains(said), "{error}");
     }
     // Two at the same moment by the clock.
     let stopped = Arc::new(ManualClock::new(trivium_model::UnixNanos(5)));
     let silent: Progress = Arc::new(|_, _| ());
+    let place = Location::folder(target.path());
     let at_once = |clock: &Arc<ManualClock>| {
-        backup(
-            source.path(),
-            target.path(),
-            BackupOptions::default(),
-            Arc::<ManualClock>::clone(clock),
-            Arc::clone(&silent),
-        )
+        backup(source.path(), &place, BackupOptions::default(), Arc::<ManualClock>::clone(clock), Arc::clone(&silent))
     };
     at_once(&stopped).await.expect("a backup");
     assert!(at_once(&stopped).await.expect_err("refused").to_string().contains("there already"));
