@@ -15,7 +15,7 @@ use super::http;
 use super::policy::OutgoingPolicy;
 use crate::alert::AlertInput;
 use crate::api::rfc3339;
-use crate::config::{ConfigError, HttpSettings, check_url};
+use crate::config::{ConfigError, HttpSettings, Secret, check_url, without_user};
 use crate::engine::Outcome;
 use crate::metrics::MetricSample;
 
@@ -31,7 +31,9 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// One Alertmanager.
 #[derive(Debug)]
 pub struct ExternalAlertmanager {
-    url: String,
+    url: Secret,
+    /// Without name and password.
+    shown: String,
     queue: Mutex<VecDeque<Value>>,
     wake: Notify,
     sent: AtomicU64,
@@ -43,16 +45,18 @@ pub struct ExternalAlertmanager {
 #[derive(Debug)]
 pub struct ExternalSender {
     targets: Vec<Arc<ExternalAlertmanager>>,
-    policy: Arc<OutgoingPolicy>,
+    network: http::Network,
 }
 
 impl ExternalSender {
     /// A sender to the Alertmanagers at these URLs, such as `http://alertmanager:9093`.
     pub fn new(urls: &[String], policy: OutgoingPolicy) -> Result<Self, ConfigError> {
         let target = |url: &String| {
-            check_url(url).map_err(|problem| ConfigError(format!("{url:?}: {problem}")))?;
+            check_url(url).map_err(|problem| ConfigError(format!("{:?}: {problem}", without_user(url))))?;
+            let url = format!("{}/api/v2/alerts", url.trim_end_matches('/'));
             Ok(Arc::new(ExternalAlertmanager {
-                url: format!("{}/api/v2/alerts", url.trim_end_matches('/')),
+                shown: without_user(&url),
+                url: Secret(url),
                 queue: Mutex::default(),
                 wake: Notify::new(),
                 sent: AtomicU64::new(0),
@@ -60,7 +64,7 @@ impl ExternalSender {
                 dropped: AtomicU64::new(0),
             }))
         };
-        Ok(Self { targets: urls.iter().map(target).collect::<Result<_, _>>()?, policy: Arc::new(policy) })
+        Ok(Self { targets: urls.iter().map(target).collect::<Result<_, _>>()?, network: http::Network::new(policy) })
     }
 
     /// Takes alerts for all; never waits.
@@ -72,7 +76,7 @@ impl ExternalSender {
 
     /// Sends until the future is dropped.
     pub async fn run(&self) {
-        let all = self.targets.iter().map(|target| target.run(&self.policy));
+        let all = self.targets.iter().map(|target| target.run(&self.network));
         futures::future::join_all(all).await;
     }
 
@@ -82,7 +86,7 @@ impl ExternalSender {
         #[expect(clippy::cast_precision_loss, reason = "numbers are exposed as floating point")]
         for target in &self.targets {
             let mut add = |name, value: u64, is_counter| {
-                let label = Some(("alertmanager", target.url.clone()));
+                let label = Some(("alertmanager", target.shown.clone()));
                 samples.push(MetricSample { name, label, value: value as f64, is_counter });
             };
             add("prometheus_notifications_sent_total", target.sent.load(Ordering::Relaxed), true);
@@ -116,7 +120,7 @@ impl ExternalAlertmanager {
     }
 
     /// As in Prometheus a batch that fails is dropped and counted: rules send their alerts again.
-    async fn run(&self, policy: &Arc<OutgoingPolicy>) {
+    async fn run(&self, network: &http::Network) {
         let settings = HttpSettings::default();
         loop {
             let batch = self.batch();
@@ -128,17 +132,17 @@ impl ExternalAlertmanager {
             let request = http::Request {
                 settings: &settings,
                 method: Method::POST,
-                url: &self.url,
+                url: &self.url.0,
                 headers: HeaderMap::new(),
                 body: Value::from(batch).to_string().into_bytes(),
                 timeout: TIMEOUT,
             };
-            match http::send(request, policy).await {
+            match http::send(request, network).await {
                 Outcome::Sent => {
                     self.sent.fetch_add(count, Ordering::Relaxed);
                 }
                 Outcome::Transient { problem, .. } | Outcome::Permanent(problem) => {
-                    tracing::warn!(url = self.url, problem, count, "alerts could not be sent to an Alertmanager");
+                    tracing::warn!(url = self.shown, problem, count, "alerts could not be sent to an Alertmanager");
                     self.errors.fetch_add(count, Ordering::Relaxed);
                     self.dropped.fetch_add(count, Ordering::Relaxed);
                 }

@@ -1,5 +1,7 @@
 //! Real conversations: an HTTP receiver and an SMTP server on this machine.
 
+mod secure;
+
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,7 +11,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 use trivium_model::UnixNanos;
 
@@ -44,8 +46,13 @@ fn alert(name: &str, is_resolved: bool) -> Notified {
 
 /// What the first receiver of the configuration is told.
 async fn deliver(receiver: &str, policy: &str, alerts: Vec<Notified>) -> Outcome {
+    let (senders, job) = prepared(receiver, Path::new("."), policy, alerts);
+    senders.deliver(&job, Duration::from_secs(10)).await
+}
+
+fn prepared(receiver: &str, folder: &Path, policy: &str, alerts: Vec<Notified>) -> (Senders, SendJob) {
     let text = format!("route: {{receiver: x}}\nreceivers:\n- name: x\n  {receiver}\n");
-    let config = Config::parse(&text, Path::new(".")).unwrap();
+    let config = Config::parse(&text, folder).unwrap();
     let allow = if policy.is_empty() { Vec::new() } else { vec![policy.parse().unwrap()] };
     let senders = Senders::new(&config, "http://trivium/", OutgoingPolicy { allow }).unwrap();
     let notification = Notification {
@@ -62,7 +69,7 @@ async fn deliver(receiver: &str, policy: &str, alerts: Vec<Notified>) -> Outcome
         integration: config.receivers[0].integrations[0].clone(),
         notification: Arc::new(notification),
     };
-    senders.deliver(&job, Duration::from_secs(10)).await
+    (senders, job)
 }
 
 #[derive(Clone, Default)]
@@ -223,11 +230,17 @@ async fn slack_teams_pagerduty_and_opsgenie_are_told_in_their_words() {
 /// A server that takes one mail and says what it heard.
 async fn smtp(listener: TcpListener) -> Vec<String> {
     let (stream, _) = listener.accept().await.unwrap();
-    let (read, mut write) = stream.into_split();
+    let (read, write) = stream.into_split();
+    mail_session(read, write, true).await
+}
+
+async fn mail_session(read: impl AsyncRead + Unpin, mut write: impl AsyncWrite + Unpin, greets: bool) -> Vec<String> {
     let mut lines = BufReader::new(read).lines();
     let mut heard = Vec::new();
     let mut is_data = false;
-    write.write_all(b"220 here\r\n").await.unwrap();
+    if greets {
+        write.write_all(b"220 here\r\n").await.unwrap();
+    }
     while let Ok(Some(line)) = lines.next_line().await {
         let verb = line.split(' ').next().unwrap_or_default().to_uppercase();
         heard.push(line.clone());
