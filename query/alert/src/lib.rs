@@ -12,6 +12,7 @@ mod lint;
 mod log_query;
 mod manager;
 mod record;
+mod row_inputs;
 mod runner;
 mod schedule;
 mod seam;
