@@ -202,6 +202,9 @@ pub(crate) struct ServeArgs {
     /// How often groups of rules are evaluated that do not say [default: 1m]
     #[arg(long, env = "TRIVIUM_EVALUATION_INTERVAL")]
     evaluation_interval: Option<String>,
+    /// Time after which a backtest of rules is stopped without an answer [default: 5m]
+    #[arg(long, env = "TRIVIUM_BACKTEST_TIMEOUT")]
+    backtest_timeout: Option<String>,
     /// Networks that are not public and may nevertheless be notified, separated by commas: 10.0.0.0/8
     #[arg(long, env = "TRIVIUM_NOTIFY_ALLOW_NETWORKS", value_delimiter = ',')]
     notify_allow_networks: Option<Vec<String>>,
@@ -271,6 +274,7 @@ impl ServeArgs {
             external_url,
             external_labels,
             evaluation_interval,
+            backtest_timeout,
             notify_allow_networks,
             crash_loop_starts
         );

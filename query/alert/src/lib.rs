@@ -26,8 +26,8 @@ pub use api::{
     RulesQuery, alerts_answer, rules_answer,
 };
 pub use backtest::{
-    BacktestReport, BacktestRequest, Firing, Grouping, Interval, Noise, NotificationModel, Overlap, RuleReport,
-    SimpleGrouping, Verdicts, backtest,
+    BacktestError, BacktestReport, BacktestRequest, Firing, Grouping, Interval, Noise, NotificationModel, Overlap,
+    RuleReport, SimpleGrouping, Verdicts, backtest,
 };
 pub use duration::{format_duration, parse_duration};
 pub use file::{

@@ -63,14 +63,17 @@ impl Templates for PlainTemplates {
     }
 }
 
+/// Rows, each with the time that they begin to be there.
+type TimedRows = Vec<(i64, Vec<VectorSample>)>;
+
 /// Samples, and how queries fail.
 #[derive(Debug, Default)]
 pub(crate) struct Samples {
     pub(crate) source: Mutex<MemorySource>,
     pub(crate) written: Mutex<Vec<SampleToWrite>>,
     pub(crate) rows: Mutex<Vec<VectorSample>>,
-    /// Rows by query, each with the time that they begin to be there.
-    pub(crate) rows_of: Mutex<BTreeMap<String, Vec<(i64, Vec<VectorSample>)>>>,
+    /// Rows by query.
+    pub(crate) rows_of: Mutex<BTreeMap<String, TimedRows>>,
     /// What was asked for rows, with the time.
     pub(crate) asked: Mutex<Vec<(String, i64)>>,
     pub(crate) watermark_ms: Mutex<Option<i64>>,

@@ -66,6 +66,8 @@ pub struct AlertingConfig {
     pub evaluation_interval: Duration,
     /// Networks that are not public and may nevertheless be notified.
     pub notify_allow_networks: Vec<String>,
+    /// How long a backtest may take.
+    pub backtest_timeout: Duration,
 }
 
 /// The evaluators while they run.
@@ -241,6 +243,11 @@ impl Alerting {
 
     pub(crate) fn options(&self) -> Options {
         options(&self.config)
+    }
+
+    /// How long a backtest may take.
+    pub(crate) fn backtest_timeout(&self) -> Duration {
+        self.config.backtest_timeout
     }
 
     /// Our numbers in the text format of Prometheus, under the names that dashboards for Prometheus and Alertmanager read.
