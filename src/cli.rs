@@ -193,6 +193,9 @@ pub(crate) struct ServeArgs {
     /// Alertmanagers that are sent all alerts instead, separated by commas [default: none]
     #[arg(long, env = "TRIVIUM_ALERTMANAGER_URLS", value_delimiter = ',')]
     alertmanager_urls: Option<Vec<String>>,
+    /// A file in Prometheus' format of which `alerting` is read: alert_relabel_configs, and Alertmanagers with credentials
+    #[arg(long = "alerting-config", env = "TRIVIUM_ALERTING_CONFIG_FILE")]
+    alerting_config_file: Option<PathBuf>,
     /// Where people reach this server, for links in notifications [default: http:// and the address of the API]
     #[arg(long, env = "TRIVIUM_EXTERNAL_URL")]
     external_url: Option<String>,
@@ -271,6 +274,7 @@ impl ServeArgs {
             slo_files,
             alertmanager_config_file,
             alertmanager_urls,
+            alerting_config_file,
             external_url,
             external_labels,
             evaluation_interval,

@@ -145,6 +145,7 @@ pub(crate) struct Config {
     pub(crate) slo_files: Vec<String>,
     pub(crate) alertmanager_config_file: PathBuf,
     pub(crate) alertmanager_urls: Vec<String>,
+    pub(crate) alerting_config_file: PathBuf,
     pub(crate) external_url: String,
     pub(crate) external_labels: Vec<String>,
     pub(crate) evaluation_interval: String,
@@ -203,6 +204,7 @@ impl Default for Config {
             slo_files: Vec::new(),
             alertmanager_config_file: PathBuf::new(),
             alertmanager_urls: Vec::new(),
+            alerting_config_file: PathBuf::new(),
             external_url: String::new(),
             external_labels: Vec::new(),
             evaluation_interval: "1m".into(),
@@ -217,7 +219,7 @@ impl Default for Config {
 pub(crate) const LISTENERS: [&str; 3] = ["otlp_grpc", "otlp_http", "http"];
 
 /// One setting as the reference shows it: key, what it does.
-const REFERENCE: [(&str, &str); 52] = [
+const REFERENCE: [(&str, &str); 53] = [
     ("data_dir", "Where everything is kept. One process at a time; the folder is locked."),
     ("otlp_grpc", "Address of OTLP over gRPC; port 0 picks a free one."),
     ("otlp_http", "Address of OTLP over HTTP: /v1/logs, /v1/metrics, /v1/traces."),
@@ -342,6 +344,11 @@ const REFERENCE: [(&str, &str); 52] = [
         "Routes and receivers in Alertmanager's format (alertmanager.yml). Empty: notifications are only recorded.",
     ),
     ("alertmanager_urls", "Alertmanagers that are sent all alerts instead, such as [\"http://am:9093\"]."),
+    (
+        "alerting_config_file",
+        "A file in Prometheus' format (prometheus.yml), of which only `alerting` is read: alert_relabel_configs, and\n\
+         # alertmanagers that are sent all alerts instead, with tls_config, basic_auth, authorization and oauth2.",
+    ),
     (
         "external_url",
         "Where people reach this server, for links in notifications. Empty: http(s):// and the address bound.",
@@ -504,6 +511,7 @@ impl Config {
             alertmanager_config: Some(self.alertmanager_config_file.clone())
                 .filter(|file| !file.as_os_str().is_empty()),
             alertmanager_urls: self.alertmanager_urls.clone(),
+            alerting_config: Some(self.alerting_config_file.clone()).filter(|file| !file.as_os_str().is_empty()),
             external_url: match self.external_url.trim_end_matches('/') {
                 "" => format!("{}://{address}", self.scheme("http")),
                 url => url.to_owned(),

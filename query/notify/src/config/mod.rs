@@ -1,5 +1,6 @@
 //! `alertmanager.yml`, strictly read: what is unknown is refused, with the line.
 
+mod alerting;
 mod email;
 mod global;
 mod http;
@@ -23,6 +24,8 @@ use crate::interval::TimeInterval;
 use crate::matcher::{MatchOperator, Matcher, Matchers};
 use crate::route::RouteTree;
 
+pub use alerting::AlertingFile;
+pub(crate) use alerting::{Alertmanager, TIMEOUT};
 pub(crate) use email::Email;
 pub(crate) use http::{Auth, HttpSettings, Oauth2};
 pub use receiver::{Integration, Receiver};

@@ -202,7 +202,7 @@ macro_rules! with_message {
 }
 
 /// As in YAML for Go, a number is taken where a text is expected; none of these sections wants a number.
-fn numbers_to_texts(value: &mut Value) {
+pub(super) fn numbers_to_texts(value: &mut Value) {
     match value {
         Value::Number(number) => *value = number.to_string().into(),
         Value::Array(items) => items.iter_mut().for_each(numbers_to_texts),

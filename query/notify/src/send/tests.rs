@@ -18,7 +18,7 @@ use trivium_model::UnixNanos;
 use super::{ExternalSender, OutgoingPolicy, Senders};
 use crate::alert::Alert;
 use crate::alert::AlertInput;
-use crate::config::Config;
+use crate::config::{AlertingFile, Config};
 use crate::engine::{Notification, Notified, Outcome, Reason, SendJob};
 use crate::notifier::Deliver;
 
@@ -313,7 +313,9 @@ async fn alerts_go_to_external_alertmanagers_in_batches() {
     let (server, absent) = (Server::default(), TcpListener::bind("127.0.0.1:0").await.unwrap());
     let urls = [format!("{}/am/", server.start().await), format!("http://{}", absent.local_addr().unwrap())];
     drop(absent);
-    let sender = ExternalSender::new(&urls, OutgoingPolicy { allow: vec![LOCAL.parse().unwrap()] }).unwrap();
+    let sender =
+        ExternalSender::new(&urls, &AlertingFile::default(), OutgoingPolicy { allow: vec![LOCAL.parse().unwrap()] })
+            .unwrap();
     let alert = |number: usize| AlertInput {
         labels: [("alertname", number.to_string())].into_iter().collect(),
         starts_at: Some(NOW),

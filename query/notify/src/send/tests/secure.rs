@@ -380,3 +380,42 @@ async fn mail_goes_over_tls_with_an_authority_and_a_certificate_of_its_own() {
         assert_eq!((tls.is_some(), auth.is_some(), auth > tls), (is_sent, is_sent, is_sent), "{heard:?}");
     }
 }
+
+#[tokio::test]
+async fn external_alertmanagers_are_asked_as_the_file_says() {
+    let (issuer, authority) = (Issuer::default(), Authority::new());
+    let bodies = Arc::<Mutex<Vec<(String, Value)>>>::default();
+    let kept = Arc::clone(&bodies);
+    let alerts = move |headers: HeaderMap, body: String| async move {
+        let token = headers["authorization"].to_str().unwrap().to_owned();
+        kept.lock().unwrap().push((token, serde_json::from_str(&body).unwrap()));
+    };
+    let router = issuer.router().route("/am/api/v2/alerts", post(alerts));
+    let (port, _) = serve(router, authority.server("localhost", true)).await;
+    authority.write("client");
+    let tls = "{ca_file: ca.pem, cert_file: client.pem, key_file: client.key}";
+    let text = format!(
+        "alerting: {{alertmanagers: [{{scheme: https, path_prefix: am, static_configs: [{{targets: ['localhost:{port}']}}], \
+         tls_config: {tls}, alert_relabel_configs: [{{action: drop, source_labels: [alertname], regex: B}}, {{target_label: to, replacement: am}}], \
+         oauth2: {{client_id: c, token_url: 'https://localhost:{port}/token', tls_config: {tls}}}}}]}}"
+    );
+    let file = AlertingFile::parse(&text, authority.folder.path()).unwrap();
+    let policy = OutgoingPolicy { allow: vec![LOCAL.parse().unwrap()] };
+    let sender = ExternalSender::new(&[], &file, policy).unwrap();
+    let alert =
+        |name: &str| AlertInput { labels: [("alertname", name)].into_iter().collect(), ..AlertInput::default() };
+    sender.send(&[alert("A"), alert("B")]);
+    let is_over = async {
+        while sender.metrics().iter().all(|sample| sample.value == 0.0 || sample.name.ends_with("queue_length")) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        () = sender.run() => {}
+        () = is_over => {}
+    }
+    let bodies = bodies.lock().unwrap();
+    assert_eq!(bodies[0].0, "Bearer t1");
+    assert_eq!(bodies[0].1.as_array().unwrap().len(), 1);
+    assert_eq!(bodies[0].1[0]["labels"], json!({"alertname": "A", "to": "am"}));
+}
