@@ -140,6 +140,10 @@ fn what_is_wrong_is_refused_with_its_line() {
         (&format!("route:\n  receiver: a\n  group_interval: 0s\n{tail}"), "group_interval cannot be zero"),
         (&format!("route:\n  receiver: a\n  group_wait: soon\n{tail}"), "line 3"),
         (&format!("route:\n  receiver: a\n  grup_wait: 1s\n{tail}"), "grup_wait"),
+        (
+            &format!("route:\n  receiver: a\n  routes:\n  - labels: {{team: a}}\n{tail}"),
+            "line 4: labels of routes (Alertmanager 0.34) are not supported; remove the key",
+        ),
         (&format!("route:\n  receiver: a\n  matchers: [a=b]\n{tail}"), "root route must not have any matchers"),
         (&format!("route:\n  receiver: a\n  routes:\n  - matchers: ['a=~(']\n{tail}"), "regular expression"),
         (
