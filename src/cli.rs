@@ -196,6 +196,9 @@ pub(crate) struct ServeArgs {
     /// Alertmanagers that are sent all alerts instead, separated by commas [default: none]
     #[arg(long, env = "TRIVIUM_ALERTMANAGER_URLS", value_delimiter = ',')]
     alertmanager_urls: Option<Vec<String>>,
+    /// A file in Prometheus' format of which `alerting` is read: alert_relabel_configs, and Alertmanagers with credentials
+    #[arg(long = "alerting-config", env = "TRIVIUM_ALERTING_CONFIG_FILE")]
+    alerting_config_file: Option<PathBuf>,
     /// Where people reach this server, for links in notifications [default: http:// and the address of the API]
     #[arg(long, env = "TRIVIUM_EXTERNAL_URL")]
     external_url: Option<String>,
@@ -205,6 +208,9 @@ pub(crate) struct ServeArgs {
     /// How often groups of rules are evaluated that do not say [default: 1m]
     #[arg(long, env = "TRIVIUM_EVALUATION_INTERVAL")]
     evaluation_interval: Option<String>,
+    /// Time after which a backtest of rules is stopped without an answer [default: 5m]
+    #[arg(long, env = "TRIVIUM_BACKTEST_TIMEOUT")]
+    backtest_timeout: Option<String>,
     /// Networks that are not public and may nevertheless be notified, separated by commas: 10.0.0.0/8
     #[arg(long, env = "TRIVIUM_NOTIFY_ALLOW_NETWORKS", value_delimiter = ',')]
     notify_allow_networks: Option<Vec<String>>,
@@ -272,9 +278,11 @@ impl ServeArgs {
             slo_files,
             alertmanager_config_file,
             alertmanager_urls,
+            alerting_config_file,
             external_url,
             external_labels,
             evaluation_interval,
+            backtest_timeout,
             notify_allow_networks,
             crash_loop_starts
         );

@@ -146,9 +146,11 @@ pub(crate) struct Config {
     pub(crate) slo_files: Vec<String>,
     pub(crate) alertmanager_config_file: PathBuf,
     pub(crate) alertmanager_urls: Vec<String>,
+    pub(crate) alerting_config_file: PathBuf,
     pub(crate) external_url: String,
     pub(crate) external_labels: Vec<String>,
     pub(crate) evaluation_interval: String,
+    pub(crate) backtest_timeout: String,
     pub(crate) notify_allow_networks: Vec<String>,
     pub(crate) crash_loop_starts: u32,
 }
@@ -204,9 +206,11 @@ impl Default for Config {
             slo_files: Vec::new(),
             alertmanager_config_file: PathBuf::new(),
             alertmanager_urls: Vec::new(),
+            alerting_config_file: PathBuf::new(),
             external_url: String::new(),
             external_labels: Vec::new(),
             evaluation_interval: "1m".into(),
+            backtest_timeout: "5m".into(),
             notify_allow_networks: Vec::new(),
             crash_loop_starts: 5,
         }
@@ -217,7 +221,7 @@ impl Default for Config {
 pub(crate) const LISTENERS: [&str; 3] = ["otlp_grpc", "otlp_http", "http"];
 
 /// One setting as the reference shows it: key, what it does.
-const REFERENCE: [(&str, &str); 52] = [
+const REFERENCE: [(&str, &str); 54] = [
     ("data_dir", "Where everything is kept. One process at a time; the folder is locked."),
     ("otlp_grpc", "Address of OTLP over gRPC; port 0 picks a free one."),
     ("otlp_http", "Address of OTLP over HTTP: /v1/logs, /v1/metrics, /v1/traces."),
@@ -347,11 +351,17 @@ const REFERENCE: [(&str, &str); 52] = [
     ),
     ("alertmanager_urls", "Alertmanagers that are sent all alerts instead, such as [\"http://am:9093\"]."),
     (
+        "alerting_config_file",
+        "A file in Prometheus' format (prometheus.yml), of which only `alerting` is read: alert_relabel_configs, and\n\
+         # alertmanagers that are sent all alerts instead, with tls_config, basic_auth, authorization and oauth2.",
+    ),
+    (
         "external_url",
         "Where people reach this server, for links in notifications. Empty: http(s):// and the address bound.",
     ),
     ("external_labels", "Labels of this server that all its alerts get, such as [\"region=eu\"]."),
     ("evaluation_interval", "How often groups of rules are evaluated that do not say."),
+    ("backtest_timeout", "Time after which a backtest of rules is stopped without an answer."),
     (
         "notify_allow_networks",
         "Networks that are not public and may nevertheless be notified, such as [\"10.0.0.0/8\"]. Without it, receivers on\n\
@@ -383,6 +393,7 @@ impl Config {
             ("query_timeout", &self.query_timeout),
             ("promql_lookback", &self.promql_lookback),
             ("evaluation_interval", &self.evaluation_interval),
+            ("backtest_timeout", &self.backtest_timeout),
         ] {
             if let Err(error) = humantime::parse_duration(value) {
                 problems.push(format!("{key} = {value:?} is not a duration such as 30s or 5m: {error}"));
@@ -508,6 +519,7 @@ impl Config {
             alertmanager_config: Some(self.alertmanager_config_file.clone())
                 .filter(|file| !file.as_os_str().is_empty()),
             alertmanager_urls: self.alertmanager_urls.clone(),
+            alerting_config: Some(self.alerting_config_file.clone()).filter(|file| !file.as_os_str().is_empty()),
             external_url: match self.external_url.trim_end_matches('/') {
                 "" => format!("{}://{address}", self.scheme("http")),
                 url => url.to_owned(),
@@ -516,6 +528,7 @@ impl Config {
             evaluation_interval: humantime::parse_duration(&self.evaluation_interval)
                 .unwrap_or(Duration::from_secs(60)),
             notify_allow_networks: self.notify_allow_networks.clone(),
+            backtest_timeout: humantime::parse_duration(&self.backtest_timeout).unwrap_or(Duration::from_secs(300)),
         }
     }
 

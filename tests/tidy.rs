@@ -88,12 +88,13 @@ fn crates_depend_downwards_only() {
         ("proto", &[] as &[&str]),
         ("proto/auth", &["trivium-model"]),
         ("proto/model", &[]),
+        ("proto/relabel", &[]),
         ("storage", &["trivium-model"]),
         ("ingest", &["trivium-listen", "trivium-model", "trivium-proto", "trivium-redact", "trivium-storage"]),
         ("ingest/demo", &["trivium-model", "trivium-proto"]),
         ("ingest/listen", &["trivium-model"]),
         ("ingest/redact", &["trivium-model"]),
-        ("ingest/scrape", &["trivium-model", "trivium-proto"]),
+        ("ingest/scrape", &["trivium-model", "trivium-proto", "trivium-relabel"]),
         (
             "query",
             &[
@@ -109,7 +110,7 @@ fn crates_depend_downwards_only() {
         ),
         ("query/alert", &["trivium-model", "trivium-promql", "trivium-template"]),
         ("query/diagnosis", &[]),
-        ("query/notify", &["trivium-model", "trivium-template"]),
+        ("query/notify", &["trivium-model", "trivium-relabel", "trivium-template"]),
         ("query/slo", &["trivium-model"]),
         ("query/template", &[]),
         ("query/views", &["trivium-model"]),

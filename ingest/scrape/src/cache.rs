@@ -6,7 +6,6 @@ use std::sync::Arc;
 use crate::config::Job;
 use crate::labels::{LabelBuilder, Labels};
 use crate::parse::{self, Exposition, Kind, Sample};
-use crate::relabel;
 
 /// What a text stands for; `None` when relabelling drops the series.
 #[derive(Debug)]
@@ -126,7 +125,7 @@ impl SeriesCache {
 fn final_labels(series: &str, kind: Kind, job: &Job, target: &Labels) -> Result<Option<Labels>, String> {
     let mut labels = parse::labels(series, kind)?;
     merge(&mut labels, target, job.honor_labels);
-    if !relabel::apply(&job.metric_relabel, &mut labels) {
+    if !trivium_relabel::apply(&job.metric_relabel, &mut labels) {
         return Ok(None);
     }
     let labels = labels.build();

@@ -1,5 +1,7 @@
 //! Label sets: of targets while they are relabelled, of series once they are final.
 
+use trivium_relabel::LabelSet;
+
 /// Labels in the making: names are unique, in no order; an empty value is a label that is there but says nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LabelBuilder(Vec<(String, String)>);
@@ -61,6 +63,28 @@ impl LabelBuilder {
 
     fn find(&self, name: &str) -> Option<usize> {
         self.0.iter().position(|(known, _)| known == name)
+    }
+}
+
+impl LabelSet for LabelBuilder {
+    fn value(&self, name: &str) -> &str {
+        self.get(name)
+    }
+
+    fn set(&mut self, name: &str, value: String) {
+        Self::set(self, name, value);
+    }
+
+    fn remove(&mut self, name: &str) {
+        Self::remove(self, name);
+    }
+
+    fn retain(&mut self, keep: &mut dyn FnMut(&str) -> bool) {
+        Self::retain(self, keep);
+    }
+
+    fn pairs(&self) -> Vec<(&str, &str)> {
+        self.iter().collect()
     }
 }
 

@@ -7,7 +7,6 @@ mod fetch;
 mod labels;
 mod metrics;
 mod parse;
-mod relabel;
 mod request;
 mod scraper;
 mod target;

@@ -6,7 +6,6 @@ use reqwest::Url;
 
 use crate::config::{Group, Job, check_scheme, duration};
 use crate::labels::{LabelBuilder, Labels};
-use crate::relabel;
 
 /// Something to scrape.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -32,7 +31,7 @@ impl Target {
                 labels.set_default(&format!("__param_{name}"), first);
             }
         }
-        if !relabel::apply(&job.relabel, &mut labels) {
+        if !trivium_relabel::apply(&job.relabel, &mut labels) {
             return Ok(None);
         }
         if labels.get("__address__").is_empty() {

@@ -12,6 +12,7 @@ mod lint;
 mod log_query;
 mod manager;
 mod record;
+mod row_inputs;
 mod runner;
 mod schedule;
 mod seam;
@@ -25,8 +26,8 @@ pub use api::{
     RulesQuery, alerts_answer, rules_answer,
 };
 pub use backtest::{
-    BacktestReport, BacktestRequest, Firing, Grouping, Interval, Noise, NotificationModel, Overlap, RuleReport,
-    SimpleGrouping, Verdicts, backtest,
+    BacktestError, BacktestReport, BacktestRequest, Firing, Grouping, Interval, Noise, NotificationModel, Overlap,
+    RuleReport, SimpleGrouping, Verdicts, backtest,
 };
 pub use duration::{format_duration, parse_duration};
 pub use file::{

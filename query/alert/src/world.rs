@@ -63,12 +63,20 @@ impl Templates for PlainTemplates {
     }
 }
 
+/// Rows, each with the time that they begin to be there.
+type TimedRows = Vec<(i64, Vec<VectorSample>)>;
+
 /// Samples, and how queries fail.
 #[derive(Debug, Default)]
 pub(crate) struct Samples {
     pub(crate) source: Mutex<MemorySource>,
     pub(crate) written: Mutex<Vec<SampleToWrite>>,
     pub(crate) rows: Mutex<Vec<VectorSample>>,
+    /// Rows by query.
+    pub(crate) rows_of: Mutex<BTreeMap<String, TimedRows>>,
+    /// What was asked for rows, with the time.
+    pub(crate) asked: Mutex<Vec<(String, i64)>>,
+    pub(crate) watermark_ms: Mutex<Option<i64>>,
     pub(crate) fails: Mutex<Option<String>>,
 }
 
@@ -105,12 +113,21 @@ impl Querier for Samples {
         }
     }
 
-    async fn rows(&self, _: TenantId, _: RowQuery<'_>, _: i64) -> Result<Vec<VectorSample>, String> {
-        Ok(self.rows.lock().unwrap().clone())
+    async fn rows(&self, _: TenantId, query: RowQuery<'_>, at_ms: i64) -> Result<Vec<VectorSample>, String> {
+        let text = match query {
+            RowQuery::Sql(text) => text.to_owned(),
+            RowQuery::Logs(logs) => format!("{} by {}", logs.search, logs.by.join(",")),
+        };
+        self.asked.lock().unwrap().push((text.clone(), at_ms));
+        let rows_of = self.rows_of.lock().unwrap();
+        let Some(times) = rows_of.get(&text) else { return Ok(self.rows.lock().unwrap().clone()) };
+        let last = times.iter().rev().find(|(from, _)| START_MS + from <= at_ms);
+        Ok(last.map(|(_, rows)| rows.clone()).unwrap_or_default())
     }
 
     async fn completeness(&self, _: TenantId, _: &RuleQuery, at_ms: i64) -> Completeness {
-        Completeness { watermark_ms: Some(at_ms), share: None }
+        let watermark = self.watermark_ms.lock().unwrap().unwrap_or(at_ms);
+        Completeness { watermark_ms: Some(watermark), share: None }
     }
 }
 

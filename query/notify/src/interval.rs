@@ -190,6 +190,24 @@ mod tests {
             ),
             ("{weekdays: [sunday], location: Australia/Sydney}", "2026-11-21T14:00:00Z", true),
             ("{weekdays: [saturday], months: [january]}", "2026-11-21T12:00:00Z", false),
+            // As they are often written: without quotes.
+            (
+                "{times: [{start_time: 09:00, end_time: 17:30}], days_of_month: [1, 21], months: [1:11], years: [2026]}",
+                "2026-11-21T17:29:00Z",
+                true,
+            ),
+            ("{days_of_month: [-10], years: [2026:2027]}", "2026-11-21T17:29:00Z", true),
+            // The hour that comes twice when summer time ends is inside both times.
+            (
+                "{times: [{start_time: '02:00', end_time: '03:00'}], location: Europe/Berlin}",
+                "2026-10-25T00:30:00Z",
+                true,
+            ),
+            (
+                "{times: [{start_time: '02:00', end_time: '03:00'}], location: Europe/Berlin}",
+                "2026-10-25T01:30:00Z",
+                true,
+            ),
         ];
         for (text, moment, expected) in cases {
             let interval: TimeInterval = serde_saphyr::from_str(text).unwrap();

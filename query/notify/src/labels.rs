@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::matcher::is_plain;
+
 /// A set of labels or annotations, in the order of names.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -78,6 +80,8 @@ impl fmt::Display for Labels {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("{")?;
         for (at, (name, value)) in self.0.iter().enumerate() {
+            // A name that could be taken for several labels would give two groups one key.
+            let name = if is_plain(name) { name.clone() } else { quote(name) };
             write!(out, "{}{name}={}", if at > 0 { ", " } else { "" }, quote(value))?;
         }
         out.write_str("}")

@@ -12,7 +12,7 @@ use serde_json::Value;
 use trivium_alert::{AlertNotice, AlertState, Notifier as AlertReceiver};
 use trivium_diagnosis::incident::{self, Incidents, Topology};
 use trivium_model::{StateChange, TenantId, UnixNanos};
-use trivium_notify::{AlertInput, ExternalSender, Labels, Notifier};
+use trivium_notify::{AlertInput, AlertRelabelling, ExternalSender, Labels, Notifier};
 
 use super::diagnosis::{Asked, Question, diagnose};
 use super::querier::StoreQuerier;
@@ -47,6 +47,7 @@ pub(super) struct Inner {
     querier: Arc<StoreQuerier>,
     notifier: Arc<Notifier>,
     external: Option<Arc<ExternalSender>>,
+    relabelling: Arc<AlertRelabelling>,
     external_url: String,
     incidents: Mutex<Incidents>,
     topology: Mutex<Option<(UnixNanos, Arc<Topology>)>>,
@@ -70,6 +71,7 @@ impl Bridge {
         querier: Arc<StoreQuerier>,
         notifier: Arc<Notifier>,
         external: Option<Arc<ExternalSender>>,
+        relabelling: Arc<AlertRelabelling>,
         external_url: String,
     ) -> Result<Self, String> {
         let store = state.storage.state();
@@ -84,6 +86,7 @@ impl Bridge {
             querier,
             notifier,
             external,
+            relabelling,
             external_url,
             incidents: Mutex::new(incidents),
             topology: Mutex::default(),
@@ -150,6 +153,7 @@ impl AlertReceiver for Bridge {
 
 impl Inner {
     async fn hand_on(&self, inputs: Vec<AlertInput>) {
+        let inputs = self.relabelling.apply(inputs);
         if let Some(external) = &self.external {
             external.send(&inputs);
             return;

@@ -29,7 +29,8 @@ use trivium_alert::{
 };
 use trivium_model::{TenantId, UnixNanos};
 use trivium_notify::{
-    Config as NotifyConfig, ExternalSender, Network, Notifier, OutgoingPolicy, RuntimeTimer, Surroundings,
+    AlertRelabelling, AlertingFile, Config as NotifyConfig, ExternalSender, Network, Notifier, OutgoingPolicy,
+    RuntimeTimer, Surroundings,
 };
 use trivium_slo::{Evaluator, EvaluatorConfig, EvaluatorDeps, SloSet, Slos};
 
@@ -58,6 +59,9 @@ pub struct AlertingConfig {
     pub alertmanager_config: Option<PathBuf>,
     /// Addresses of Alertmanagers that are sent all alerts instead.
     pub alertmanager_urls: Vec<String>,
+    /// A file in Prometheus' format whose `alerting` says how alerts are relabelled, and to which Alertmanagers they are
+    /// sent, with which credentials.
+    pub alerting_config: Option<PathBuf>,
     /// Where people reach this installation.
     pub external_url: String,
     /// Labels of this installation, added to alerts.
@@ -66,6 +70,8 @@ pub struct AlertingConfig {
     pub evaluation_interval: Duration,
     /// Networks that are not public and may nevertheless be notified.
     pub notify_allow_networks: Vec<String>,
+    /// How long a backtest may take.
+    pub backtest_timeout: Duration,
 }
 
 /// The evaluators while they run.
@@ -80,6 +86,7 @@ pub struct Alerting {
     pub(crate) querier: Arc<StoreQuerier>,
     templates: Arc<SloTemplates>,
     external: Option<Arc<ExternalSender>>,
+    relabelling: Arc<AlertRelabelling>,
     incidents: Arc<bridge::Inner>,
     stop: CancellationToken,
     tasks: Mutex<Vec<JoinHandle<()>>>,
@@ -99,6 +106,7 @@ struct Definitions {
     rules: RuleSet,
     slos: SloSet,
     notify: NotifyConfig,
+    alerting: AlertingFile,
     policy: OutgoingPolicy,
 }
 
@@ -126,13 +134,15 @@ impl Alerting {
         let notifier =
             Notifier::new(definitions.notify, &config.external_url, definitions.policy.clone(), surroundings);
         let notifier = Arc::new(notifier.await.map_err(|error| error.to_string())?);
-        let external = external(&config, definitions.policy)?;
+        let external = external(&config, &definitions.alerting, definitions.policy)?;
+        let relabelling = Arc::new(AlertRelabelling::new(&definitions.alerting));
         let stop = CancellationToken::new();
         let bridge = Bridge::open(
             Arc::clone(&state),
             Arc::clone(&querier),
             Arc::clone(&notifier),
             external.clone(),
+            Arc::clone(&relabelling),
             config.external_url.clone(),
         )
         .await?;
@@ -157,6 +167,7 @@ impl Alerting {
             querier,
             templates,
             external,
+            relabelling,
             incidents,
             stop,
             tasks: Mutex::new(tasks),
@@ -169,6 +180,8 @@ impl Alerting {
         self.notifier
             .reload(definitions.notify, &self.config.external_url, definitions.policy)
             .map_err(|error| error.to_string())?;
+        // Which Alertmanagers are sent to is fixed at the start.
+        self.relabelling.replace(&definitions.alerting);
         let slos = definitions.slos.slos.len();
         self.state.slos.replace(definitions.slos);
         let rules = definitions.rules.groups.iter().map(|group| group.rules.len()).sum::<usize>();
@@ -203,8 +216,8 @@ impl Alerting {
     }
 
     /// Where all alerts are sent, when they are not notified here.
-    pub(crate) fn alertmanager_urls(&self) -> &[String] {
-        &self.config.alertmanager_urls
+    pub(crate) fn alertmanager_urls(&self) -> Vec<String> {
+        self.external.as_ref().map(|external| external.urls()).unwrap_or_default()
     }
 
     /// When alerts fired that are in the history, by the names of their rules.
@@ -241,6 +254,11 @@ impl Alerting {
 
     pub(crate) fn options(&self) -> Options {
         options(&self.config)
+    }
+
+    /// How long a backtest may take.
+    pub(crate) fn backtest_timeout(&self) -> Duration {
+        self.config.backtest_timeout
     }
 
     /// Our numbers in the text format of Prometheus, under the names that dashboards for Prometheus and Alertmanager read.
@@ -291,6 +309,7 @@ fn definitions(config: &AlertingConfig, built_in: &BuiltIn, templates: &SloTempl
         Some(file) => NotifyConfig::load(file),
         None => NotifyConfig::built_in(),
     };
+    let alerting = config.alerting_config.as_deref().map_or_else(|| Ok(AlertingFile::default()), AlertingFile::load);
     let network = |text: &String| {
         text.parse::<Network>().map_err(|error| format!("notify_allow_networks: {text:?} is no network: {error}"))
     };
@@ -298,6 +317,7 @@ fn definitions(config: &AlertingConfig, built_in: &BuiltIn, templates: &SloTempl
         rules: RuleSet::parse(&rule_files, templates).map_err(|error| text(&error))?,
         slos: trivium_slo::load(&slo_files).map_err(|error| text(&error))?,
         notify: notify.map_err(|error| text(&error))?,
+        alerting: alerting.map_err(|error| text(&error))?,
         policy: OutgoingPolicy { allow: config.notify_allow_networks.iter().map(network).collect::<Result<_, _>>()? },
     })
 }
@@ -308,11 +328,15 @@ fn with_slo_rules(mut rules: RuleSet, slos: &Slos, config: &AlertingConfig) -> R
     rules
 }
 
-fn external(config: &AlertingConfig, policy: OutgoingPolicy) -> Result<Option<Arc<ExternalSender>>, String> {
-    if config.alertmanager_urls.is_empty() {
+fn external(
+    config: &AlertingConfig,
+    file: &AlertingFile,
+    policy: OutgoingPolicy,
+) -> Result<Option<Arc<ExternalSender>>, String> {
+    if config.alertmanager_urls.is_empty() && !file.has_alertmanagers() {
         return Ok(None);
     }
-    let sender = ExternalSender::new(&config.alertmanager_urls, policy);
+    let sender = ExternalSender::new(&config.alertmanager_urls, file, policy);
     Ok(Some(Arc::new(sender.map_err(|error| format!("alertmanager_urls: {error}"))?)))
 }
 

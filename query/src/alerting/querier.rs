@@ -138,15 +138,8 @@ impl Querier for StoreQuerier {
     }
 
     async fn completeness(&self, tenant: TenantId, query: &RuleQuery, _at_ms: i64) -> Completeness {
-        let signal = match query {
-            RuleQuery::PromQl(..) => SignalKind::Metrics,
-            RuleQuery::Logs(..) => SignalKind::Logs,
-            // A statement may read all three; the signal that lags most decides what is missing.
-            RuleQuery::Sql(..) => {
-                let all = SignalKind::ALL.into_iter().filter_map(|signal| self.watermark(tenant, signal));
-                return Completeness { watermark_ms: all.min(), share: None };
-            }
-        };
-        Completeness { watermark_ms: self.watermark(tenant, signal), share: None }
+        // A statement may read several; the signal that lags most decides what is missing.
+        let all = query.signals().into_iter().filter_map(|signal| self.watermark(tenant, signal));
+        Completeness { watermark_ms: all.min(), share: None }
     }
 }

@@ -57,6 +57,7 @@ fn rule(slo: &SloDefinition, name: &str, filter: &str, hold: Duration) -> Rule {
         kind: RuleKind::Alerting,
         name: name.to_owned(),
         query: RuleQuery::PromQl(format!("{SLO_ALERT}{{alertname={name:?},slo={:?}{filter}}}", slo.name)),
+        inputs: None,
         hold,
         keep_firing_for: Duration::ZERO,
         labels: BTreeMap::new(),

@@ -13,7 +13,7 @@ use reader::{Map, Node};
 pub(crate) use reader::{duration, parse};
 
 use crate::parse::Format;
-use crate::relabel::{Action, Rule, anchored};
+use trivium_relabel::{RULES_MAX, Rule, RuleSpec};
 
 /// Why a configuration is refused: the path of the key and what is expected there.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -321,34 +321,25 @@ fn auth(map: &mut Map, defaults: &Defaults<'_>) -> Result<Option<Auth>, ConfigEr
 }
 
 fn rules(node: Node) -> Result<Vec<Rule>, ConfigError> {
-    node.list()?.into_iter().map(|node| rule(node.map()?)).collect()
+    let too_many = node.error(&format!("a list of at most {RULES_MAX} rules"));
+    let nodes = node.list()?;
+    if nodes.len() > RULES_MAX {
+        return Err(too_many);
+    }
+    nodes.into_iter().map(|node| rule(node.map()?)).collect()
 }
 
 fn rule(mut map: Map) -> Result<Rule, ConfigError> {
-    let name = map.get("action", Node::string)?.unwrap_or_else(|| "replace".into()).to_ascii_lowercase();
-    let known = Action::ALL.iter().find(|(known, _)| *known == name);
-    let (_, action) =
-        *known.ok_or_else(|| map.error("action", &format!("{name:?} is not an action of relabelling")))?;
-    let pattern = map.get("regex", Node::string)?.unwrap_or_else(|| "(.*)".into());
-    let regex =
-        anchored(&pattern).map_err(|error| map.error("regex", &format!("{pattern:?} is not a regex: {error}")))?;
-    let rule = Rule {
-        action,
+    let spec = RuleSpec {
+        action: map.get("action", Node::string)?,
         source_labels: map.get("source_labels", Node::strings)?.unwrap_or_default(),
-        separator: map.get("separator", Node::string)?.unwrap_or_else(|| ";".into()),
-        regex,
+        separator: map.get("separator", Node::string)?,
+        regex: map.get("regex", Node::string)?,
         target_label: map.get("target_label", Node::string)?.unwrap_or_default(),
-        replacement: map.get("replacement", Node::string)?.unwrap_or_else(|| "$1".into()),
+        replacement: map.get("replacement", Node::string)?,
         modulus: map.get("modulus", Node::count)?.unwrap_or(0) as u64,
     };
-    let needs_target =
-        !matches!(action, Action::Keep | Action::Drop | Action::LabelMap | Action::LabelDrop | Action::LabelKeep);
-    if needs_target && rule.target_label.is_empty() {
-        return Err(map.error("target_label", &format!("missing; {name} needs it")));
-    }
-    if action == Action::HashMod && rule.modulus == 0 {
-        return Err(map.error("modulus", "missing; hashmod needs a number above 0"));
-    }
+    let rule = Rule::new(spec).map_err(|error| map.error(error.key, &error.problem))?;
     map.finish(&[])?;
     Ok(rule)
 }

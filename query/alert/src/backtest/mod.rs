@@ -11,8 +11,10 @@ mod report;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 use trivium_model::{ManualClock, MemoryStateStore, TenantId, UnixNanos};
 use trivium_promql::Labels;
 
@@ -61,6 +63,65 @@ pub struct BacktestRequest {
     pub verdicts: BTreeMap<String, Verdicts>,
     /// What to add to UTC for office hours, in milliseconds.
     pub utc_offset_ms: i64,
+    /// How long it may take; then it ends without an answer.
+    pub timeout: Option<Duration>,
+}
+
+/// Why a backtest has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BacktestError {
+    /// What was asked for cannot be done.
+    #[error("{0}")]
+    Invalid(String),
+    /// It would take longer than it may.
+    #[error(
+        "the backtest was stopped after {after:?} with {percent} % of its evaluations done; take a shorter range, fewer rules \
+         or a longer interval, or raise backtest_timeout"
+    )]
+    Timeout {
+        /// The time it had.
+        after: Duration,
+        /// How far it came.
+        percent: i64,
+    },
+}
+
+impl From<String> for BacktestError {
+    fn from(problem: String) -> Self {
+        Self::Invalid(problem)
+    }
+}
+
+/// How far a backtest has come, and when it must end.
+struct Progress {
+    timeout: Option<(Duration, Instant)>,
+    done: i64,
+    total: i64,
+}
+
+impl Progress {
+    fn timed_out(&self) -> Option<BacktestError> {
+        let (after, _) = self.timeout?;
+        Some(BacktestError::Timeout { after, percent: self.done.saturating_mul(100) / self.total.max(1) })
+    }
+
+    /// Evaluates a slot unless the time is over. Whatever the querier holds in memory, others get their turn between two
+    /// slots, and a backtest that nobody waits for ends there.
+    async fn step<T>(&mut self, work: impl Future<Output = T>, evaluations: usize) -> Result<T, BacktestError> {
+        tokio::task::yield_now().await;
+        let done = match self.timeout {
+            // A future that is ready at once would win over any time that has passed.
+            Some((_, until)) if Instant::now() >= until => None,
+            Some((_, until)) => tokio::time::timeout_at(until, work).await.ok(),
+            None => Some(work.await),
+        };
+        let Some(done) = done else {
+            let stopped = || BacktestError::Invalid("the backtest was stopped".to_owned());
+            return Err(self.timed_out().unwrap_or_else(stopped));
+        };
+        self.done = self.done.saturating_add(i64::try_from(evaluations).unwrap_or(i64::MAX));
+        Ok(done)
+    }
 }
 
 /// Evaluates rules over the past.
@@ -69,20 +130,22 @@ pub async fn backtest(
     templates: Arc<dyn Templates>,
     request: BacktestRequest,
     model: &mut dyn NotificationModel,
-) -> Result<BacktestReport, String> {
-    check_size(&request)?;
+) -> Result<BacktestReport, BacktestError> {
+    let total = check_size(&request)?;
+    let timeout = request.timeout.map(|timeout| (timeout, Instant::now() + timeout));
+    let mut progress = Progress { timeout, done: 0, total };
     let options = Arc::new(request.options.clone());
     let told = Arc::new(Told::default());
     let mut rules = Vec::new();
     for group in &request.rules.groups {
-        rules.extend(run(&querier, &templates, &options, &told, group, &request).await?);
+        let world = (&querier, &templates, &told);
+        rules.extend(run(world, &options, group, &request, &mut progress).await?);
     }
     let mut notices = std::mem::take(&mut *told.0.lock().unwrap_or_else(PoisonError::into_inner));
     if notices.left_out > 0 {
         let total = notices.list.len() + notices.left_out;
-        return Err(format!(
-            "the alerts fire and resolve {total} times, more than {MAX_NOTICES}; take a shorter range"
-        ));
+        let problem = format!("the alerts fire and resolve {total} times, more than {MAX_NOTICES}");
+        return Err(format!("{problem}; take a shorter range").into());
     }
     notices.list.sort_by_key(|notice| notice.slot_ms);
     notices.list.iter().for_each(|notice| model.take(notice));
@@ -95,7 +158,8 @@ fn interval_ms(group: &Group, options: &Options) -> i64 {
     millis(group.interval.unwrap_or(options.evaluation_interval)).max(1)
 }
 
-fn check_size(request: &BacktestRequest) -> Result<(), String> {
+/// How many evaluations it takes.
+fn check_size(request: &BacktestRequest) -> Result<i64, String> {
     let span = request.end_ms.saturating_sub(request.start_ms);
     if span < 0 {
         return Err("the end of a backtest must not be before its start".to_owned());
@@ -109,7 +173,7 @@ fn check_size(request: &BacktestRequest) -> Result<(), String> {
         let message = "take a shorter range, fewer rules or a longer interval";
         return Err(format!("the backtest needs {total} evaluations, more than {MAX_EVALUATIONS}; {message}"));
     }
-    Ok(())
+    Ok(total)
 }
 
 /// Collects what would have been told, without repetitions: an alert that goes on firing is told once.
@@ -158,13 +222,12 @@ struct Tracked {
 
 /// One group.
 async fn run(
-    querier: &Arc<dyn Querier>,
-    templates: &Arc<dyn Templates>,
+    (querier, templates, told): (&Arc<dyn Querier>, &Arc<dyn Templates>, &Arc<Told>),
     options: &Arc<Options>,
-    told: &Arc<Told>,
     group: &Group,
     request: &BacktestRequest,
-) -> Result<Vec<Tracked>, String> {
+    progress: &mut Progress,
+) -> Result<Vec<Tracked>, BacktestError> {
     let interval_ms = interval_ms(group, options);
     let history = Arc::new(History::new(Arc::clone(querier), group, interval_ms, request.end_ms));
     let clock = Arc::new(ManualClock::new(UnixNanos(request.start_ms.saturating_mul(1_000_000))));
@@ -180,11 +243,17 @@ async fn run(
     let cell = unknown(&group, options);
     let runner = Runner::load(deps, Arc::clone(options), Arc::clone(&group), Arc::clone(&cell)).await;
     let runner = runner.map_err(|error| error.to_string())?.forgetful();
-    Ok(follow(runner, &cell, &group, request).await)
+    follow(runner, &cell, &group, request, progress).await
 }
 
 /// Evaluates slot by slot and notes what happens.
-async fn follow(mut runner: Runner, cell: &StatusCell, group: &Group, request: &BacktestRequest) -> Vec<Tracked> {
+async fn follow(
+    mut runner: Runner,
+    cell: &StatusCell,
+    group: &Group,
+    request: &BacktestRequest,
+    progress: &mut Progress,
+) -> Result<Vec<Tracked>, BacktestError> {
     let mut tracked: Vec<Tracked> = group.rules.iter().map(|rule| Tracked::new(group, rule)).collect();
     let slots: Slots = runner.slots;
     let mut slot = slots.at(request.start_ms);
@@ -193,7 +262,7 @@ async fn follow(mut runner: Runner, cell: &StatusCell, group: &Group, request: &
     }
     while slot <= request.end_ms {
         // A forgetful runner has no lease to lose.
-        if runner.evaluate(slot, None).await.is_err() {
+        if progress.step(runner.evaluate(slot, None), group.rules.len()).await?.is_err() {
             break;
         }
         let status = Arc::clone(&cell.lock().unwrap_or_else(PoisonError::into_inner));
@@ -203,7 +272,7 @@ async fn follow(mut runner: Runner, cell: &StatusCell, group: &Group, request: &
         slot = slot.saturating_add(slots.interval_ms);
     }
     tracked.iter_mut().for_each(|rule| rule.end(request.end_ms));
-    tracked
+    Ok(tracked)
 }
 
 impl Tracked {

@@ -15,6 +15,7 @@ fn request(text: &str, minutes: i64) -> BacktestRequest {
         incidents: None,
         verdicts: BTreeMap::new(),
         utc_offset_ms: 0,
+        timeout: None,
     }
 }
 
@@ -76,7 +77,8 @@ async fn live(samples: &Arc<Samples>, minutes: i64) -> Vec<(String, Vec<Firing>)
     let deps = Deps { querier: Arc::clone(samples) as _, sink: Arc::clone(samples) as _, ..world.deps() };
     let cell = unknown(&group, &options);
     let runner = Runner::load(deps, options, Arc::clone(&group), Arc::clone(&cell)).await.unwrap();
-    let tracked = follow(runner, &cell, &group, &request).await;
+    let mut progress = Progress { timeout: None, done: 0, total: 0 };
+    let tracked = follow(runner, &cell, &group, &request, &mut progress).await.unwrap();
     tracked.into_iter().map(|rule| (rule.report.rule, rule.report.firings)).collect()
 }
 
@@ -190,7 +192,86 @@ async fn what_would_never_end_is_refused() {
     let text = "groups: [{name: g, interval: 1s, rules: [{alert: A, expr: errors > 5}]}]";
     let asked = request(text, 60 * 24 * 365);
     let error = backtest(querier, Arc::new(PlainTemplates), asked, &mut SimpleGrouping::default()).await.unwrap_err();
-    assert!(error.contains("31536001 evaluations"), "{error}");
+    assert!(error.to_string().contains("31536001 evaluations"), "{error}");
+}
+
+/// Takes a second for each query.
+#[derive(Debug, Default)]
+struct Slow(Samples);
+
+#[async_trait]
+impl Querier for Slow {
+    async fn promql(&self, tenant: TenantId, query: &str, at_ms: i64) -> Result<trivium_promql::Value, String> {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        self.0.promql(tenant, query, at_ms).await
+    }
+
+    async fn promql_range(
+        &self,
+        tenant: TenantId,
+        query: &str,
+        range: crate::StepRange,
+    ) -> Result<Vec<trivium_promql::MatrixSeries>, String> {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        self.0.promql_range(tenant, query, range).await
+    }
+
+    async fn rows(
+        &self,
+        tenant: TenantId,
+        query: crate::RowQuery<'_>,
+        at_ms: i64,
+    ) -> Result<Vec<trivium_promql::VectorSample>, String> {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        self.0.rows(tenant, query, at_ms).await
+    }
+
+    async fn completeness(&self, _: TenantId, _: &crate::RuleQuery, at_ms: i64) -> crate::Completeness {
+        crate::Completeness { watermark_ms: Some(at_ms), share: None }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_takes_too_long_is_stopped_with_its_limit() {
+    let text = "groups: [{name: g, interval: 1m, rules: [{alert: A, type: sql, expr: SELECT 1}, {alert: B, type: sql, expr: SELECT 2}]}]";
+    for (timeout, percent) in [(90, Some(45)), (201, None)] {
+        let mut asked = request(text, 99);
+        asked.timeout = Some(Duration::from_secs(timeout));
+        let querier: Arc<dyn Querier> = Arc::new(Slow::default());
+        let begun = Instant::now();
+        let report = backtest(querier, Arc::new(PlainTemplates), asked, &mut SimpleGrouping::default()).await;
+        let after = Duration::from_secs(timeout);
+        match percent {
+            Some(percent) => {
+                let error = report.unwrap_err();
+                assert_eq!(error, BacktestError::Timeout { after, percent });
+                assert!(
+                    error.to_string().contains("stopped after 90s with 45 %")
+                        && error.to_string().contains("raise backtest_timeout")
+                );
+                assert_eq!(begun.elapsed(), after);
+            }
+            None => assert_eq!(report.unwrap().rules[0].evaluations, 99),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backtest_lets_others_work_and_ends_when_nobody_waits() {
+    let samples = Arc::new(Samples::default());
+    wander(&samples, "a", 1, 1000);
+    let text = "groups: [{name: g, interval: 1m, rules: [{alert: A, expr: errors > 5}]}]";
+    let running = tokio::spawn({
+        let querier: Arc<dyn Querier> = samples;
+        async move { backtest(querier, Arc::new(PlainTemplates), request(text, 1000), &mut SimpleGrouping::default()).await }
+    });
+    // One thread: this goes on because the backtest gives way between slots.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!running.is_finished());
+    running.abort();
+    assert!(running.await.is_err_and(|error| error.is_cancelled()));
 }
 
 #[test]

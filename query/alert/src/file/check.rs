@@ -135,6 +135,7 @@ impl<'a> Checker<'a> {
         };
         let before = self.problems.len();
         let query = self.query(&context, line, &raw);
+        let inputs = self.inputs(&context, &raw);
         if kind == RuleKind::Recording {
             self.recording(&context, line, &name, &raw);
         }
@@ -152,7 +153,7 @@ impl<'a> Checker<'a> {
         }
         let query = query.filter(|_| self.problems.len() == before)?;
         let keep_firing_for = keep_firing_for.unwrap_or_default();
-        Some(Rule { kind, name, query, hold, keep_firing_for, labels, annotations, no_data, no_data_for, line })
+        Some(Rule { kind, name, query, inputs, hold, keep_firing_for, labels, annotations, no_data, no_data_for, line })
     }
 
     fn query(&mut self, context: &str, line: u64, raw: &RawRule) -> Option<RuleQuery> {
@@ -160,19 +161,18 @@ impl<'a> Checker<'a> {
             self.problem(line, format!("{context}: field 'expr' must be set in rule"));
             return None;
         };
-        let text = expr.value.as_str();
         let kind = raw.kind.as_ref().map_or("promql", |kind| kind.value.as_str());
-        let query = match kind {
-            "promql" => parse(text, &ParseOptions::EXPERIMENTAL)
-                .map(|expr| RuleQuery::PromQl(expr.to_string()))
-                .map_err(|error| format!("could not parse expression: {error}")),
-            "sql" if text.trim().is_empty() => Err("the SQL is empty".to_owned()),
-            "sql" if text.len() > MAX_SQL_BYTES => Err(format!("the SQL has more than {MAX_SQL_BYTES} bytes")),
-            "sql" => Ok(RuleQuery::Sql(text.to_owned())),
-            "logs" => LogQuery::parse(text.trim()).map(RuleQuery::Logs),
-            other => Err(format!("unknown type {other:?}; there are promql, sql and logs")),
-        };
+        let query = read_query(kind, &expr.value);
         query.map_err(|message| self.problem(line_of(expr), format!("{context}: {message}"))).ok()
+    }
+
+    fn inputs(&mut self, context: &str, raw: &RawRule) -> Option<RuleQuery> {
+        let inputs = raw.inputs.as_ref()?;
+        let query = match raw.kind.as_ref().map_or("promql", |kind| kind.value.as_str()) {
+            "promql" => Err("the inputs of PromQL are its selectors; remove the field".to_owned()),
+            kind => read_query(kind, &inputs.value),
+        };
+        query.map_err(|message| self.problem(line_of(inputs), format!("{context}: inputs: {message}"))).ok()
     }
 
     /// What a recording rule must not have.
@@ -188,6 +188,9 @@ impl<'a> Checker<'a> {
         }
         if is_set(&raw.keep_firing_for) {
             refuse("invalid field 'keep_firing_for' in recording rule");
+        }
+        if raw.inputs.is_some() {
+            refuse("invalid field 'inputs' in recording rule");
         }
         if raw.no_data.is_some() || raw.no_data_for.is_some() {
             refuse("invalid field 'no_data' in recording rule");
@@ -252,6 +255,20 @@ impl<'a> Checker<'a> {
                 None
             }
         }
+    }
+}
+
+/// Reads an expression of a type.
+fn read_query(kind: &str, text: &str) -> Result<RuleQuery, String> {
+    match kind {
+        "promql" => parse(text, &ParseOptions::EXPERIMENTAL)
+            .map(|expr| RuleQuery::PromQl(expr.to_string()))
+            .map_err(|error| format!("could not parse expression: {error}")),
+        "sql" if text.trim().is_empty() => Err("the SQL is empty".to_owned()),
+        "sql" if text.len() > MAX_SQL_BYTES => Err(format!("the SQL has more than {MAX_SQL_BYTES} bytes")),
+        "sql" => Ok(RuleQuery::Sql(text.to_owned())),
+        "logs" => LogQuery::parse(text.trim()).map(RuleQuery::Logs),
+        other => Err(format!("unknown type {other:?}; there are promql, sql and logs")),
     }
 }
 

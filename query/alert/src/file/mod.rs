@@ -12,6 +12,8 @@ mod tests;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use trivium_model::SignalKind;
+
 use crate::log_query::LogQuery;
 
 pub use load::{RuleSet, SourceFile, read_files};
@@ -106,6 +108,15 @@ impl RuleQuery {
         }
     }
 
+    /// The signals that it reads.
+    pub fn signals(&self) -> Vec<SignalKind> {
+        match self {
+            Self::PromQl(_) => vec![SignalKind::Metrics],
+            Self::Sql(text) => crate::row_inputs::signals(text),
+            Self::Logs(_) => vec![SignalKind::Logs],
+        }
+    }
+
     /// The `type` of the rule file.
     pub fn type_name(&self) -> &'static str {
         match self {
@@ -117,8 +128,8 @@ impl RuleQuery {
 }
 
 /// What becomes of an alert that is no longer in the result because its inputs are gone: the selectors of the expression
-/// match no series where they did when the alert was last seen. (A series that is there and no longer meets the condition
-/// always resolves.)
+/// match no series where they did when the alert was last seen; of rows, the rule's `inputs` have none with the labels of
+/// the alert. (A series that is there and no longer meets the condition always resolves.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoData {
     /// It resolves, as in Prometheus.
@@ -138,6 +149,8 @@ pub struct Rule {
     pub name: String,
     /// What it asks.
     pub query: RuleQuery,
+    /// What tells, in the same language, which label sets there are data of. Rules in PromQL need none.
+    pub inputs: Option<RuleQuery>,
     /// How long an alert is pending (`for`).
     pub hold: Duration,
     /// How long an alert keeps firing without result.
@@ -159,7 +172,7 @@ impl PartialEq for Rule {
     fn eq(&self, other: &Self) -> bool {
         self.kind == other.kind
             && self.name == other.name
-            && self.query == other.query
+            && (&self.query, &self.inputs) == (&other.query, &other.inputs)
             && (self.hold, self.keep_firing_for) == (other.hold, other.keep_firing_for)
             && (&self.labels, &self.annotations) == (&other.labels, &other.annotations)
             && (self.no_data, self.no_data_for) == (other.no_data, other.no_data_for)

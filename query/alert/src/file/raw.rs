@@ -36,6 +36,7 @@ pub(super) struct RawRule {
     pub(super) expr: Option<Text>,
     #[serde(rename = "type")]
     pub(super) kind: Option<Text>,
+    pub(super) inputs: Option<Text>,
     #[serde(rename = "for")]
     pub(super) hold: Option<Text>,
     pub(super) keep_firing_for: Option<Text>,

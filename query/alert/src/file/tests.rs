@@ -107,6 +107,10 @@ fn whatever_is_wrong_is_refused_with_its_line() {
     refused(&rule("{alert: a, expr: up, annotations: {b: '{{ x'}}"), 4, "unclosed action");
     refused(&rule("{alert: a, expr: up, type: mongo}"), 4, "unknown type");
     refused(&rule("{alert: a, expr: up, no_data: maybe}"), 4, "none of resolve");
+    refused(&rule("{alert: a, expr: up, inputs: up}"), 4, "inputs: the inputs of PromQL are its selectors");
+    refused(&rule("{alert: a, expr: SELECT 1, type: sql, inputs: ''}"), 4, "inputs: the SQL is empty");
+    refused(&rule("{alert: a, expr: 'x | count() [5m]', type: logs, inputs: x}"), 4, "inputs: expected a log search");
+    refused(&rule("{record: a, expr: SELECT 1, type: sql, inputs: SELECT 1}"), 4, "invalid field 'inputs'");
 }
 
 #[test]

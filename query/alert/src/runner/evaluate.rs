@@ -10,6 +10,7 @@ use crate::alert::{Alert, Incoming, Terms, to_map};
 use crate::duration::millis;
 use crate::file::{Group, NoData, RuleKind, RuleQuery};
 use crate::inputs::Inputs;
+use crate::row_inputs::RowInputs;
 use crate::seam::{AlertNotice, RowQuery, SampleToWrite, WriteValue};
 use crate::template::{Expander, TemplateData, vector};
 
@@ -188,11 +189,17 @@ impl Context<'_> {
         }
         match &state.rule.query {
             RuleQuery::PromQl(_) => self.inputs(state).vanished(missing, self.slot_ms).await,
-            // Rows say nothing about what they were made of.
-            RuleQuery::Sql(_) | RuleQuery::Logs(_) if state.status.completeness.share == Some(0.0) => {
-                missing.into_iter().map(|alert| alert.labels.clone()).collect()
-            }
-            RuleQuery::Sql(_) | RuleQuery::Logs(_) => HashSet::new(),
+            RuleQuery::Sql(_) | RuleQuery::Logs(_) => self.row_inputs(state).vanished(missing, self.slot_ms).await,
+        }
+    }
+
+    fn row_inputs<'a>(&'a self, state: &'a RuleState) -> RowInputs<'a> {
+        RowInputs {
+            querier: &*self.deps.querier,
+            tenant: self.options.tenant,
+            rule: &state.rule,
+            completeness: state.status.completeness,
+            offset_ms: self.offset_ms,
         }
     }
 
@@ -218,7 +225,7 @@ impl Context<'_> {
         }
         let is_there = match &state.rule.query {
             RuleQuery::PromQl(_) => state.selectors.is_empty() || self.inputs(state).any(self.slot_ms).await,
-            RuleQuery::Sql(_) | RuleQuery::Logs(_) => state.status.completeness.share != Some(0.0),
+            RuleQuery::Sql(_) | RuleQuery::Logs(_) => self.row_inputs(state).any(self.slot_ms).await,
         };
         if is_there {
             state.inputs_seen_ms = Some(self.slot_ms);

@@ -1,6 +1,8 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use trivium_promql::{SampleValue, VectorSample};
+
 use crate::alert::{Alert, AlertState};
 use crate::file::RuleSet;
 use crate::seam::Completeness;
@@ -245,10 +247,8 @@ async fn a_template_that_fails_says_so_in_the_alert() {
 async fn scalars_and_rows_make_alerts_too() {
     let text = "groups: [{name: g, rules: [{alert: S, expr: '1'}, {alert: L, type: logs, expr: '* | count() by (job) [5m] > 5'}, {alert: Q, type: sql, expr: SELECT 1}]}]";
     let mut bench = Bench::new(text).await;
-    let row = |job: &str, value: f64| trivium_promql::VectorSample {
-        labels: labels(&[("job", job)]),
-        value: trivium_promql::SampleValue::Float(value),
-    };
+    let row =
+        |job: &str, value: f64| VectorSample { labels: labels(&[("job", job)]), value: SampleValue::Float(value) };
     *bench.world.samples.rows.lock().unwrap() = vec![row("a", 9.0), row("b", 1.0)];
     bench.at(0).await;
     let alerts: Vec<usize> = bench.status().rules.iter().map(|rule| rule.alerts.len()).collect();
@@ -317,6 +317,100 @@ async fn a_rule_whose_inputs_vanish_alerts_if_told_so() {
     bench.at(10).await;
     assert_eq!(bench.status().rules[0].alerts[0].labels, labels(&[("alertname", "A"), ("no_data", "true")]));
     assert_eq!(bench.history().await, ["9 firing", "9 pending"]);
+}
+
+fn row(service: &str, value: f64) -> VectorSample {
+    let labels = if service.is_empty() { labels(&[]) } else { labels(&[("job", service), ("zone", "x")]) };
+    VectorSample { labels, value: SampleValue::Float(value) }
+}
+
+fn presence(services: &[&str]) -> Vec<VectorSample> {
+    services
+        .iter()
+        .map(|service| VectorSample { labels: labels(&[("job", service)]), value: SampleValue::Float(3.0) })
+        .collect()
+}
+
+/// `a` and `b` are too high at first; in minute 1 neither is any more, and of `a` nothing is there until minute 30.
+async fn rows_watched(rule: &str, expr: &str, inputs: &str) -> Bench {
+    let bench = Bench::new(&format!("groups: [{{name: g, rules: [{{alert: A, no_data_for: 10m, {rule}}}]}}]")).await;
+    let mut rows_of = bench.world.samples.rows_of.lock().unwrap();
+    rows_of.insert(expr.to_owned(), vec![(0, vec![row("a", 9.0), row("b", 9.0)]), (MINUTE, Vec::new())]);
+    let there = [(0, presence(&["a", "b"])), (MINUTE, presence(&["b"])), (30 * MINUTE, presence(&["a", "b"]))];
+    rows_of.insert(inputs.to_owned(), there.to_vec());
+    drop(rows_of);
+    bench
+}
+
+#[tokio::test(start_paused = true)]
+async fn rules_over_rows_tell_missing_data_from_a_condition_that_is_over() {
+    let (sql, logs) =
+        ("type: sql, expr: bad, inputs: seen", "type: logs, expr: 'bad | count() by (job, zone) [5m] > 5'");
+    for (rule, expr, inputs) in [(sql, "bad", "seen"), (logs, "bad by job,zone", "* by job")] {
+        let mut bench = rows_watched(&format!("{rule}, no_data: keep"), expr, inputs).await;
+        for minute in 0..=12 {
+            bench.at(minute).await;
+            if minute == 6 {
+                bench.restart().await;
+            }
+        }
+        assert_eq!(bench.history().await[4..], ["1 no_data a", "1 resolved b", "11 resolved a"], "{rule}");
+        let then = bench
+            .world
+            .samples
+            .asked
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|(text, at)| text == inputs && *at == START_MS)
+            .count();
+        assert_eq!(then, 1, "what was missing before is not looked up again");
+
+        let mut bench = rows_watched(&format!("{rule}, no_data: alerting"), expr, inputs).await;
+        for minute in [0, 1, 12, 29, 30] {
+            bench.at(minute).await;
+        }
+        assert_eq!(
+            bench.history().await[4..],
+            ["1 no_data a", "1 resolved b", "30 data_back a", "30 resolved a"],
+            "{rule}"
+        );
+
+        let mut bench = rows_watched(&format!("{rule}, no_data: resolve"), expr, inputs).await;
+        bench.at(0).await;
+        bench.at(1).await;
+        assert_eq!(bench.history().await[4..], ["1 resolved a", "1 resolved b"], "{rule}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn sql_without_inputs_goes_by_the_newest_row_of_its_signals() {
+    let mut bench = rows_watched("type: sql, expr: bad, no_data: keep", "bad", "").await;
+    bench.at(0).await;
+    *bench.world.samples.watermark_ms.lock().unwrap() = Some(START_MS);
+    bench.at(1).await;
+    assert_eq!(bench.history().await[4..], ["1 resolved a", "1 resolved b"], "a minute without rows is no gap");
+    let mut bench = rows_watched("type: sql, expr: bad, no_data: keep", "bad", "").await;
+    bench.at(0).await;
+    *bench.world.samples.watermark_ms.lock().unwrap() = Some(START_MS);
+    bench.at(6).await;
+    assert_eq!(bench.history().await[4..], ["6 no_data a", "6 no_data b"]);
+    let told = bench.world.take_told();
+    assert!(told.iter().filter(|notice| notice.slot_ms > START_MS).all(|notice| notice.no_data_since_ms.is_some()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rule_over_logs_whose_records_vanish_alerts_if_told_so() {
+    let text =
+        "groups: [{name: g, rules: [{alert: A, type: logs, expr: 'bad | count() [5m] > 5', no_data: alerting}]}]";
+    let mut bench = Bench::new(text).await;
+    let there = vec![(0, vec![row("", 0.0)]), (MINUTE, vec![row("", 7.0)]), (2 * MINUTE, vec![row("", 0.0)])];
+    bench.world.samples.rows_of.lock().unwrap().insert("* by ".to_owned(), there);
+    bench.at(0).await;
+    assert_eq!(bench.history().await, [""; 0], "nothing was ever there");
+    bench.at(1).await;
+    bench.at(2).await;
+    assert_eq!(bench.status().rules[0].alerts[0].labels, labels(&[("alertname", "A"), ("no_data", "true")]));
 }
 
 #[tokio::test(start_paused = true)]

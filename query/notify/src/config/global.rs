@@ -6,8 +6,9 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::http::{HttpSettings, TlsSettings, WrittenHttp, WrittenTls};
-use super::receiver::smarthost;
+use super::email::smarthost;
+use super::http::{HttpSettings, WrittenHttp};
+use super::tls::{TlsSettings, WrittenTls};
 use super::value::{HttpUrl, Secret, SecretSource, Span, check_url, nullable};
 
 #[derive(Debug, Default, Deserialize)]
@@ -25,6 +26,7 @@ pub(super) struct WrittenGlobal {
     smtp_require_tls: Option<bool>,
     #[serde(deserialize_with = "nullable")]
     smtp_tls_config: WrittenTls,
+    smtp_force_implicit_tls: Option<bool>,
     slack_api_url: Option<Secret>,
     slack_api_url_file: Option<String>,
     pagerduty_url: Option<HttpUrl>,
@@ -33,6 +35,7 @@ pub(super) struct WrittenGlobal {
     opsgenie_api_key_file: Option<String>,
     // What Alertmanager writes into every configuration for receivers that we do not have.
     smtp_auth_secret: IgnoredAny,
+    smtp_auth_secret_file: IgnoredAny,
     smtp_auth_identity: IgnoredAny,
     wechat_api_url: IgnoredAny,
     wechat_api_secret: IgnoredAny,
@@ -58,6 +61,7 @@ pub(super) struct Global {
     pub(super) smtp_auth_password: Option<SecretSource>,
     pub(super) smtp_require_tls: bool,
     pub(super) smtp_tls: TlsSettings,
+    pub(super) smtp_implicit_tls: Option<bool>,
     pub(super) slack_api_url: Option<SecretSource>,
     pub(super) pagerduty_url: String,
     pub(super) opsgenie_api_url: String,
@@ -82,7 +86,8 @@ impl WrittenGlobal {
             smtp_auth_username: self.smtp_auth_username,
             smtp_auth_password: secret("smtp_auth_password", self.smtp_auth_password, self.smtp_auth_password_file)?,
             smtp_require_tls: self.smtp_require_tls.unwrap_or(true),
-            smtp_tls: self.smtp_tls_config.settle(folder)?,
+            smtp_tls: self.smtp_tls_config.settle(folder).map_err(|problem| format!("smtp_{problem}"))?,
+            smtp_implicit_tls: self.smtp_force_implicit_tls,
             slack_api_url: secret("slack_api_url", self.slack_api_url, self.slack_api_url_file)?,
             pagerduty_url: url(self.pagerduty_url, "https://events.pagerduty.com/v2/enqueue"),
             opsgenie_api_url: url(self.opsgenie_api_url, "https://api.opsgenie.com/"),

@@ -1,5 +1,7 @@
 //! `alertmanager.yml`, strictly read: what is unknown is refused, with the line.
 
+mod alerting;
+mod email;
 mod global;
 mod http;
 mod receiver;
@@ -7,6 +9,7 @@ mod redact;
 mod route;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod value;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,12 +24,17 @@ use crate::interval::TimeInterval;
 use crate::matcher::{MatchOperator, Matcher, Matchers};
 use crate::route::RouteTree;
 
-pub(crate) use http::{Auth, HttpSettings, TlsSettings};
-pub(crate) use receiver::{
-    Email, OpsGenieAlert, OpsGenieResponder, PagerDuty, Settings, SlackAction, SlackField, SlackMessage, Teams,
-};
+pub use alerting::AlertingFile;
+pub(crate) use alerting::{Alertmanager, TIMEOUT};
+pub(crate) use email::Email;
+pub(crate) use http::{Auth, HttpSettings, Oauth2};
 pub use receiver::{Integration, Receiver};
-pub(crate) use value::{SecretSource, check_url, nullable};
+pub(crate) use receiver::{
+    OpsGenieAlert, OpsGenieResponder, PagerDuty, Settings, SlackAction, SlackField, SlackMessage, Teams,
+};
+pub(crate) use redact::without_user;
+pub(crate) use tls::{TlsSettings, TlsVersions};
+pub(crate) use value::{Secret, SecretSource, check_url, nullable};
 
 /// Bytes of a configuration or of a file of templates.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;

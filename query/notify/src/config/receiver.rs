@@ -7,8 +7,9 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::email::{Email, WrittenEmail};
 use super::global::Global;
-use super::http::{HttpSettings, TlsSettings, WrittenHttp, WrittenTls};
+use super::http::{HttpSettings, WrittenHttp};
 use super::value::{HttpUrl, Secret, SecretSource, Span, check_url, nullable};
 
 /// Someone to be notified, in one or several ways.
@@ -76,22 +77,6 @@ pub(crate) struct Slack {
     pub(crate) url: SecretSource,
     pub(crate) timeout: Duration,
     pub(crate) message: SlackMessage,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Email {
-    pub(crate) to: String,
-    pub(crate) from: String,
-    pub(crate) hello: Option<String>,
-    pub(crate) smarthost: (String, u16),
-    pub(crate) auth_username: String,
-    pub(crate) auth_password: Option<SecretSource>,
-    pub(crate) headers: BTreeMap<String, String>,
-    pub(crate) html: String,
-    pub(crate) text: String,
-    pub(crate) require_tls: bool,
-    pub(crate) implicit_tls: bool,
-    pub(crate) tls: TlsSettings,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -217,7 +202,7 @@ macro_rules! with_message {
 }
 
 /// As in YAML for Go, a number is taken where a text is expected; none of these sections wants a number.
-fn numbers_to_texts(value: &mut Value) {
+pub(super) fn numbers_to_texts(value: &mut Value) {
     match value {
         Value::Number(number) => *value = number.to_string().into(),
         Value::Array(items) => items.iter_mut().for_each(numbers_to_texts),
@@ -276,35 +261,13 @@ struct WrittenTeams {
     text: Option<String>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct WrittenEmail {
-    send_resolved: Option<bool>,
-    to: String,
-    from: Option<String>,
-    hello: Option<String>,
-    smarthost: Option<String>,
-    auth_username: Option<String>,
-    auth_password: Option<Secret>,
-    auth_password_file: Option<String>,
-    // Taken as Alertmanager has it; PLAIN and LOGIN need none.
-    auth_identity: Option<String>,
-    auth_secret: Option<Secret>,
-    headers: BTreeMap<String, String>,
-    html: Option<String>,
-    text: Option<String>,
-    require_tls: Option<bool>,
-    implicit_tls: Option<bool>,
-    tls_config: Option<WrittenTls>,
-}
-
 /// Where what is missing comes from.
 pub(super) struct Defaults<'a> {
     pub(super) global: &'a Global,
     pub(super) folder: &'a Path,
 }
 
-type Built = Result<(bool, Settings), String>;
+pub(super) type Built = Result<(bool, Settings), String>;
 
 impl WrittenReceiver {
     pub(super) fn settle(self, defaults: &Defaults<'_>) -> Result<Receiver, String> {
@@ -440,59 +403,4 @@ impl WrittenOpsGenie {
         };
         Ok((self.send_resolved.unwrap_or(true), Settings::OpsGenie(Box::new(opsgenie))))
     }
-}
-
-impl WrittenEmail {
-    fn settle(self, defaults: &Defaults<'_>) -> Built {
-        let (global, mut headers) = (defaults.global, BTreeMap::new());
-        for (name, value) in self.headers {
-            if headers.insert(canonical(&name), value).is_some() {
-                return Err(format!("duplicate header {:?} in email config", canonical(&name)));
-            }
-        }
-        if self.to.is_empty() {
-            return Err("missing to address in email config".into());
-        }
-        if self.auth_secret.is_some_and(|secret| !secret.0.is_empty()) {
-            return Err("CRAM-MD5 is not spoken; give auth_password in place of auth_secret".into());
-        }
-        let own = SecretSource::choose("auth_password", self.auth_password, self.auth_password_file, defaults.folder)?;
-        let own_host = self.smarthost.map(|text| smarthost(&text)).transpose()?;
-        let host = own_host.or_else(|| global.smtp_smarthost.clone()).ok_or("no global SMTP smarthost set")?;
-        let given = |own: Option<String>, default: &Option<String>| own.or_else(|| default.clone());
-        let tls = self.tls_config.map(|tls| tls.settle(defaults.folder)).transpose()?;
-        let email = Email {
-            to: self.to,
-            from: given(self.from, &global.smtp_from).ok_or("no global SMTP from set")?,
-            hello: given(self.hello, &global.smtp_hello),
-            implicit_tls: self.implicit_tls.unwrap_or(host.1 == 465),
-            smarthost: host,
-            auth_username: given(self.auth_username, &global.smtp_auth_username).unwrap_or_default(),
-            auth_password: own.or_else(|| global.smtp_auth_password.clone()),
-            headers,
-            html: self.html.unwrap_or_else(|| "{{ template \"email.default.html\" . }}".into()),
-            text: self.text.unwrap_or_default(),
-            require_tls: self.require_tls.unwrap_or(global.smtp_require_tls),
-            tls: tls.unwrap_or_else(|| global.smtp_tls.clone()),
-        };
-        Ok((self.send_resolved.unwrap_or(false), Settings::Email(Box::new(email))))
-    }
-}
-
-pub(super) fn smarthost(text: &str) -> Result<(String, u16), String> {
-    let parts = text.rsplit_once(':').filter(|(host, _)| !host.is_empty());
-    let address = parts.and_then(|(host, port)| Some((host, port.parse().ok()?)));
-    let (host, port) = address.ok_or_else(|| format!("smarthost: {text:?} is not host:port"))?;
-    Ok((host.trim_start_matches('[').trim_end_matches(']').to_owned(), port))
-}
-
-/// `reply-to` is `Reply-To`.
-fn canonical(name: &str) -> String {
-    let part = |part: &str| {
-        let mut letters = part.chars();
-        letters.next().map_or_else(String::new, |first| {
-            first.to_uppercase().chain(letters.flat_map(char::to_lowercase)).collect()
-        })
-    };
-    name.split('-').map(part).collect::<Vec<_>>().join("-")
 }

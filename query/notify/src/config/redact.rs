@@ -6,7 +6,7 @@ use super::value::SECRET;
 use crate::labels::quote;
 
 /// Keys whose values are secrets wherever they stand.
-const SECRETS: [&str; 16] = [
+const SECRETS: [&str; 17] = [
     "slack_api_url",
     "smtp_auth_password",
     "smtp_auth_secret",
@@ -23,6 +23,7 @@ const SECRETS: [&str; 16] = [
     "wechat_api_secret",
     "webhook_url",
     "api_secret",
+    "client_secret",
 ];
 
 pub(super) fn redact(mut config: Value) -> String {
@@ -43,12 +44,41 @@ fn hide(value: &mut Value, section: &str) {
                     ("api_url", "slack_configs") if !is_empty => *value = SECRET.into(),
                     ("url", "webhook_configs") => *value = without_path(value.as_str().unwrap_or_default()).into(),
                     (key, _) if SECRETS.contains(&key) && (!is_empty || value.is_number()) => *value = SECRET.into(),
+                    ("key", section) if !is_empty && section.ends_with("tls_config") => *value = SECRET.into(),
+                    ("proxy_url", _) if !is_empty => *value = SECRET.into(),
+                    ("token_url", _) => *value = without_user(value.as_str().unwrap_or_default()).into(),
+                    // Parameters of a token endpoint may be assertions and passwords.
+                    ("endpoint_params" | "secrets", _) => all(value),
                     ("name", "receivers") => {}
                     (key, _) => hide(value, key),
                 }
             }
         }
         _ => {}
+    }
+}
+
+/// Hides all values within, whatever their names.
+fn all(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(all),
+        Value::Object(entries) => entries.values_mut().for_each(all),
+        Value::Null => {}
+        other => *other = SECRET.into(),
+    }
+}
+
+/// A URL without the name, the password and the parameters in it.
+pub(crate) fn without_user(url: &str) -> String {
+    let Ok(mut parsed) = reqwest::Url::parse(url) else { return SECRET.to_owned() };
+    let had_user = !parsed.username().is_empty() || parsed.password().is_some();
+    if !had_user && parsed.query().is_none() {
+        return url.to_owned();
+    }
+    parsed.set_query(None);
+    match (parsed.set_username(""), parsed.set_password(None)) {
+        (Ok(()), Ok(())) => parsed.to_string(),
+        _ => SECRET.to_owned(),
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::all_matchers;
 use super::receiver::Receiver;
@@ -36,6 +37,7 @@ pub(super) struct WrittenRoute {
     mute_time_intervals: Vec<String>,
     #[serde(deserialize_with = "nullable")]
     active_time_intervals: Vec<String>,
+    labels: Option<IgnoredAny>,
 }
 
 /// What routes may name.
@@ -86,6 +88,11 @@ impl WrittenRoute {
             Some(Span(Duration::ZERO)) => Err((name.to_owned(), format!("{name} cannot be zero"))),
             span => Ok(span.map(|span| span.0)),
         };
+        if self.labels.is_some() {
+            let problem = "labels of routes (Alertmanager 0.34) are not supported; remove the key, and set the labels in the \
+                           rules or with alert_relabel_configs, or say the same in the templates of the receiver";
+            return Err(("labels".to_owned(), problem.to_owned()));
+        }
         let group_by = match &self.group_by {
             None => parent.group_by.clone(),
             Some(names) => grouping(names)?,

@@ -53,6 +53,15 @@ receivers:
       - url: http://example.org:8080/path/token
         max_alerts: 3
         http_config: {basic_auth: {username: u, password: p4ss}}
+      - url: http://example.org
+        http_config:
+          http_headers: {X-Key: {secrets: [h3ader], values: [open]}}
+          tls_config: {cert_file: c.pem, key: p3m}
+          oauth2:
+            client_id: us
+            client_secret: cl13nt
+            token_url: 'https://me:m1ne@issuer.example/token?a=s1gned'
+            endpoint_params: {assertion: ass3rted}
     msteamsv2_configs:
       - webhook_url: https://example.org/tok
     opsgenie_configs:
@@ -81,7 +90,7 @@ fn a_full_configuration_is_read() {
     assert_eq!((child.receiver.as_str(), child.group_wait.as_secs()), ("pager", 0), "inherited");
     assert!(child.mute_time_intervals.is_empty(), "not inherited");
     let kinds: Vec<_> = config.receivers[1].integrations.iter().map(super::Integration::kind).collect();
-    assert_eq!(kinds, ["webhook", "pagerduty", "opsgenie", "msteamsv2"]);
+    assert_eq!(kinds, ["webhook", "webhook", "pagerduty", "opsgenie", "msteamsv2"]);
     assert_eq!(
         config.receivers[0].integrations.iter().map(|one| one.send_resolved).collect::<Vec<_>>(),
         [false, false]
@@ -92,7 +101,21 @@ fn a_full_configuration_is_read() {
 fn secrets_are_never_shown() {
     let config = parse(FULL).unwrap();
     let shown = format!("{}{config:?}", config.original);
-    for secret in ["hunter2", "xyzzy", "0123456789abcdef", "p4ss", "k3y", "/tok", "token"] {
+    for secret in [
+        "hunter2",
+        "xyzzy",
+        "0123456789abcdef",
+        "p4ss",
+        "k3y",
+        "/tok\"",
+        "path/token",
+        "h3ader",
+        "p3m",
+        "cl13nt",
+        "m1ne",
+        "s1gned",
+        "ass3rted",
+    ] {
         assert!(!shown.contains(secret), "{secret}");
     }
     let again = parse(&config.original.replace("<secret>", "https://a/b"));
@@ -117,6 +140,10 @@ fn what_is_wrong_is_refused_with_its_line() {
         (&format!("route:\n  receiver: a\n  group_interval: 0s\n{tail}"), "group_interval cannot be zero"),
         (&format!("route:\n  receiver: a\n  group_wait: soon\n{tail}"), "line 3"),
         (&format!("route:\n  receiver: a\n  grup_wait: 1s\n{tail}"), "grup_wait"),
+        (
+            &format!("route:\n  receiver: a\n  routes:\n  - labels: {{team: a}}\n{tail}"),
+            "line 4: labels of routes (Alertmanager 0.34) are not supported; remove the key",
+        ),
         (&format!("route:\n  receiver: a\n  matchers: [a=b]\n{tail}"), "root route must not have any matchers"),
         (&format!("route:\n  receiver: a\n  routes:\n  - matchers: ['a=~(']\n{tail}"), "regular expression"),
         (
@@ -140,6 +167,28 @@ fn what_is_wrong_is_refused_with_its_line() {
                 "route:\n  receiver: a\n{tail}  webhook_configs: [{{url: 'http://x', http_config: {{proxy_url: 'http://p'}}}}]\n"
             ),
             "proxies are not supported",
+        ),
+        (
+            &format!("global:\n  http_config: {{oauth2: {{client_id: a}}}}\nroute:\n  receiver: a\n{tail}"),
+            "http_config: oauth2: missing token_url",
+        ),
+        (
+            &format!(
+                "global:\n  http_config: {{oauth2: {{client_id: a, token_url: 'http://x', proxy_url: 'http://p'}}}}\nroute:\n  receiver: a\n{tail}"
+            ),
+            "oauth2: proxies are not supported",
+        ),
+        (
+            &format!(
+                "global:\n  http_config: {{tls_config: {{server_name: 10.0.0.1}}}}\nroute:\n  receiver: a\n{tail}"
+            ),
+            "is not a name such as",
+        ),
+        (
+            &format!(
+                "global:\n  http_config: {{http_headers: {{Host: {{values: [x]}}}}}}\nroute:\n  receiver: a\n{tail}"
+            ),
+            "is set by Trivium",
         ),
         (&format!("route:\n  receiver: a\n{tail}  email_configs: [{{to: x}}]\n"), "no global SMTP smarthost set"),
         (&format!("global: {{smtp_smarthost: x}}\nroute:\n  receiver: a\n{tail}"), "is not host:port"),
@@ -174,6 +223,12 @@ fn errors_do_not_show_secrets() {
         "route: {receiver: a}\nreceivers: [{name: a, webhook_configs: [{url: 'hush'}]}]",
         "route: {receiver: a}\nreceivers: [{name: a, opsgenie_configs: [{api_key: [hush]}]}]",
         "route: {receiver: a}\nreceivers: [{name: a, email_configs: [{auth_password: hush, bad: 1}]}]",
+        "global: {http_config: {authorization: hush}}\nroute: {receiver: a}\nreceivers: [{name: a}]",
+        "global: {http_config: {basic_auth: {password: [hush]}}}\nroute: {receiver: a}\nreceivers: [{name: a}]",
+        "global: {http_config: {oauth2: hush}}\nroute: {receiver: a}\nreceivers: [{name: a}]",
+        "global: {http_config: {oauth2: {client_id: a, client_secret: hush, token_url: 'ftp://hush'}}}\nroute: {receiver: a}\nreceivers: [{name: a}]",
+        "global: {http_config: {tls_config: {key: hush}}}\nroute: {receiver: a}\nreceivers: [{name: a}]",
+        "route: {receiver: a}\nreceivers: [{name: a, slack_configs: [{api_url: 'http://x', http_config: {authorization: hush}}]}]",
     ] {
         let error = parse(text).expect_err(text);
         assert!(!error.contains("hush"), "{text}\n{error}");

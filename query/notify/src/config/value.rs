@@ -5,14 +5,18 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
+use tokio::io::AsyncReadExt;
 
 use crate::matcher::{Matcher, Matchers};
 
 /// What stands in place of a secret wherever one is shown.
 pub(crate) const SECRET: &str = "<secret>";
 
+/// Bytes of a file that holds a secret or certificates. A store of all public authorities has some 250 KiB.
+const SECRET_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
 /// A text that is never shown.
-#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Secret(pub(crate) String);
 
@@ -23,7 +27,7 @@ impl fmt::Debug for Secret {
 }
 
 /// A secret in the configuration or in a file of its own, which is read again for each notification.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum SecretSource {
     /// Written in the configuration.
     Inline(Secret),
@@ -46,15 +50,50 @@ impl SecretSource {
         }
     }
 
+    /// The secret as it is at this moment: files are exchanged while we run.
     pub(crate) async fn reveal(&self) -> Result<String, String> {
         match self {
             Self::Inline(secret) => Ok(secret.0.clone()),
-            Self::File(path) => match tokio::fs::read_to_string(path).await {
-                Ok(text) => Ok(text.trim().to_owned()),
-                Err(error) => Err(format!("cannot read {}: {error}", path.display())),
-            },
+            Self::File(path) => {
+                let bytes = read_small(path).await?;
+                let text = String::from_utf8(bytes).map_err(|_| format!("{} is not text", path.display()))?;
+                Ok(text.trim().to_owned())
+            }
         }
     }
+
+    /// Bytes of PEM.
+    pub(crate) async fn bytes(&self) -> Result<Vec<u8>, String> {
+        match self {
+            Self::Inline(secret) => Ok(secret.0.clone().into_bytes()),
+            Self::File(path) => read_small(path).await,
+        }
+    }
+
+    /// What it is called in errors.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Inline(_) => "the configuration".into(),
+            Self::File(path) => path.display().to_string(),
+        }
+    }
+}
+
+async fn read_small(path: &Path) -> Result<Vec<u8>, String> {
+    let read = async {
+        let mut bytes = Vec::new();
+        let file = tokio::fs::File::open(path).await?;
+        file.take(SECRET_BYTES_MAX + 1).read_to_end(&mut bytes).await?;
+        Ok::<_, std::io::Error>(bytes)
+    };
+    let bytes = read.await.map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    if bytes.len() as u64 > SECRET_BYTES_MAX {
+        return Err(format!(
+            "{} has more than {SECRET_BYTES_MAX} bytes; a secret or certificates are expected",
+            path.display()
+        ));
+    }
+    Ok(bytes)
 }
 
 /// A duration in Prometheus' syntax: `1d12h`, `30s`, `0`.

@@ -11,6 +11,7 @@ use regex::{Regex, RegexBuilder};
 use crate::labels::{Labels, quote};
 
 pub use parse::MatcherError;
+pub(crate) use parse::is_plain;
 
 /// Bytes that one compiled regular expression may take.
 const REGEX_BYTES_MAX: usize = 1 << 20;
@@ -113,10 +114,18 @@ impl Eq for Matcher {}
 
 impl fmt::Display for Matcher {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let is_plain = !self.name.is_empty() && !self.name.chars().any(parse::is_reserved);
-        let name = if is_plain { self.name.clone() } else { quote(&self.name) };
-        write!(out, "{name}{}{}", self.operator.symbol(), quote(&self.value))
+        let symbol = self.operator.symbol();
+        if is_plain(&self.name) {
+            // The classic syntax, in which such a text is read, knows no other escapes.
+            write!(out, "{}{symbol}\"{}\"", self.name, escape(&self.value))
+        } else {
+            write!(out, "{}{symbol}{}", quote(&self.name), quote(&self.value))
+        }
     }
+}
+
+fn escape(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('\n', "\\n").replace('"', "\\\"")
 }
 
 /// A regular expression for the whole of a value.

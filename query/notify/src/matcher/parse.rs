@@ -24,8 +24,13 @@ pub(super) fn matchers(text: &str) -> Result<Vec<Matcher>, MatcherError> {
     Ok(found)
 }
 
+/// Whether a name can stand without quotes.
+pub(crate) fn is_plain(name: &str) -> bool {
+    !name.is_empty() && !name.chars().any(is_reserved)
+}
+
 /// Characters that need quotes in the UTF-8 syntax.
-pub(super) fn is_reserved(letter: char) -> bool {
+fn is_reserved(letter: char) -> bool {
     letter.is_whitespace() || "{}!=~,\\\"'`".contains(letter)
 }
 
@@ -182,20 +187,22 @@ impl Utf8<'_> {
     }
 
     fn quoted(&mut self) -> Result<String, MatcherError> {
-        let mut word = String::new();
+        // Escapes may be of single bytes, which only together are a character.
+        let mut word = Vec::new();
         let mut letters = self.rest().char_indices().skip(1);
         while let Some((at, letter)) = letters.next() {
             match letter {
                 '"' => {
+                    let word = String::from_utf8(word).map_err(|_| self.error("invalid input: not UTF-8"))?;
                     self.at += at + 1;
                     return Ok(word);
                 }
                 '\\' => match letters.next().and_then(|(_, escaped)| escape(escaped, &mut letters)) {
-                    Some(letter) => word.push(letter),
+                    Some(bytes) => word.extend(bytes),
                     None => return Err(self.error("invalid input: an escape that Go does not know")),
                 },
                 '\n' => break,
-                other => word.push(other),
+                other => word.extend(other.to_string().into_bytes()),
             }
         }
         Err(self.error("missing end \""))
@@ -203,26 +210,28 @@ impl Utf8<'_> {
 }
 
 /// What stands after a backslash, as in a Go string.
-fn escape(letter: char, rest: &mut impl Iterator<Item = (usize, char)>) -> Option<char> {
-    let digits = match letter {
-        'x' => 2,
-        'u' => 4,
-        'U' => 8,
-        _ => 0,
+fn escape(letter: char, rest: &mut impl Iterator<Item = (usize, char)>) -> Option<Vec<u8>> {
+    let mut code = |first: Option<char>, digits: usize, radix: u32| {
+        let rest = rest.take(digits - usize::from(first.is_some())).map(|(_, digit)| digit);
+        let code: String = first.into_iter().chain(rest).collect();
+        let is_code = code.chars().count() == digits && code.chars().all(|digit| digit.is_digit(radix));
+        u32::from_str_radix(&code, radix).ok().filter(|_| is_code)
     };
-    if digits > 0 {
-        let code: String = rest.take(digits).map(|(_, digit)| digit).collect();
-        return u32::from_str_radix(&code, 16).ok().filter(|_| code.len() == digits).and_then(char::from_u32);
-    }
+    let byte = |code: u32| u8::try_from(code).ok().map(|byte| vec![byte]);
     Some(match letter {
-        'a' => '\u{7}',
-        'b' => '\u{8}',
-        'f' => '\u{c}',
-        'n' => '\n',
-        'r' => '\r',
-        't' => '\t',
-        'v' => '\u{b}',
-        '\\' | '"' => letter,
+        'x' => return byte(code(None, 2, 16)?),
+        '0'..='7' => return byte(code(Some(letter), 3, 8)?),
+        'u' => char::from_u32(code(None, 4, 16)?)?.to_string().into_bytes(),
+        'U' => char::from_u32(code(None, 8, 16)?)?.to_string().into_bytes(),
+        'a' => vec![7],
+        'b' => vec![8],
+        'f' => vec![0xc],
+        'n' => vec![b'\n'],
+        'r' => vec![b'\r'],
+        't' => vec![b'\t'],
+        'v' => vec![0xb],
+        '\\' => vec![b'\\'],
+        '"' => vec![b'"'],
         _ => return None,
     })
 }

@@ -1,4 +1,6 @@
-use super::{Matcher, Matchers};
+use proptest::prelude::{Strategy, any, prop};
+
+use super::{MatchOperator, Matcher, Matchers};
 use crate::labels::Labels;
 
 fn show(text: &str) -> String {
@@ -24,6 +26,9 @@ fn both_syntaxes_are_read() {
         ("service.name=cart", r#"{service.name="cart"}"#),
         (r#"{"a b"!~"c|d"}"#, r#"{"a b"!~"c|d"}"#),
         ("Σ=1", r#"{Σ="1"}"#),
+        (r#"{"\xce\xa3"="\101\u00e9\U0001f600"}"#, r#"{Σ="Aé😀"}"#),
+        ("tab=\"a\tb\"", "{tab=\"a\tb\"}"),
+        (r#"{"a=\"x\",b"="\t"}"#, r#"{"a=\"x\",b"="\t"}"#),
     ];
     for (text, expected) in cases {
         assert_eq!(show(text), expected, "{text}");
@@ -32,6 +37,9 @@ fn both_syntaxes_are_read() {
 
 #[test]
 fn what_is_no_matcher_is_refused() {
+    for text in [r#""\xff"=a"#, r#""\400"=a"#, r#""\x1"=a"#, r#""\ud800"=a"#, r#""a\'"=b"#] {
+        assert!(show(text).starts_with("error"), "{text}");
+    }
     for text in
         ["foo", "=bar", "foo==", "{foo=bar", r#"foo="bar"#, "foo=~(", "a.b", "a.b!c", "{a.b=c", "a.b=c}", "a.b=\"\\q\""]
     {
@@ -59,5 +67,26 @@ fn a_missing_label_is_empty_and_a_regex_is_whole() {
     ];
     for (text, expected) in cases {
         assert_eq!(Matchers::parse(text).unwrap().matches(&labels), expected, "{text}");
+    }
+}
+
+fn any_matcher() -> impl Strategy<Value = Matcher> {
+    let name = prop::strategy::Union::new(["[a-z_:.0-9-]{1,6}", "[ -~\t\n\u{e9}\u{7f}\u{85}]{1,6}", "\\PC{1,4}"])
+        .prop_filter("a name", |name| !name.is_empty());
+    (name, any::<String>(), any::<bool>())
+        .prop_map(|(name, value, is_equal)| Matcher::new(&name, MatchOperator::new(is_equal, false), &value).unwrap())
+}
+
+proptest::proptest! {
+    /// Whatever a matcher is called and compares with, alone and among others.
+    #[test]
+    fn what_is_shown_is_read_back(matchers in prop::collection::vec(any_matcher(), 1..4)) {
+        for matcher in &matchers {
+            let shown = matcher.to_string();
+            proptest::prop_assert_eq!(&Matcher::parse(&shown), &Ok(matcher.clone()), "{}", shown);
+        }
+        let all = Matchers(matchers);
+        let shown = all.to_string();
+        proptest::prop_assert_eq!(&Matchers::parse(&shown), &Ok(all), "{}", shown);
     }
 }

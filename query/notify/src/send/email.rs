@@ -1,5 +1,6 @@
 //! Mail over SMTP.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -7,14 +8,14 @@ use lettre::address::Envelope;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailboxes, MultiPart, SinglePart};
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
-use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
+use lettre::transport::smtp::client::{Certificate, CertificateStore, Identity, Tls, TlsParameters, TlsVersion};
 use lettre::transport::smtp::extension::ClientId;
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 
 use super::http::describe;
 use super::policy::{OutgoingPolicy, Refused};
 use super::text::Texts;
-use crate::config::Email;
+use crate::config::{Email, TlsVersions};
 use crate::engine::{Notification, Outcome};
 
 pub(crate) async fn send(
@@ -50,16 +51,7 @@ pub(crate) async fn send(
 }
 
 async fn transport(to: &Email, address: &str, timeout: Duration) -> Result<AsyncSmtpTransport<Tokio1Executor>, String> {
-    let name = to.tls.server_name.as_ref().unwrap_or(&to.smarthost.0);
-    let mut parameters = TlsParameters::builder(name.clone());
-    if let Some(path) = &to.tls.ca_file {
-        let failed =
-            |error: &dyn std::fmt::Display| format!("cannot read certificates from {}: {error}", path.display());
-        let pem = tokio::fs::read(path).await.map_err(|error| failed(&error))?;
-        parameters = parameters.add_root_certificate(Certificate::from_pem(&pem).map_err(|error| failed(&error))?);
-    }
-    let parameters = parameters.dangerous_accept_invalid_certs(to.tls.insecure_skip_verify);
-    let parameters = parameters.build().map_err(|error| describe(&error))?;
+    let parameters = tls_parameters(to).await?;
     let tls = match (to.implicit_tls, to.require_tls) {
         (true, _) => Tls::Wrapper(parameters),
         (false, true) => Tls::Required(parameters),
@@ -82,6 +74,32 @@ async fn transport(to: &Email, address: &str, timeout: Duration) -> Result<Async
             .authentication(vec![Mechanism::Plain, Mechanism::Login]);
     }
     Ok(builder.build())
+}
+
+async fn tls_parameters(to: &Email) -> Result<TlsParameters, String> {
+    let name = to.tls.server_name.as_ref().unwrap_or(&to.smarthost.0);
+    let mut parameters = TlsParameters::builder(name.clone());
+    let failed = |name: String, error: &dyn Display| format!("tls_config: {name}: {error}");
+    if let Some(source) = &to.tls.ca {
+        let pem = source.bytes().await?;
+        let certificate = Certificate::from_pem(&pem).map_err(|error| failed(source.name(), &error))?;
+        // These and no others: not those of the system.
+        parameters = parameters.certificate_store(CertificateStore::None).add_root_certificate(certificate);
+    }
+    if let Some((certificate, key)) = &to.tls.identity {
+        let chain = super::tls::certificates(certificate).await?;
+        // What lettre calls PEM must be one certificate in DER: of a chain it shows the first.
+        let (first, secret) = (chain.first().map_or(&[][..], |first| first.as_ref()), key.bytes().await?);
+        // What is wrong with a key is not shown: it may be the key.
+        let problem = "certificate and key do not make a client certificate";
+        let identity = Identity::from_pem(first, &secret).map_err(|_| failed(key.name(), &problem))?;
+        parameters = parameters.identify_with(identity);
+    }
+    if to.tls.versions == TlsVersions::Only13 {
+        parameters = parameters.set_min_tls_version(TlsVersion::Tlsv13);
+    }
+    parameters = parameters.dangerous_accept_invalid_certs(to.tls.insecure_skip_verify);
+    parameters.build().map_err(|error| describe(&error))
 }
 
 fn compose(to: &Email, notification: &Notification, texts: &Texts<'_>) -> Result<Message, String> {

@@ -10,14 +10,16 @@ use reqwest::Method;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
+use trivium_relabel::Rule;
 
 use super::http;
 use super::policy::OutgoingPolicy;
 use crate::alert::AlertInput;
 use crate::api::rfc3339;
-use crate::config::{ConfigError, HttpSettings, check_url};
+use crate::config::{AlertingFile, Alertmanager, ConfigError, HttpSettings, Secret, TIMEOUT, check_url, without_user};
 use crate::engine::Outcome;
 use crate::metrics::MetricSample;
+use crate::relabel::relabel;
 
 /// Alerts that wait; the oldest give way.
 const QUEUE_MAX: usize = 10_000;
@@ -25,13 +27,15 @@ const QUEUE_MAX: usize = 10_000;
 /// Alerts of one request.
 const BATCH: usize = 256;
 
-/// For how long an Alertmanager is waited for.
-const TIMEOUT: Duration = Duration::from_secs(10);
-
 /// One Alertmanager.
 #[derive(Debug)]
 pub struct ExternalAlertmanager {
-    url: String,
+    url: Secret,
+    /// Without name and password.
+    shown: String,
+    http: HttpSettings,
+    timeout: Duration,
+    relabel: Vec<Rule>,
     queue: Mutex<VecDeque<Value>>,
     wake: Notify,
     sent: AtomicU64,
@@ -43,36 +47,41 @@ pub struct ExternalAlertmanager {
 #[derive(Debug)]
 pub struct ExternalSender {
     targets: Vec<Arc<ExternalAlertmanager>>,
-    policy: Arc<OutgoingPolicy>,
+    network: http::Network,
 }
 
 impl ExternalSender {
-    /// A sender to the Alertmanagers at these URLs, such as `http://alertmanager:9093`.
-    pub fn new(urls: &[String], policy: OutgoingPolicy) -> Result<Self, ConfigError> {
-        let target = |url: &String| {
-            check_url(url).map_err(|problem| ConfigError(format!("{url:?}: {problem}")))?;
-            Ok(Arc::new(ExternalAlertmanager {
-                url: format!("{}/api/v2/alerts", url.trim_end_matches('/')),
-                queue: Mutex::default(),
-                wake: Notify::new(),
-                sent: AtomicU64::new(0),
-                errors: AtomicU64::new(0),
-                dropped: AtomicU64::new(0),
-            }))
+    /// A sender to the Alertmanagers at these URLs, such as `http://alertmanager:9093`, and to those of a file, with its
+    /// settings of the client. The file's own `alert_relabel_configs` are [`AlertRelabelling`](crate::AlertRelabelling)'s.
+    pub fn new(urls: &[String], file: &AlertingFile, policy: OutgoingPolicy) -> Result<Self, ConfigError> {
+        let plain = |url: &String| {
+            check_url(url).map_err(|problem| ConfigError(format!("{:?}: {problem}", without_user(url))))?;
+            let (http, url) = (HttpSettings::default(), url.clone());
+            Ok(Alertmanager { url, http, timeout: TIMEOUT, relabel: Vec::new() })
         };
-        Ok(Self { targets: urls.iter().map(target).collect::<Result<_, _>>()?, policy: Arc::new(policy) })
+        let mut all = urls.iter().map(plain).collect::<Result<Vec<_>, ConfigError>>()?;
+        all.extend(file.alertmanagers.iter().cloned());
+        let targets = all.into_iter().map(|one| Arc::new(ExternalAlertmanager::new(one))).collect();
+        Ok(Self { targets, network: http::Network::new(policy) })
+    }
+
+    /// Where the Alertmanagers are, without credentials.
+    pub fn urls(&self) -> Vec<String> {
+        let base = |target: &Arc<ExternalAlertmanager>| target.shown.trim_end_matches("/api/v2/alerts").to_owned();
+        self.targets.iter().map(base).collect()
     }
 
     /// Takes alerts for all; never waits.
     pub fn send(&self, alerts: &[AlertInput]) {
         for target in &self.targets {
-            target.take(alerts.iter().map(posted));
+            let relabelled = alerts.iter().filter_map(|alert| relabel(&target.relabel, alert.clone()));
+            target.take(relabelled.map(|alert| posted(&alert)));
         }
     }
 
     /// Sends until the future is dropped.
     pub async fn run(&self) {
-        let all = self.targets.iter().map(|target| target.run(&self.policy));
+        let all = self.targets.iter().map(|target| target.run(&self.network));
         futures::future::join_all(all).await;
     }
 
@@ -82,7 +91,7 @@ impl ExternalSender {
         #[expect(clippy::cast_precision_loss, reason = "numbers are exposed as floating point")]
         for target in &self.targets {
             let mut add = |name, value: u64, is_counter| {
-                let label = Some(("alertmanager", target.url.clone()));
+                let label = Some(("alertmanager", target.shown.clone()));
                 samples.push(MetricSample { name, label, value: value as f64, is_counter });
             };
             add("prometheus_notifications_sent_total", target.sent.load(Ordering::Relaxed), true);
@@ -96,6 +105,22 @@ impl ExternalSender {
 }
 
 impl ExternalAlertmanager {
+    fn new(one: Alertmanager) -> Self {
+        let url = format!("{}/api/v2/alerts", one.url.trim_end_matches('/'));
+        Self {
+            shown: without_user(&url),
+            url: Secret(url),
+            http: one.http,
+            timeout: one.timeout,
+            relabel: one.relabel,
+            queue: Mutex::default(),
+            wake: Notify::new(),
+            sent: AtomicU64::new(0),
+            errors: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+        }
+    }
+
     fn take(&self, alerts: impl Iterator<Item = Value>) {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         for alert in alerts {
@@ -116,8 +141,7 @@ impl ExternalAlertmanager {
     }
 
     /// As in Prometheus a batch that fails is dropped and counted: rules send their alerts again.
-    async fn run(&self, policy: &Arc<OutgoingPolicy>) {
-        let settings = HttpSettings::default();
+    async fn run(&self, network: &http::Network) {
         loop {
             let batch = self.batch();
             if batch.is_empty() {
@@ -126,19 +150,19 @@ impl ExternalAlertmanager {
             }
             let count = batch.len() as u64;
             let request = http::Request {
-                settings: &settings,
+                settings: &self.http,
                 method: Method::POST,
-                url: &self.url,
+                url: &self.url.0,
                 headers: HeaderMap::new(),
                 body: Value::from(batch).to_string().into_bytes(),
-                timeout: TIMEOUT,
+                timeout: self.timeout,
             };
-            match http::send(request, policy).await {
+            match http::send(request, network).await {
                 Outcome::Sent => {
                     self.sent.fetch_add(count, Ordering::Relaxed);
                 }
                 Outcome::Transient { problem, .. } | Outcome::Permanent(problem) => {
-                    tracing::warn!(url = self.url, problem, count, "alerts could not be sent to an Alertmanager");
+                    tracing::warn!(url = self.shown, problem, count, "alerts could not be sent to an Alertmanager");
                     self.errors.fetch_add(count, Ordering::Relaxed);
                     self.dropped.fetch_add(count, Ordering::Relaxed);
                 }

@@ -1,20 +1,17 @@
 //! One HTTP request to a receiver: under the policy, without redirects, bounded in time and size.
 
 use std::error::Error;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, StatusCode, Url};
-use rustls::ClientConfig;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::policy::{OutgoingPolicy, PolicyResolver, Refused};
-use crate::config::{Auth, HttpSettings, SecretSource, TlsSettings};
+use super::tls;
+use super::token::Tokens;
+use crate::config::{Auth, HttpSettings, SecretSource};
 use crate::engine::Outcome;
 
 /// Bytes of an answer that are read.
@@ -36,55 +33,121 @@ pub(crate) struct Request<'a> {
     pub(crate) timeout: Duration,
 }
 
-/// Sends it. Errors do not show the URL, which may be a secret.
-pub(crate) async fn send(request: Request<'_>, policy: &Arc<OutgoingPolicy>) -> Outcome {
-    let prepared = prepare(&request, policy).await;
-    let builder = match prepared {
-        Ok(builder) => builder,
-        Err(problem) => return Outcome::Permanent(problem),
-    };
-    match builder.send().await {
-        Ok(answer) => judge(answer).await,
-        Err(error) if is_refused(&error) => Outcome::Permanent(describe(&error.without_url())),
-        Err(error) => Outcome::Transient { problem: describe(&error.without_url()), after: None },
+/// What all requests share: where one may go, and the tokens that were given.
+#[derive(Clone, Debug)]
+pub(crate) struct Network {
+    pub(crate) policy: Arc<OutgoingPolicy>,
+    pub(crate) tokens: Tokens,
+}
+
+impl Network {
+    pub(crate) fn new(policy: OutgoingPolicy) -> Self {
+        Self { policy: Arc::new(policy), tokens: Tokens::default() }
     }
+}
+
+/// Sends it. Errors do not show the URL, which may be a secret.
+pub(crate) async fn send(request: Request<'_>, network: &Network) -> Outcome {
+    let sent = async {
+        let Some(Auth::Oauth2(oauth2)) = &request.settings.auth else {
+            return judge(exchange(&request, None, &network.policy).await?).await;
+        };
+        let mut token = network.tokens.get(oauth2, &network.policy, request.timeout).await?;
+        let mut answer = exchange(&request, Some(&token), &network.policy).await?;
+        if answer.status() == StatusCode::UNAUTHORIZED {
+            // Revoked before its time, or the server forgot it: once more, with another.
+            network.tokens.forget(oauth2, &token).await;
+            token = network.tokens.get(oauth2, &network.policy, request.timeout).await?;
+            answer = exchange(&request, Some(&token), &network.policy).await?;
+        }
+        judge(answer).await
+    };
+    sent.await.err().unwrap_or(Outcome::Sent)
+}
+
+/// One request and its answer, whatever its status; else why there is none.
+pub(super) async fn exchange(
+    request: &Request<'_>,
+    authorization: Option<&HeaderValue>,
+    policy: &Arc<OutgoingPolicy>,
+) -> Result<reqwest::Response, Outcome> {
+    let mut builder = prepare(request, policy).await.map_err(Outcome::Permanent)?;
+    if let Some(authorization) = authorization {
+        builder = builder.header(AUTHORIZATION, authorization);
+    }
+    builder.send().await.map_err(|error| {
+        let is_refused = is_refused(&error);
+        let problem = describe(&error.without_url());
+        if is_refused { Outcome::Permanent(problem) } else { Outcome::Transient { problem, after: None } }
+    })
 }
 
 pub(super) async fn prepare(
     request: &Request<'_>,
     policy: &Arc<OutgoingPolicy>,
 ) -> Result<reqwest::RequestBuilder, String> {
-    let url = Url::parse(request.url).map_err(|error| format!("not a URL: {error}"))?;
+    let mut url = Url::parse(request.url).map_err(|error| format!("not a URL: {error}"))?;
     let literal = url.host_str().and_then(|host| host.trim_matches(['[', ']']).parse().ok());
     if let Some(address) = literal {
         policy.check(address).map_err(|error| error.to_string())?;
     }
-    let client = reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .dns_resolver(Arc::new(PolicyResolver(Arc::clone(policy))))
-        .use_preconfigured_tls(tls(&request.settings.tls)?)
-        .user_agent(concat!("trivium/", env!("CARGO_PKG_VERSION")))
-        .timeout(request.timeout)
-        .build()
-        .map_err(|error| describe(&error))?;
     let mut headers = request.headers.clone();
     headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
-    if let Some(auth) = &request.settings.auth {
-        headers.insert(AUTHORIZATION, authorization(auth).await?);
+    let mut client = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .http1_only()
+        .dns_resolver(Arc::new(PolicyResolver(Arc::clone(policy))))
+        .use_preconfigured_tls(tls::client(&request.settings.tls).await?)
+        .user_agent(concat!("trivium/", env!("CARGO_PKG_VERSION")))
+        .timeout(request.timeout);
+    if let Some(name) = &request.settings.tls.server_name
+        && url.scheme() == "https"
+    {
+        client = named(client, &mut url, &mut headers, name, policy).await?;
+    }
+    let client = client.build().map_err(|error| describe(&error))?;
+    if let Some(auth) = authorization(request.settings.auth.as_ref()).await? {
+        headers.insert(AUTHORIZATION, auth);
+    }
+    for (name, value) in &request.settings.headers {
+        headers.append(name.clone(), secret_header(&value.reveal().await?)?);
     }
     Ok(client.request(request.method.clone(), url).headers(headers).body(request.body.clone()))
 }
 
-async fn authorization(auth: &Auth) -> Result<HeaderValue, String> {
+/// TLS with another name than that of the URL: the name takes the host's place, and goes to the addresses of the host.
+async fn named(
+    client: reqwest::ClientBuilder,
+    url: &mut Url,
+    headers: &mut HeaderMap,
+    name: &str,
+    policy: &Arc<OutgoingPolicy>,
+) -> Result<reqwest::ClientBuilder, String> {
+    let host = url.host_str().unwrap_or_default().to_owned();
+    let port = url.port_or_known_default().unwrap_or(443);
+    let addresses = policy.resolve(&host, port).await.map_err(|error| format!("{host}: {error}"))?;
+    let shown = url.port().map_or_else(|| host.clone(), |port| format!("{host}:{port}"));
+    headers.insert(HOST, HeaderValue::from_str(&shown).map_err(|_| "the host does not fit a header".to_owned())?);
+    url.set_host(Some(name)).map_err(|error| format!("tls_config.server_name: {error}"))?;
+    Ok(client.resolve_to_addrs(url.host_str().unwrap_or_default(), &addresses))
+}
+
+async fn authorization(auth: Option<&Auth>) -> Result<Option<HeaderValue>, String> {
     let text = match auth {
-        Auth::Basic { username, password } => {
-            let pair = format!("{}:{}", reveal(username.as_ref()).await?, reveal(password.as_ref()).await?);
-            format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))
+        // A token is of each request.
+        None | Some(Auth::Oauth2(_)) => return Ok(None),
+        Some(Auth::Basic { username, password }) => {
+            basic(&reveal(username.as_ref()).await?, &reveal(password.as_ref()).await?)
         }
-        Auth::Scheme { scheme, credentials } => format!("{scheme} {}", credentials.reveal().await?),
+        Some(Auth::Scheme { scheme, credentials }) => format!("{scheme} {}", credentials.reveal().await?),
     };
-    secret_header(&text)
+    secret_header(&text).map(Some)
+}
+
+pub(super) fn basic(username: &str, password: &str) -> String {
+    let pair = format!("{username}:{password}");
+    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))
 }
 
 pub(crate) fn secret_header(text: &str) -> Result<HeaderValue, String> {
@@ -101,22 +164,36 @@ async fn reveal(secret: Option<&SecretSource>) -> Result<String, String> {
 }
 
 /// Success is 2xx; overload and faults of the other side pass, all else does not.
-async fn judge(mut answer: reqwest::Response) -> Outcome {
+async fn judge(mut answer: reqwest::Response) -> Result<(), Outcome> {
     let status = answer.status();
     if status.is_success() {
-        return Outcome::Sent;
+        return Ok(());
     }
-    let after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok());
+    let after = retry_after(&answer);
+    let body = read(&mut answer).await;
+    let shown: String = String::from_utf8_lossy(&body).chars().take(ANSWER_SHOWN).collect();
+    Err(failed(status, after, format!("unexpected status code {}: {}", status.as_u16(), shown.trim())))
+}
+
+pub(super) fn retry_after(answer: &reqwest::Response) -> Option<Duration> {
+    let seconds = answer.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse::<u64>().ok()?;
+    Some(Duration::from_secs(seconds.min(RETRY_AFTER_MAX)))
+}
+
+/// What is read of an answer that is not asked for more.
+pub(super) async fn read(answer: &mut reqwest::Response) -> Vec<u8> {
     let mut body = Vec::new();
     while body.len() < ANSWER_BYTES_MAX
         && let Ok(Some(chunk)) = answer.chunk().await
     {
         body.extend_from_slice(&chunk);
     }
-    let shown: String = String::from_utf8_lossy(&body).chars().take(ANSWER_SHOWN).collect();
-    let problem = format!("unexpected status code {}: {}", status.as_u16(), shown.trim());
+    body.truncate(ANSWER_BYTES_MAX);
+    body
+}
+
+pub(super) fn failed(status: StatusCode, after: Option<Duration>, problem: String) -> Outcome {
     if status.is_server_error() || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT) {
-        let after = after.map(|seconds| Duration::from_secs(seconds.min(RETRY_AFTER_MAX)));
         Outcome::Transient { problem, after }
     } else {
         Outcome::Permanent(problem)
@@ -143,77 +220,4 @@ pub(crate) fn describe(error: &dyn Error) -> String {
         cause = error.source();
     }
     text
-}
-
-/// A configuration of TLS with the provider named: nothing is installed for the whole process.
-fn tls(settings: &TlsSettings) -> Result<ClientConfig, String> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider));
-    let builder = builder.with_safe_default_protocol_versions().map_err(|error| error.to_string())?;
-    if settings.insecure_skip_verify {
-        let trust = Arc::new(TrustAll(provider));
-        return Ok(builder.dangerous().with_custom_certificate_verifier(trust).with_no_client_auth());
-    }
-    if settings.server_name.is_some() {
-        return Err("tls_config.server_name is supported for e-mail only; use the name in the URL".into());
-    }
-    let mut roots = rustls::RootCertStore::empty();
-    match &settings.ca_file {
-        Some(path) => {
-            for certificate in certificates(path)? {
-                roots.add(certificate).map_err(|error| format!("{}: {error}", path.display()))?;
-            }
-        }
-        None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-    }
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let failed = |error| format!("cannot read certificates from {}: {error}", path.display());
-    let found = CertificateDer::pem_file_iter(path).map_err(failed)?;
-    found.collect::<Result<_, _>>().map_err(failed)
-}
-
-/// What `insecure_skip_verify` asks for.
-#[derive(Debug)]
-struct TrustAll(Arc<rustls::crypto::CryptoProvider>);
-
-impl ServerCertVerifier for TrustAll {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &rustls::DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &rustls::DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

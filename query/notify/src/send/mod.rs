@@ -10,6 +10,8 @@ mod policy;
 #[cfg(test)]
 mod tests;
 mod text;
+mod tls;
+mod token;
 mod webhook;
 
 use std::sync::Arc;
@@ -40,7 +42,7 @@ const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 #[derive(Clone, Debug)]
 pub(crate) struct Senders {
     templates: Templates,
-    policy: Arc<OutgoingPolicy>,
+    network: http::Network,
 }
 
 impl Notifier {
@@ -84,7 +86,7 @@ struct Call<'a> {
 
 impl Senders {
     pub(crate) fn new(config: &Config, external_url: &str, policy: OutgoingPolicy) -> Result<Self, ConfigError> {
-        Ok(Self { templates: Templates::new(config, external_url)?, policy: Arc::new(policy) })
+        Ok(Self { templates: Templates::new(config, external_url)?, network: http::Network::new(policy) })
     }
 
     /// What goes over HTTP.
@@ -137,7 +139,7 @@ impl Deliver for Senders {
         let texts = self.templates.of(&job.notification);
         let attempt = async {
             if let Settings::Email(to) = &job.integration.settings {
-                return email::send(to, &job.notification, &texts, &self.policy, timeout).await;
+                return email::send(to, &job.notification, &texts, &self.network.policy, timeout).await;
             }
             let call = match self.call(job, &texts).await {
                 Ok(call) => call,
@@ -152,7 +154,7 @@ impl Deliver for Senders {
             let (settings, url) = (call.http, call.url.as_str());
             let request =
                 http::Request { settings, method: Method::POST, url, headers: call.headers, body, timeout: own };
-            http::send(request, &self.policy).await
+            http::send(request, &self.network).await
         };
         match tokio::time::timeout(timeout, attempt).await {
             Ok(outcome) => outcome,

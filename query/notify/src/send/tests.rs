@@ -1,5 +1,7 @@
 //! Real conversations: an HTTP receiver and an SMTP server on this machine.
 
+mod secure;
+
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,14 +11,14 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 use trivium_model::UnixNanos;
 
 use super::{ExternalSender, OutgoingPolicy, Senders};
 use crate::alert::Alert;
 use crate::alert::AlertInput;
-use crate::config::Config;
+use crate::config::{AlertingFile, Config};
 use crate::engine::{Notification, Notified, Outcome, Reason, SendJob};
 use crate::notifier::Deliver;
 
@@ -44,8 +46,13 @@ fn alert(name: &str, is_resolved: bool) -> Notified {
 
 /// What the first receiver of the configuration is told.
 async fn deliver(receiver: &str, policy: &str, alerts: Vec<Notified>) -> Outcome {
+    let (senders, job) = prepared(receiver, Path::new("."), policy, alerts);
+    senders.deliver(&job, Duration::from_secs(10)).await
+}
+
+fn prepared(receiver: &str, folder: &Path, policy: &str, alerts: Vec<Notified>) -> (Senders, SendJob) {
     let text = format!("route: {{receiver: x}}\nreceivers:\n- name: x\n  {receiver}\n");
-    let config = Config::parse(&text, Path::new(".")).unwrap();
+    let config = Config::parse(&text, folder).unwrap();
     let allow = if policy.is_empty() { Vec::new() } else { vec![policy.parse().unwrap()] };
     let senders = Senders::new(&config, "http://trivium/", OutgoingPolicy { allow }).unwrap();
     let notification = Notification {
@@ -62,7 +69,7 @@ async fn deliver(receiver: &str, policy: &str, alerts: Vec<Notified>) -> Outcome
         integration: config.receivers[0].integrations[0].clone(),
         notification: Arc::new(notification),
     };
-    senders.deliver(&job, Duration::from_secs(10)).await
+    (senders, job)
 }
 
 #[derive(Clone, Default)]
@@ -223,11 +230,17 @@ async fn slack_teams_pagerduty_and_opsgenie_are_told_in_their_words() {
 /// A server that takes one mail and says what it heard.
 async fn smtp(listener: TcpListener) -> Vec<String> {
     let (stream, _) = listener.accept().await.unwrap();
-    let (read, mut write) = stream.into_split();
+    let (read, write) = stream.into_split();
+    mail_session(read, write, true).await
+}
+
+async fn mail_session(read: impl AsyncRead + Unpin, mut write: impl AsyncWrite + Unpin, greets: bool) -> Vec<String> {
     let mut lines = BufReader::new(read).lines();
     let mut heard = Vec::new();
     let mut is_data = false;
-    write.write_all(b"220 here\r\n").await.unwrap();
+    if greets {
+        write.write_all(b"220 here\r\n").await.unwrap();
+    }
     while let Ok(Some(line)) = lines.next_line().await {
         let verb = line.split(' ').next().unwrap_or_default().to_uppercase();
         heard.push(line.clone());
@@ -300,7 +313,9 @@ async fn alerts_go_to_external_alertmanagers_in_batches() {
     let (server, absent) = (Server::default(), TcpListener::bind("127.0.0.1:0").await.unwrap());
     let urls = [format!("{}/am/", server.start().await), format!("http://{}", absent.local_addr().unwrap())];
     drop(absent);
-    let sender = ExternalSender::new(&urls, OutgoingPolicy { allow: vec![LOCAL.parse().unwrap()] }).unwrap();
+    let sender =
+        ExternalSender::new(&urls, &AlertingFile::default(), OutgoingPolicy { allow: vec![LOCAL.parse().unwrap()] })
+            .unwrap();
     let alert = |number: usize| AlertInput {
         labels: [("alertname", number.to_string())].into_iter().collect(),
         starts_at: Some(NOW),

@@ -161,9 +161,16 @@ pub(super) struct Objective {
     pub(super) target_percent: Option<f64>,
     pub(super) time_slice_target: Option<f64>,
     pub(super) time_slice_window: Option<serde_json::Value>,
-    pub(super) indicator: Option<serde::de::IgnoredAny>,
-    pub(super) indicator_ref: Option<serde::de::IgnoredAny>,
-    pub(super) composite_weight: Option<serde::de::IgnoredAny>,
+    pub(super) indicator: Option<InlineIndicator>,
+    pub(super) indicator_ref: Option<Spanned<String>>,
+    pub(super) composite_weight: Option<Spanned<f64>>,
+}
+
+impl Objective {
+    /// Whether it is part of a composite: it has an indicator of its own, or a weight.
+    pub(super) fn is_composite(&self) -> bool {
+        self.indicator.is_some() || self.indicator_ref.is_some() || self.composite_weight.is_some()
+    }
 }
 
 #[derive(Clone, Copy, Deserialize)]

@@ -9,8 +9,8 @@ use super::native::{
     Frame, check_service, check_sql, check_window, parse_seconds, parse_zone, slice_of, slice_of_window,
 };
 use super::openslo::{
-    ConditionSpec, DataSourceSpec, MetricHolder, Object, Objective, OpSpec, PolicyEntry, PolicySpec, RatioMetric,
-    RawType, ServiceSpec, SliSpec, SloSpec, TargetSpec, TimeWindow,
+    ConditionSpec, DataSourceSpec, InlineIndicator, MetricHolder, Object, Objective, OpSpec, PolicyEntry, PolicySpec,
+    RatioMetric, RawType, ServiceSpec, SliSpec, SloSpec, TargetSpec, TimeWindow,
 };
 use super::{Document, Findings, check_labels, check_name, objective_of_percent, parse, text};
 use crate::definition::{AlertPolicy, BudgetingMethod, Comparison, Indicator, Part, Query, SliceWidth, SloDefinition};
@@ -20,6 +20,9 @@ use crate::window::{Period, Window};
 
 /// The annotation of an SLO that says where its runbook is.
 const RUNBOOK_ANNOTATION: &str = "runbook_url";
+
+/// The label by which the objectives of a composite SLO are found.
+const COMPOSITE_LABEL: &str = "slo_composite";
 
 /// All OpenSLO objects of all files, by kind and name.
 #[derive(Default)]
@@ -37,7 +40,9 @@ pub(super) struct Objects {
 struct Found {
     file: String,
     slo: Object<SloSpec>,
+    /// Its indicator as it is written, and those of its objectives.
     written: Option<String>,
+    parts_written: Vec<Option<String>>,
 }
 
 impl Objects {
@@ -54,9 +59,14 @@ impl Objects {
             "AlertNotificationTarget" => insert(&mut self.targets, document, findings, |spec| spec.value),
             "SLO" => {
                 if let Some(slo) = parse::<Object<SloSpec>>(document, findings) {
-                    let place = slo.spec.value.indicator.as_ref().map(|indicator| indicator.spec.referenced);
-                    let written = place.map(|place| text::written(file, place.line(), place.column()));
-                    self.slos.push(Found { file: findings.file.clone(), slo, written });
+                    let written = |indicator: &Option<InlineIndicator>| {
+                        let place = indicator.as_ref()?.spec.referenced;
+                        Some(text::written(file, place.line(), place.column()))
+                    };
+                    let spec = &slo.spec.value;
+                    let parts_written = spec.objectives.value.iter().map(|one| written(&one.value.indicator)).collect();
+                    let written = written(&spec.indicator);
+                    self.slos.push(Found { file: findings.file.clone(), slo, written, parts_written });
                 }
             }
             other => findings.problem(
@@ -93,10 +103,12 @@ pub(super) fn slos(mut objects: Objects, findings: &mut Findings) -> Vec<SloDefi
     for found in std::mem::take(&mut objects.slos) {
         findings.file.clone_from(&found.file);
         let many = found.slo.spec.value.objectives.value.len() > 1;
-        for (number, objective) in (1..).zip(&found.slo.spec.value.objectives.value) {
+        for (number, objective) in (1_usize..).zip(&found.slo.spec.value.objectives.value) {
             let suffix = if many { format!("-{number}") } else { String::new() };
-            read.extend(Resolver { objects: &objects, found: &found, findings }.slo(objective, &suffix));
+            let part_written = found.parts_written.get(number - 1).cloned().flatten();
+            read.extend(Resolver { objects: &objects, found: &found, part_written, findings }.slo(objective, &suffix));
         }
+        warn_of_composite(&found, findings);
         if found.slo.spec.value.objectives.value.is_empty() {
             findings.problem(
                 found.slo.spec.value.objectives.referenced.line(),
@@ -107,9 +119,24 @@ pub(super) fn slos(mut objects: Objects, findings: &mut Findings) -> Vec<SloDefi
     read
 }
 
+/// Each objective is a promise that can be kept or broken; of their weighted sum OpenSLO does not say when it is.
+fn warn_of_composite(found: &Found, findings: &mut Findings) {
+    let spec = &found.slo.spec.value;
+    if let Some(first) = spec.objectives.value.iter().find(|objective| objective.value.is_composite()) {
+        let name = &found.slo.metadata.name.value;
+        let message = format!(
+            "the objectives of the composite {name} are SLOs of their own, {name}-1 and so on, with the label \
+             {COMPOSITE_LABEL}; compositeWeight is read, and no budget of the weighted sum is kept"
+        );
+        findings.warning(first.referenced.line(), message);
+    }
+}
+
 struct Resolver<'a> {
     objects: &'a Objects,
     found: &'a Found,
+    /// The indicator of the objective as it is written.
+    part_written: Option<String>,
     findings: &'a mut Findings,
 }
 
@@ -121,8 +148,11 @@ impl Resolver<'_> {
         let at = objective.referenced.line();
         let name = format!("{}{suffix}", slo.metadata.name.value);
         let name = self.findings.keep(line, check_name(&name).map(|()| name));
-        let labels = slo.metadata.labels();
+        let mut labels = slo.metadata.labels();
         self.findings.keep(line, check_labels(&labels));
+        if objective.value.is_composite() {
+            labels.entry(COMPOSITE_LABEL.to_owned()).or_insert_with(|| slo.metadata.name.value.clone());
+        }
         let service = self.service();
         let target = self.findings.keep(at, read_target(&objective.value));
         let window = self.findings.keep(spec.time_window.referenced.line(), read_window(&spec.time_window.value));
@@ -171,16 +201,34 @@ impl Resolver<'_> {
     fn indicator(&mut self, objective: &Spanned<Objective>) -> Option<(Indicator, String)> {
         let spec = &self.found.slo.spec.value;
         let line = self.found.slo.metadata.name.referenced.line();
-        let composite = &objective.value;
-        if composite.indicator.is_some() || composite.indicator_ref.is_some() || composite.composite_weight.is_some() {
-            self.findings.problem(objective.referenced.line(), "composite objectives (indicator, indicatorRef and compositeWeight of an objective) are not supported; write one SLO for each indicator");
+        let part = &objective.value;
+        if let Some(weight) =
+            part.composite_weight.as_ref().filter(|weight| !(weight.value.is_finite() && weight.value > 0.0))
+        {
+            let found = weight.value;
+            self.findings.problem(
+                weight.referenced.line(),
+                format!("compositeWeight is {found}; write a number above 0, or take it out for 1"),
+            );
+        }
+        let own = part.indicator.is_some() || part.indicator_ref.is_some();
+        if own && (spec.indicator.is_some() || spec.indicator_ref.is_some()) {
+            self.findings.problem(
+                objective.referenced.line(),
+                "the SLO and its objective both have an indicator; keep that of the SLO for all objectives, or give each objective its own (indicator or indicatorRef)",
+            );
             return None;
         }
-        match (&spec.indicator, &spec.indicator_ref) {
+        let (inline, reference, written) = if own {
+            (&part.indicator, &part.indicator_ref, self.part_written.clone())
+        } else {
+            (&spec.indicator, &spec.indicator_ref, self.found.written.clone())
+        };
+        match (inline, reference) {
             (Some(inline), None) => {
                 let at = inline.spec.referenced.line();
-                let read = read_indicator(&inline.spec.value, composite, self.objects);
-                Some((self.findings.keep(at, read)?, self.found.written.clone().unwrap_or_default()))
+                let read = read_indicator(&inline.spec.value, part, self.objects);
+                Some((self.findings.keep(at, read)?, written.unwrap_or_default()))
             }
             (None, Some(reference)) => {
                 let at = reference.referenced.line();
@@ -188,10 +236,12 @@ impl Resolver<'_> {
                     self.findings.problem(at, unknown("SLI", "indicatorRef", &reference.value));
                     return None;
                 };
-                Some((self.findings.keep(at, read_indicator(sli, composite, self.objects))?, written.clone()))
+                Some((self.findings.keep(at, read_indicator(sli, part, self.objects))?, written.clone()))
             }
             _ => {
-                self.findings.problem(line, "the SLO needs either indicator or indicatorRef");
+                let problem =
+                    "the SLO needs either indicator or indicatorRef, or one of them in each of its objectives";
+                self.findings.problem(if own { objective.referenced.line() } else { line }, problem);
                 None
             }
         }

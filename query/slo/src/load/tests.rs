@@ -243,9 +243,14 @@ fn problems_of_openslo_name_their_line() {
         "either target or targetPercent",
     );
     check_refused(
-        &OPENSLO.replace("target: 0.999", "target: 0.999\n      compositeWeight: 1"),
+        &OPENSLO.replace("target: 0.999", "target: 0.999\n      compositeWeight: 0"),
+        line("displayName: strict") + 2,
+        "compositeWeight is 0; write a number above 0",
+    );
+    check_refused(
+        &OPENSLO.replace("target: 0.999", "target: 0.999\n      indicatorRef: foo-error"),
         line("displayName: strict"),
-        "composite objectives",
+        "the SLO and its objective both have an indicator",
     );
     check_refused(&OPENSLO.replace("type: Prometheus", "type: Datadog"), line("indicatorRef"), "Datadog");
     check_refused(
@@ -254,4 +259,54 @@ fn problems_of_openslo_name_their_line() {
         "extra",
     );
     check_refused(&OPENSLO.replace("kind: Service", "kind: Servant"), line("kind: Service"), "Servant");
+}
+
+const COMPOSITE: &str = r#"apiVersion: openslo/v1
+kind: SLI
+metadata: {name: errors}
+spec: {ratioMetric: {counter: true, bad: {metricSource: {type: prometheus, spec: {query: bad}}}, total: {metricSource: {type: prometheus, spec: {query: all}}}}}
+---
+apiVersion: openslo/v1
+kind: SLO
+metadata: {name: checkout, labels: {team: shop}}
+spec:
+  service: shop
+  timeWindow: [{duration: 30d, isRolling: true}]
+  budgetingMethod: RatioTimeslices
+  objectives:
+    - displayName: works
+      target: 0.999
+      timeSliceWindow: 5m
+      indicatorRef: errors
+      compositeWeight: 2
+    - displayName: is fast
+      target: 0.95
+      timeSliceWindow: 5m
+      op: lte
+      value: 0.25
+      indicator:
+        metadata: {name: latency}
+        spec:
+          thresholdMetric: {metricSource: {type: prometheus, spec: {query: p99}}}
+"#;
+
+#[test]
+fn the_objectives_of_a_composite_have_indicators_of_their_own() {
+    let set = load(&[file(COMPOSITE)]).unwrap();
+    let [works, fast] = set.slos.as_slice() else { panic!("{:?}", set.slos) };
+    assert_eq!((works.name.as_str(), works.objective), ("checkout-1", 0.999));
+    assert_eq!((fast.name.as_str(), fast.display_name.as_deref()), ("checkout-2", Some("is fast")));
+    assert!(matches!(works.indicator, Indicator::Ratio { part_is: Part::Bad, counter: true, .. }));
+    assert!(matches!(fast.indicator, Indicator::Threshold { op: Comparison::Lte, value: 0.25, .. }));
+    assert_eq!((works.method, fast.slice.seconds()), (BudgetingMethod::RatioTimeslices, 300));
+    assert!(fast.written.starts_with("thresholdMetric:"), "{}", fast.written);
+    assert_eq!((fast.labels["slo_composite"].as_str(), fast.labels["team"].as_str()), ("checkout", "shop"));
+    let warning = set.warnings.iter().find(|warning| warning.message.contains("composite checkout"));
+    assert_eq!(warning.map(|warning| warning.line), Some(14), "{:?}", set.warnings);
+    check_refused(
+        &COMPOSITE.replace("      indicatorRef: errors\n", ""),
+        8,
+        "or one of them in each of its objectives",
+    );
+    check_refused(&COMPOSITE.replace("indicatorRef: errors", "indicatorRef: other"), 17, "no file defines a SLI");
 }

@@ -8,7 +8,9 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use trivium_alert::{BacktestRequest, Grouping, RuleSet, SimpleGrouping, SourceFile, backtest as run, parse_duration};
+use trivium_alert::{
+    BacktestError, BacktestRequest, Grouping, RuleSet, SimpleGrouping, SourceFile, backtest as run, parse_duration,
+};
 
 use crate::alerting::Alerting;
 use crate::api::ApiError;
@@ -77,6 +79,7 @@ pub(super) async fn backtest(State(alerting): State<Arc<Alerting>>, body: Bytes)
         incidents: None,
         verdicts: BTreeMap::new(),
         utc_offset_ms: 0,
+        timeout: Some(alerting.backtest_timeout()),
     };
     let mut grouping = Grouping::default();
     if let Some(group_by) = request.group_by {
@@ -84,7 +87,17 @@ pub(super) async fn backtest(State(alerting): State<Arc<Alerting>>, body: Bytes)
     }
     let querier = Arc::clone(&alerting.querier);
     let report = run(querier, alerting.templates_arc(), asked, &mut SimpleGrouping::new(grouping)).await;
-    Ok(Json(report.map_err(Error::invalid)?).into_response())
+    let report = report.map_err(|error| match error {
+        BacktestError::Invalid(problem) => Error::invalid(problem),
+        BacktestError::Timeout { after, percent } => Error::Limit {
+            what: format!(
+                "{percent} % of the backtest's evaluations were done in time (take a shorter range, fewer rules or a \
+                 longer interval)"
+            ),
+            limit: format!("{} (backtest_timeout)", humantime::format_duration(after)),
+        },
+    })?;
+    Ok(Json(report).into_response())
 }
 
 /// The text of a rule file around what was given.
