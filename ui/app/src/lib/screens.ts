@@ -46,6 +46,7 @@ function made(path: string): Screen {
         : page("slos", "SLOs", () => import("../screens/slos/Slos.svelte"));
     case "promql": return page("metrics", "Metrics", () => import("../screens/metrics/Metrics.svelte"));
     case "sql": return page("sql", "SQL", () => import("../screens/sql/Sql.svelte"));
+    case "account": return page("account", { users: "Users", tokens: "API tokens", audit: "Audit log" }[rest] ?? "Account", () => import("../screens/account/Account.svelte"), { tab: rest });
     case "status": return page("status", "Status", () => import("../screens/status/Status.svelte"));
     default: return page("", "Not found", () => import("../screens/home/NotFound.svelte"));
   }

@@ -45,6 +45,10 @@ export type BurnRate = Schemas["BurnRate"];
 
 export type Principal = Schemas["Principal"];
 export type LoginMethods = Schemas["LoginMethods"];
+export type Role = Schemas["Role"];
+export type User = Schemas["User"];
+export type Token = Schemas["Token"];
+export type AuditLine = Schemas["AuditLine"];
 
 /** What explains an incident; members may be absent. */
 export type Evidence = Schemas["Evidence"];
