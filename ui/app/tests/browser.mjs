@@ -179,20 +179,118 @@ test("from what is wrong to the cause: home, service, failed trace, its log", as
   await page.getByRole("treeitem").first().waitFor();
   await page.getByRole("button", { name: /Next error/ }).click();
   await page.waitForURL("**span=**");
-  await page.screenshot({ path: `${shots}/walk-trace.png` });
   assert.match(await page.getByRole("tabpanel").innerText(), /error|timeout|exhausted/i);
   await clean();
   await close();
 });
 
-test("from the alert to its evidence, a trace and the log that tells the cause", async () => {
+test("at 3 a.m.: by clicks alone from the alert to its evidence, the trace, the log and the cause", async () => {
+  // An alert fires a minute after it began, and joins the incident then.
+  const of_payment = (incident) => incident.alerts.some((alert) => alert.labels?.alertname === "RequestsFail" && alert.service === "payment");
+  for (let wait = 0; !of_payment(await incident_with_origin()); wait++) {
+    assert.ok(wait < 90, "the alert of payment's requests belongs to no incident");
+    await new Promise((resolve) => setTimeout(resolve, 2_000));
+  }
+  for (const [device, width, height, theme] of [["desk", 1280, 800, "light"], ["desk", 1280, 800, "dark"], ["phone", 375, 812, "dark"], ["phone", 375, 812, "light"]]) {
+    const { page, clean, close } = await open("/", { width, height, theme });
+    let step = 0;
+    const look = async (what) => {
+      await settled(page);
+      const over = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+      assert.ok(over <= 0, `${what} at ${width} px is ${over} px too wide`);
+      await page.screenshot({ path: `${shots}/3am-${device}-${theme}-${(step += 1)}-${what}.png` });
+    };
+    const began = Date.now();
+    // What is wrong is on top of the page that opens.
+    await page.locator(".incident").first().waitFor();
+    await look("home");
+    await page.getByRole("region", { name: "Incident" }).first().getByRole("list", { name: "Its alerts" }).getByRole("link", { name: /payment fails/ }).click();
+    await page.waitForURL("**/alerts/RequestsFail**");
+    await page.locator(".chart canvas").first().waitFor();
+    await look("alert");
+    await page.getByRole("link", { name: /part of an incident/ }).click();
+    await page.getByRole("heading", { name: "Likely origin", exact: true }).waitFor();
+    assert.match(await page.locator(".evidence").innerText(), /payment[^]*2\.4\.1[^]*connection pool exhausted/);
+    await look("incident");
+    const example = page.locator(".evidence .trace", { hasText: "connection pool exhausted" }).first();
+    await example.scrollIntoViewIfNeeded();
+    await example.getByText(/\d errors?/).waitFor();
+    await look("evidence");
+    await example.click();
+    await page.getByRole("treeitem").first().waitFor();
+    await look("trace");
+    await page.getByRole("button", { name: /Next error/ }).click();
+    await page.waitForURL("**span=**");
+    await look("span");
+    await page.getByRole("tab", { name: /^Logs/ }).click();
+    await page.getByRole("tabpanel").getByText(/connection pool exhausted/).first().scrollIntoViewIfNeeded();
+    await look("log");
+    await page.getByRole("tabpanel").getByText(/connection pool exhausted/).first().click();
+    await page.waitForURL("**span=**");
+    // The cause: the version that was deployed before it, before and after.
+    await page.goBack();
+    await page.getByRole("link", { name: "Before and after 2.4.1" }).click();
+    const change = page.getByRole("region", { name: "Before and after a deploy" });
+    await change.getByRole("table").waitFor();
+    assert.match(await change.innerText(), /2\.4\.1[^]*fail, [^]* before[^]*2\.4\.0/);
+    await look("service");
+    await change.scrollIntoViewIfNeeded();
+    await look("cause");
+    console.log(`# the walk on the ${device}, ${theme}: ${step} pictures in ${((Date.now() - began) / 1e3).toFixed(0)} s`);
+    await clean();
+    await close();
+  }
+});
+
+test("a search that cannot be read is underlined where it is wrong, in words, and the results stay", async () => {
+  for (const [path, name, wrong, mark, words, right] of [
+    ["/logs", "Log search", 'service:payment level:>=bogus', "bogus", /is no severity: write trace, debug/, "service:payment level:>=warn"],
+    ["/traces", "Search in spans", 'kind:server AND (name:a OR', "(", /never closed|should be/, "kind:server"],
+  ]) {
+    for (const [width, theme] of [[1280, "light"], [375, "dark"]]) {
+      const { page, clean, close } = await open(path, { width, theme, refused: ["/api/v1/logs", "/api/v1/traces"] });
+      const bar = page.getByRole("combobox", { name });
+      await bar.click();
+      await page.keyboard.type(wrong);
+      await page.keyboard.press("Escape");
+      const told = page.getByRole("search").getByRole("status");
+      await told.filter({ hasText: words }).waitFor();
+      assert.equal(await bar.getAttribute("aria-invalid"), "true");
+      const [under, field] = await Promise.all([page.locator(".under u").boundingBox(), bar.boundingBox()]);
+      if (path === "/logs") assert.equal(await page.locator(".under u").innerText(), mark);
+      assert.ok(under.x >= field.x && under.y >= field.y && under.y + under.height <= field.y + field.height + 4, "the line is within the field");
+      // The letters are where the field's own are: their width is that of the text before.
+      await accessible(page);
+      await page.screenshot({ path: `${shots}/search-error-${path.slice(1)}-${width}-${theme}.png` });
+      await page.keyboard.press("Enter");
+      await told.waitFor();
+      assert.ok(!page.url().includes("query="), "what cannot be read is not asked");
+      await page.keyboard.press("Control+a");
+      await page.keyboard.type(right);
+      await page.keyboard.press("Escape");
+      await told.waitFor({ state: "detached" });
+      await page.keyboard.press("Enter");
+      await page.waitForURL("**query=**");
+      await settled(page);
+      await clean();
+      await close();
+    }
+  }
+  // A link that somebody sent.
+  const { page, close } = await open("/logs?query=%22never%20closed", { refused: ["/api/v1/logs"] });
+  await page.getByText("This search cannot be read").waitFor();
+  await page.getByRole("search").getByRole("status").filter({ hasText: "never closed" }).waitFor();
+  assert.equal(await page.getByRole("alert").count(), 0);
+  await close();
+});
+
+test("from the incident to a pattern of its logs, and from a record to its trace", async () => {
   await incident_with_origin();
   const { page, clean, close } = await open("/");
   await page.locator(".incident").first().click();
   await page.waitForURL("**/alerts/*");
   await page.getByRole("heading", { name: "Likely origin", exact: true }).waitFor();
   assert.match(await page.locator(".evidence").innerText(), /payment[^]*2\.4\.1/);
-  await page.screenshot({ path: `${shots}/walk-incident.png` });
   // By the pattern: which traces are shown as examples depends on what else failed, such as the hostile one.
   await page.locator(".evidence a", { hasText: "connection pool exhausted" }).first().click();
   await page.waitForURL("**/logs?**");

@@ -52,4 +52,5 @@ export type AuditLine = Schemas["AuditLine"];
 
 /** What explains an incident; members may be absent. */
 export type Evidence = Schemas["Evidence"];
+export type Deploy = Schemas["Deploy"];
 export type Incident = Schemas["Incident"];
