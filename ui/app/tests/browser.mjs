@@ -697,7 +697,7 @@ test("an alert is acknowledged, which its incident, the list and its history sho
   await page.getByRole("button", { name: "Acknowledge" }).first().waitFor();
   // A silence begins with the labels of the alert.
   await page.getByRole("button", { name: "Silence" }).first().click();
-  await page.getByText(`alertname="${firing.labels.alertname}"`).waitFor();
+  await page.getByText(`alertname="${firing.labels.alertname}"`, { exact: true }).waitFor();
   await clean();
   await close();
 });
