@@ -51,6 +51,7 @@ const PAGES: &[&str] = &[
     "promql",
     "sql",
     "status",
+    "account",
 ];
 
 /// The UI's routes.

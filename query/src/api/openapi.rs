@@ -50,7 +50,7 @@ mod tests {
     /// The same for each route that stands in the source.
     fn routed(folder: &Path, found: &mut BTreeSet<String>) {
         let route = Regex::new(r#"^\s*"(/api/v1/[^"]+)",\s*([^\n]+)"#).expect("a pattern");
-        let method = Regex::new(r"\b(get|post|put|delete)\(").expect("a pattern");
+        let method = Regex::new(r"\b(get|post|put|patch|delete)\(").expect("a pattern");
         for entry in fs::read_dir(folder).expect("the folder of this file") {
             let path = entry.expect("an entry").path();
             if path.is_dir() {

@@ -8,11 +8,12 @@ import { after, before, test } from "node:test";
 import { chromium } from "playwright-core";
 
 import { described } from "./described.mjs";
-import { HOSTILE, send_hostile, send_large, send_mesh, serve_dist, start } from "./server.mjs";
+import { HOSTILE, send_hostile, send_large, send_mesh, serve_dist, start, start_with_logins } from "./server.mjs";
 
 const binary = process.env.TRIVIUM_BINARY ?? process.argv[2];
 const shots = process.env.TRIVIUM_UI_SHOTS ?? new URL("../../../target/ui-shots/", import.meta.url).pathname;
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const DESCRIPTION = new URL("../../../query/src/api/openapi.json", import.meta.url);
 const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 
 let server, front, browser, base, api;
@@ -24,7 +25,7 @@ before(async () => {
   await send_hostile(server.otlp);
   front = process.env.TRIVIUM_UI_DIST ? await serve_dist(server.http) : undefined;
   base = front?.url ?? server.http;
-  api = await described(server.http);
+  api = await described(server.http, front && DESCRIPTION);
   browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: FLAGS });
 });
 after(async () => {
@@ -34,8 +35,9 @@ after(async () => {
 });
 
 /** A page that remembers everything that must not happen. */
-async function open(path, { width = 1280, theme = "light", refused = [] } = {}) {
-  const context = await browser.newContext({ viewport: { width, height: width < 500 ? 760 : 850 }, colorScheme: theme });
+async function open(path, { width = 1280, height = width < 500 ? 760 : 850, theme = "light", refused = [], at = base, cookies = [] } = {}) {
+  const context = await browser.newContext({ viewport: { width, height }, colorScheme: theme });
+  await context.addCookies(cookies);
   const page = await context.newPage();
   const wrong = [];
   // What a test asks for that must be refused is told by the browser as an error.
@@ -56,7 +58,7 @@ async function open(path, { width = 1280, theme = "light", refused = [] } = {}) 
     window.violations = [];
     document.addEventListener("securitypolicyviolation", (event) => window.violations.push(`${event.violatedDirective} ${event.blockedURI}`));
   });
-  await page.goto(base + path);
+  await page.goto(at + path);
   await settled(page);
   const clean = async () => {
     await Promise.race([Promise.all(answers), new Promise((resolve) => setTimeout(resolve, 3_000))]);
@@ -84,6 +86,7 @@ const PAGES = {
   incident: async () => `/alerts/${(await incident_with_origin()).id}`,
   "trace map": async () => `/trace/${(await checkouts()).failed}?view=map`,
   comparison: async () => { const { failed, well } = await checkouts(); return `/traces/compare?a=${well}&b=${failed}`; }, "half a comparison": async () => `/traces/compare?a=${(await checkouts()).failed}`, "no comparison": "/traces/compare",
+  account: "/account", users: "/account/users", tokens: "/account/tokens", "audit log": "/account/audit",
   "hostile trace map": `/trace/${HOSTILE.trace_id}?view=map`, "hostile comparison": `/traces/compare?a=${HOSTILE.trace_id}&b=${HOSTILE.trace_id}`,
   "hostile trace": `/trace/${HOSTILE.trace_id}?span=4711000000004711`, "hostile story": `/story/${HOSTILE.id}`, "hostile logs": "/logs?query=%22hostile-body-4711%22",
   "hostile service": `/services/${encodeURIComponent(HOSTILE.service)}`, "hostile traces": `/traces?service=${encodeURIComponent(HOSTILE.service)}`,
@@ -103,11 +106,13 @@ async function incident_with_origin() {
 
 /** A trace of the demo's checkout that failed, and one of the same operation that went well. */
 async function checkouts() {
-  const search = async (more) => (await (await fetch(`${server.http}/api/v1/traces?service=payment&limit=200${more}`)).json()).traces;
-  const failed = (await search("&status=error")).find((each) => each.root_service !== "payment" && each.span_count > 5);
-  const well = (await search("")).find((each) => each.error_count === 0 && each.root_name === failed.root_name);
-  assert.ok(failed && well, "the demo has no checkouts");
-  return { failed: failed.trace_id, well: well.trace_id };
+  const search = async (more) => (await (await fetch(`${server.http}/api/v1/traces?service=payment&limit=1000${more}`)).json()).traces;
+  const [errors, all] = await Promise.all([search("&status=error"), search("")]);
+  // Of some operations none of the newest went well while the incident lasts.
+  const twin = (failed) => all.find((each) => each.error_count === 0 && each.root_name === failed.root_name && each.root_service === failed.root_service);
+  const failed = errors.find((each) => each.root_service !== "payment" && each.span_count > 5 && twin(each));
+  assert.ok(failed, "the demo has no checkouts");
+  return { failed: failed.trace_id, well: twin(failed).trace_id };
 }
 
 for (const [name, where] of Object.entries(PAGES)) {
@@ -176,20 +181,118 @@ test("from what is wrong to the cause: home, service, failed trace, its log", as
   await page.getByRole("treeitem").first().waitFor();
   await page.getByRole("button", { name: /Next error/ }).click();
   await page.waitForURL("**span=**");
-  await page.screenshot({ path: `${shots}/walk-trace.png` });
   assert.match(await page.getByRole("tabpanel").innerText(), /error|timeout|exhausted/i);
   await clean();
   await close();
 });
 
-test("from the alert to its evidence, a trace and the log that tells the cause", async () => {
+test("at 3 a.m.: by clicks alone from the alert to its evidence, the trace, the log and the cause", async () => {
+  // An alert fires a minute after it began, and joins the incident then.
+  const of_payment = (incident) => incident.alerts.some((alert) => alert.labels?.alertname === "RequestsFail" && alert.service === "payment");
+  for (let wait = 0; !of_payment(await incident_with_origin()); wait++) {
+    assert.ok(wait < 90, "the alert of payment's requests belongs to no incident");
+    await new Promise((resolve) => setTimeout(resolve, 2_000));
+  }
+  for (const [device, width, height, theme] of [["desk", 1280, 800, "light"], ["desk", 1280, 800, "dark"], ["phone", 375, 812, "dark"], ["phone", 375, 812, "light"]]) {
+    const { page, clean, close } = await open("/", { width, height, theme });
+    let step = 0;
+    const look = async (what) => {
+      await settled(page);
+      const over = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+      assert.ok(over <= 0, `${what} at ${width} px is ${over} px too wide`);
+      await page.screenshot({ path: `${shots}/3am-${device}-${theme}-${(step += 1)}-${what}.png` });
+    };
+    const began = Date.now();
+    // What is wrong is on top of the page that opens.
+    await page.locator(".incident").first().waitFor();
+    await look("home");
+    await page.getByRole("region", { name: "Incident" }).first().getByRole("list", { name: "Its alerts" }).getByRole("link", { name: /payment fails/ }).click();
+    await page.waitForURL("**/alerts/RequestsFail**");
+    await page.locator(".chart canvas").first().waitFor();
+    await look("alert");
+    await page.getByRole("link", { name: /part of an incident/ }).click();
+    await page.getByRole("heading", { name: "Likely origin", exact: true }).waitFor();
+    assert.match(await page.locator(".evidence").innerText(), /payment[^]*2\.4\.1[^]*connection pool exhausted/);
+    await look("incident");
+    const example = page.locator(".evidence .trace", { hasText: "connection pool exhausted" }).first();
+    await example.scrollIntoViewIfNeeded();
+    await example.getByText(/\d errors?/).waitFor();
+    await look("evidence");
+    await example.click();
+    await page.getByRole("treeitem").first().waitFor();
+    await look("trace");
+    await page.getByRole("button", { name: /Next error/ }).click();
+    await page.waitForURL("**span=**");
+    await look("span");
+    await page.getByRole("tab", { name: /^Logs/ }).click();
+    await page.getByRole("tabpanel").getByText(/connection pool exhausted/).first().scrollIntoViewIfNeeded();
+    await look("log");
+    await page.getByRole("tabpanel").getByText(/connection pool exhausted/).first().click();
+    await page.waitForURL("**span=**");
+    // The cause: the version that was deployed before it, before and after.
+    await page.goBack();
+    await page.getByRole("link", { name: "Before and after 2.4.1" }).click();
+    const change = page.getByRole("region", { name: "Before and after a deploy" });
+    await change.getByRole("table").waitFor();
+    assert.match(await change.innerText(), /2\.4\.1[^]*fail, [^]* before[^]*2\.4\.0/);
+    await look("service");
+    await change.scrollIntoViewIfNeeded();
+    await look("cause");
+    console.log(`# the walk on the ${device}, ${theme}: ${step} pictures in ${((Date.now() - began) / 1e3).toFixed(0)} s`);
+    await clean();
+    await close();
+  }
+});
+
+test("a search that cannot be read is underlined where it is wrong, in words, and the results stay", async () => {
+  for (const [path, name, wrong, mark, words, right] of [
+    ["/logs", "Log search", 'service:payment level:>=bogus', "bogus", /is no severity: write trace, debug/, "service:payment level:>=warn"],
+    ["/traces", "Search in spans", 'kind:server AND (name:a OR', "(", /never closed|should be/, "kind:server"],
+  ]) {
+    for (const [width, theme] of [[1280, "light"], [375, "dark"]]) {
+      const { page, clean, close } = await open(path, { width, theme, refused: ["/api/v1/logs", "/api/v1/traces"] });
+      const bar = page.getByRole("combobox", { name });
+      await bar.click();
+      await page.keyboard.type(wrong);
+      await page.keyboard.press("Escape");
+      const told = page.getByRole("search").getByRole("status");
+      await told.filter({ hasText: words }).waitFor();
+      assert.equal(await bar.getAttribute("aria-invalid"), "true");
+      const [under, field] = await Promise.all([page.locator(".under u").boundingBox(), bar.boundingBox()]);
+      if (path === "/logs") assert.equal(await page.locator(".under u").innerText(), mark);
+      assert.ok(under.x >= field.x && under.y >= field.y && under.y + under.height <= field.y + field.height + 4, "the line is within the field");
+      // The letters are where the field's own are: their width is that of the text before.
+      await accessible(page);
+      await page.screenshot({ path: `${shots}/search-error-${path.slice(1)}-${width}-${theme}.png` });
+      await page.keyboard.press("Enter");
+      await told.waitFor();
+      assert.ok(!page.url().includes("query="), "what cannot be read is not asked");
+      await page.keyboard.press("Control+a");
+      await page.keyboard.type(right);
+      await page.keyboard.press("Escape");
+      await told.waitFor({ state: "detached" });
+      await page.keyboard.press("Enter");
+      await page.waitForURL("**query=**");
+      await settled(page);
+      await clean();
+      await close();
+    }
+  }
+  // A link that somebody sent.
+  const { page, close } = await open("/logs?query=%22never%20closed", { refused: ["/api/v1/logs"] });
+  await page.getByText("This search cannot be read").waitFor();
+  await page.getByRole("search").getByRole("status").filter({ hasText: "never closed" }).waitFor();
+  assert.equal(await page.getByRole("alert").count(), 0);
+  await close();
+});
+
+test("from the incident to a pattern of its logs, and from a record to its trace", async () => {
   await incident_with_origin();
   const { page, clean, close } = await open("/");
   await page.locator(".incident").first().click();
   await page.waitForURL("**/alerts/*");
   await page.getByRole("heading", { name: "Likely origin", exact: true }).waitFor();
   assert.match(await page.locator(".evidence").innerText(), /payment[^]*2\.4\.1/);
-  await page.screenshot({ path: `${shots}/walk-incident.png` });
   // By the pattern: which traces are shown as examples depends on what else failed, such as the hostile one.
   await page.locator(".evidence a", { hasText: "connection pool exhausted" }).first().click();
   await page.waitForURL("**/logs?**");
@@ -406,6 +509,30 @@ test("the theme can be chosen and is kept", async () => {
   await close();
 });
 
+/** A page of a server that asks who one is, after the login. */
+async function open_login(at, path, name, password) {
+  const answer = await fetch(`${at}/api/v1/auth/login`, { method: "POST", headers: { "content-type": "application/json", origin: at }, body: JSON.stringify({ name, password }) });
+  assert.equal(answer.status, 200, await answer.text());
+  const [cookie, value] = answer.headers.get("set-cookie").split(";")[0].split("=");
+  return open(path, { at, cookies: [{ name: cookie, value, url: at, httpOnly: true, sameSite: "Strict" }], refused: ["/api/v1/auth/password", "/api/v1/auth/users/ada"] });
+}
+
+/** What is open now, at a desk and on a phone, in both themes: as pictures, held to fit and to be usable by everybody. */
+async function shots_of(page, name) {
+  const before = page.viewportSize();
+  for (const [width, height, theme] of [[1280, 800, "light"], [1280, 800, "dark"], [375, 812, "light"], [375, 812, "dark"]]) {
+    await page.setViewportSize({ width, height });
+    await page.emulateMedia({ colorScheme: theme });
+    await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
+    const over = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    assert.ok(over <= 0, `${name} at ${width} px is ${over} px too wide`);
+    await accessible(page);
+    await page.screenshot({ path: `${shots}/${name}-${width}-${theme}.png` });
+  }
+  await page.setViewportSize(before);
+  await page.emulateMedia({ colorScheme: "light" });
+}
+
 /** Nothing that axe finds serious, in what is open now. */
 async function accessible(page) {
   await page.evaluate(axe);
@@ -570,7 +697,7 @@ test("an alert is acknowledged, which its incident, the list and its history sho
   await page.getByRole("button", { name: "Acknowledge" }).first().waitFor();
   // A silence begins with the labels of the alert.
   await page.getByRole("button", { name: "Silence" }).first().click();
-  await page.getByText(`alertname="${firing.labels.alertname}"`).waitFor();
+  await page.getByText(`alertname="${firing.labels.alertname}"`, { exact: true }).waitFor();
   await clean();
   await close();
 });
@@ -663,8 +790,105 @@ test("a server that asks who you are: log in by keyboard, an ended session keeps
   await close();
 });
 
+test("access: the first admin makes a user and a token, which is used, revoked and told in the audit log", async () => {
+  const guarded = await start_with_logins(binary);
+  const door = process.env.TRIVIUM_UI_DIST ? await serve_dist(guarded.http) : undefined;
+  const at = door?.url ?? guarded.http;
+  try {
+    const with_token = (token, path, body) => fetch(guarded.http + path, { headers: { authorization: `Bearer ${token}`, "content-type": "application/json" }, ...(body ? { method: "POST", body: JSON.stringify(body) } : {}) });
+    const password = "correct horse battery";
+    const first = await with_token(guarded.first_token(), "/api/v1/auth/users", { name: "ada", password, role: "admin" });
+    assert.equal(first.status, 201, await first.text());
+
+    // Until somebody logs in, the browser tells of the refusals.
+    const { page, clean, close } = await open_login(at, "/account/users", "ada", password);
+    await page.getByRole("table", { name: "Users" }).getByText("you", { exact: true }).waitFor();
+    await page.getByRole("button", { name: "New user" }).click();
+    await page.keyboard.type("Bob");
+    await page.getByRole("button", { name: "Generate one" }).click();
+    const given = await page.getByLabel("Password", { exact: true }).inputValue();
+    assert.match(given, /^(\w{5}-){3}\w{5}$/);
+    await page.getByRole("radio", { name: /^Editor/ }).check();
+    await accessible(page);
+    await page.getByRole("button", { name: "Create user" }).click();
+    await page.getByRole("heading", { name: "bob can log in" }).waitFor();
+    await page.getByRole("button", { name: "Done" }).click();
+    await page.getByRole("table", { name: "Users" }).getByRole("row", { name: /bob editor/ }).waitFor();
+    await shots_of(page, "account-users");
+
+    await page.getByRole("link", { name: "API tokens", exact: true }).first().click();
+    await page.getByRole("button", { name: "New token" }).click();
+    await page.keyboard.type("dashboard <b>of</b> the wall");
+    await page.getByRole("radio", { name: /^Viewer/ }).check();
+    await page.getByLabel("Ends after").selectOption({ label: "30 days" });
+    await shots_of(page, "account-new-token");
+    await page.getByRole("button", { name: "Create token" }).click();
+    const secret = await page.getByLabel("The token", { exact: true }).inputValue();
+    assert.match(secret, /^trv_/);
+    await shots_of(page, "account-token");
+    await page.getByRole("button", { name: "I have it" }).click();
+    assert.ok(!(await page.locator("main").innerText()).includes(secret), "the secret is shown once");
+    assert.equal((await with_token(secret, "/api/v1/services")).status, 200);
+    assert.equal((await with_token(secret, "/api/v1/auth/users")).status, 403);
+    await page.getByRole("button", { name: "Revoke dashboard <b>of</b> the wall" }).click();
+    await page.keyboard.press("Escape");
+    await page.getByRole("button", { name: "Revoke dashboard <b>of</b> the wall" }).press("Enter");
+    await page.getByRole("button", { name: "Revoke", exact: true }).press("Enter");
+    await page.getByText("is revoked: the next request with it is refused").waitFor();
+    assert.equal((await with_token(secret, "/api/v1/services")).status, 401);
+    await page.getByRole("button", { name: /Show \d that ended/ }).click();
+    await page.getByRole("row", { name: /dashboard <b>of<\/b> the wall.*revoked/ }).waitFor();
+
+    await page.getByRole("link", { name: "Audit log" }).click();
+    await page.getByRole("row", { name: /ada.*revoked a token.*dashboard <b>of<\/b> the wall.*done 200/ }).waitFor();
+    await page.getByText("the chain holds").waitFor();
+    await page.getByRole("button", { name: "Refused", exact: true }).click();
+    await page.getByRole("row", { name: /nobody known.*was refused.*401/ }).first().waitFor();
+    await page.getByRole("button", { name: /^More of line/ }).first().click();
+    await page.getByText("hash before").waitFor();
+    await shots_of(page, "account-audit");
+    await page.getByRole("button", { name: "Everything", exact: true }).click();
+
+    // Another password, and the session goes on; the words of a refusal are the server's.
+    await page.getByRole("link", { name: "You", exact: true }).click();
+    const change = async (current, fresh) => {
+      await page.getByLabel("Current password").fill(current);
+      await page.getByLabel("New password", { exact: true }).fill(fresh);
+      await page.getByRole("button", { name: "Change password" }).click();
+    };
+    await change("wrong password", "another horse battery");
+    await page.getByRole("alert").filter({ hasText: "the current password is wrong" }).waitFor();
+    await change(password, "another horse battery");
+    await page.getByText("It is changed.").waitFor();
+    await shots_of(page, "account-you");
+    // Whoever keeps the door must not lock it behind them.
+    await page.goto(`${at}/account/users`);
+    await page.getByRole("button", { name: "Edit ada" }).click();
+    await page.getByRole("form", { name: "Edit ada" }).getByRole("radio", { name: /^Viewer/ }).check();
+    await page.getByRole("button", { name: "Save" }).click();
+    await page.getByRole("alert").filter({ hasText: "last admin" }).waitFor();
+    await page.getByRole("button", { name: "Disable bob" }).click();
+    await page.getByRole("button", { name: "Disable", exact: true }).press("Enter");
+    await page.getByRole("row", { name: /bob.*disabled/ }).waitFor();
+    await page.getByRole("button", { name: "Enable bob" }).click();
+    await page.getByRole("row", { name: /bob.*active/ }).waitFor();
+    await clean();
+    await close();
+
+    // An editor administers nothing: the tabs are not there, and the address says why.
+    const bob = await open_login(at, "/account/tokens", "bob", given);
+    await bob.page.getByText("are for admins; you are editor").waitFor();
+    assert.equal(await bob.page.getByRole("navigation", { name: "Account and access" }).count(), 0);
+    await bob.clean();
+    await bob.close();
+  } finally {
+    door?.stop();
+    guarded.stop();
+  }
+});
+
 test("the description covers what the pages asked for, and is the one that the types were made from", () => {
-  const file = JSON.parse(readFileSync(new URL("../../../query/src/api/openapi.json", import.meta.url), "utf8"));
+  const file = JSON.parse(readFileSync(DESCRIPTION, "utf8"));
   assert.deepEqual(api.description, file);
   for (const wanted of ["GET /api/v1/logs", "GET /api/v1/traces/{trace_id}", "POST /api/v1/sql", "GET /api/v1/incidents", "PUT /api/v1/views/{page}/{name}", "GET /api/v1/diagnosis", "GET /alertmanager/api/v2/alerts", "GET /prometheus/api/v1/query_range"]) {
     assert.ok(api.seen.has(wanted), `${wanted} was not held to the description`);

@@ -9,9 +9,18 @@ const DEMO_SENT = "demo history sent";
 const READY_MS = 240_000;
 
 /** Starts the binary with `--demo` on free ports; resolves when its hour of history is in. */
-export async function start(binary) {
+export const start = (binary) => serve(binary, ["--demo"], DEMO_SENT);
+
+/** Starts the binary as it asks who one is; `first_token` reads the token of the first admin from its folder. */
+export async function start_with_logins(binary) {
+  const server = await serve(binary, ["--auth", "required"], "");
+  return { ...server, first_token: () => readFileSync(join(server.folder, "first-admin-token"), "utf8").match(/trv_[\w-]+/)[0] };
+}
+
+/** Starts the binary on free ports; resolves when it told its addresses and the text that is awaited. */
+async function serve(binary, options, awaited) {
   const folder = mkdtempSync(join(tmpdir(), "trivium-ui-"));
-  const child = spawn(binary, ["serve", "--demo", "--data-dir", folder, "--http", "127.0.0.1:0", "--otlp-grpc", "127.0.0.1:0", "--otlp-http", "127.0.0.1:0"], { stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(binary, ["serve", ...options, "--data-dir", folder, "--http", "127.0.0.1:0", "--otlp-grpc", "127.0.0.1:0", "--otlp-http", "127.0.0.1:0"], { stdio: ["ignore", "pipe", "pipe"] });
   const said = { text: "" };
   const addresses = await new Promise((resolve, reject) => {
     const failed = (why) => reject(new Error(`${why}\n${said.text.slice(-2000)}`));
@@ -21,13 +30,13 @@ export async function start(binary) {
       said.text += chunk;
       const line = said.text.split("\n").find((each) => each.startsWith('{"'));
       if (line && !found) found = JSON.parse(line);
-      if (found && said.text.includes(DEMO_SENT)) { clearTimeout(timer); resolve(found); }
+      if (found && said.text.includes(awaited)) { clearTimeout(timer); resolve(found); }
     };
     child.stdout.on("data", look);
     child.stderr.on("data", look);
     child.on("exit", (code) => failed(`the server ended with ${code}`));
   });
-  return { http: `http://${addresses.http}`, otlp: `http://${addresses.otlp_http}`, stop: () => { child.removeAllListeners("exit"); child.kill("SIGKILL"); rmSync(folder, { recursive: true, force: true, maxRetries: 5 }); } };
+  return { folder, http: `http://${addresses.http}`, otlp: `http://${addresses.otlp_http}`, stop: () => { child.removeAllListeners("exit"); child.kill("SIGKILL"); rmSync(folder, { recursive: true, force: true, maxRetries: 5 }); } };
 }
 
 const TYPES = { ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".woff2": "font/woff2", ".html": "text/html; charset=utf-8" };

@@ -26,6 +26,10 @@ export async function managed_alerts(signal?: AbortSignal): Promise<ManagedAlert
   return optional(ask("/alertmanager/api/v2/alerts", {}, signal), []);
 }
 
+/** The alerts that belong to none of these incidents. */
+export const outside = (active: Active[], among: Incident[]) =>
+  active.filter((each) => !among.some((incident) => incident.closed_at === null && incident.alerts.some((alert) => alert.labels && same(alert.labels, each.alert.labels))));
+
 /** Whether two alerts are one. */
 export const same = (one: Record<string, string>, other: Record<string, string>) =>
   Object.keys(one).length === Object.keys(other).length && Object.entries(one).every(([name, value]) => other[name] === value);

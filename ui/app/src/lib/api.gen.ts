@@ -91,6 +91,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/auth/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Who did what: lines of the tenant, newest first, and whether their chain holds */
+        get: operations["auditLog"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/auth/login": {
         parameters: {
             query?: never;
@@ -157,6 +174,112 @@ export interface paths {
         options?: never;
         head?: never;
         patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Change the password of who asks; ends all their sessions */
+        post: operations["changePassword"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/tenants": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The tenants that the caller administers */
+        get: operations["tenants"];
+        put?: never;
+        /** Create a tenant; for admins of the default tenant */
+        post: operations["createTenant"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/tokens": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The API tokens that the caller administers, newest first */
+        get: operations["tokens"];
+        put?: never;
+        /** Create an API token; its secret is in this answer and nowhere else */
+        post: operations["createToken"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/tokens/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Revoke an API token */
+        delete: operations["revokeToken"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/users": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The users whom the caller administers */
+        get: operations["users"];
+        put?: never;
+        /** Create a user */
+        post: operations["createUser"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/users/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Delete a user and end its sessions */
+        delete: operations["deleteUser"];
+        options?: never;
+        head?: never;
+        /** Change role or password of a user, disable or enable it */
+        patch: operations["changeUser"];
         trace?: never;
     };
     "/api/v1/correlate/{id}": {
@@ -689,6 +812,34 @@ export interface components {
         Attributes: {
             [key: string]: components["schemas"]["Value"];
         };
+        /** @description One event, chained to the one before. */
+        AuditLine: {
+            /** @enum {string} */
+            action: "login" | "logout" | "denied" | "request" | "first_token";
+            actor: string;
+            address?: string;
+            /**
+             * Format: int64
+             * @description Nanoseconds since 1970, as a number.
+             */
+            at: number;
+            detail?: string;
+            hash: string;
+            how?: string;
+            /** @enum {string} */
+            outcome: "ok" | "denied" | "failed" | "cancelled";
+            previous: string;
+            role?: string;
+            sequence: number;
+            status?: number;
+            /** @description Method and route. */
+            target: string;
+        };
+        AuditLog: {
+            /** @description Where these lines do not hold together. */
+            broken: string | null;
+            lines: components["schemas"]["AuditLine"][];
+        };
         BacktestFiring: {
             activeAtMs: number;
             annotations: components["schemas"]["Labels"];
@@ -768,6 +919,11 @@ export interface components {
         };
         /** @description A 64-bit whole number. */
         Count: string;
+        CreatedToken: {
+            info: components["schemas"]["Token"];
+            /** @description The secret, which is told once. */
+            token: string;
+        };
         Deploy: {
             at: components["schemas"]["Nanos"];
             change?: string;
@@ -783,7 +939,7 @@ export interface components {
                 column?: number;
                 /** @description What to do instead. */
                 hint?: string;
-                /** @description What can be done about it: invalid_argument, not_found, limit_exceeded, resource_exhausted, unavailable, cancelled, read_only, corrupted, internal. */
+                /** @description What can be done about it: invalid_argument, not_found, conflict, limit_exceeded, resource_exhausted, unauthenticated, forbidden, unavailable, cancelled, read_only, corrupted, internal. */
                 kind: string;
                 message: string;
                 /** @description Where in a log query, in bytes. */
@@ -993,11 +1149,36 @@ export interface components {
         };
         /** @description Nanoseconds since 1970, or a duration in nanoseconds. Text, because numbers of JavaScript hold 53 bits. */
         Nanos: string;
+        NewTenant: {
+            name: string;
+        };
+        NewToken: {
+            /** @description Never unless given. */
+            expires_in_seconds?: number;
+            /** @description What it is for. */
+            name: string;
+            role: components["schemas"]["Role"];
+            /** @description All unless given. */
+            signals?: ("logs" | "metrics" | "traces")[];
+            /** @description The caller's unless given. */
+            tenant?: string;
+        };
+        NewUser: {
+            name: string;
+            password: string;
+            role: components["schemas"]["Role"];
+            /** @description The caller's unless given. */
+            tenant?: string;
+        };
         /**
          * @description A service sends spans. That something is a database, or outside, its callers say.
          * @enum {string}
          */
         NodeKind: "service" | "database" | "external";
+        PasswordChange: {
+            current: string;
+            new: string;
+        };
         PostableAcknowledgement: {
             /** @description Who looks after it. */
             by: string;
@@ -1084,6 +1265,11 @@ export interface components {
             value?: components["schemas"]["PromSample"];
             values?: components["schemas"]["PromSample"][];
         };
+        /**
+         * @description What one may do within the tenant.
+         * @enum {string}
+         */
+        Role: "admin" | "editor" | "viewer" | "ingest";
         /** @description A rule and how it went last. */
         Rule: {
             alerts?: components["schemas"]["Alert"][];
@@ -1333,9 +1519,49 @@ export interface components {
             score: number;
             service: string;
         };
+        Tenant: {
+            /**
+             * Format: int64
+             * @description Nanoseconds since 1970, as a number.
+             */
+            created: number;
+            id: number;
+            name: string;
+        };
         TimeSpan: {
             end: components["schemas"]["Nanos"];
             start: components["schemas"]["Nanos"];
+        };
+        /** @description An API token without its secret. */
+        Token: {
+            /**
+             * Format: int64
+             * @description Nanoseconds since 1970, as a number.
+             */
+            created: number;
+            created_by: string;
+            /**
+             * Format: int64
+             * @description Nanoseconds since 1970, as a number.
+             */
+            expires: number | null;
+            /** @description Its public part. */
+            id: string;
+            /**
+             * Format: int64
+             * @description Nanoseconds since 1970, as a number.
+             */
+            last_used: number | null;
+            name: string;
+            /**
+             * Format: int64
+             * @description Nanoseconds since 1970, as a number.
+             */
+            revoked: number | null;
+            role: components["schemas"]["Role"];
+            signals: ("logs" | "metrics" | "traces")[];
+            tenant: string;
+            valid: boolean;
         };
         /** @description What bad events have in common. */
         TopBurners: {
@@ -1396,6 +1622,24 @@ export interface components {
             };
             labelValueCountByLabelName: components["schemas"]["PromCount"][];
             seriesCountByMetricName: components["schemas"]["PromCount"][];
+        };
+        /** @description Somebody who logs in with a password. */
+        User: {
+            /**
+             * Format: int64
+             * @description Nanoseconds since 1970, as a number.
+             */
+            created: number;
+            disabled: boolean;
+            name: string;
+            role: components["schemas"]["Role"];
+            tenant: string;
+        };
+        /** @description What is left out stays. */
+        UserChange: {
+            disabled?: boolean;
+            password?: string;
+            role?: components["schemas"]["Role"];
         };
         /** @description A value of an attribute or a cell: text, a number, a truth, null, a list or an object of such. 64-bit whole numbers, NaN and infinities are text. */
         Value: (string | number | boolean | null) | unknown[] | {
@@ -1656,6 +1900,42 @@ export interface operations {
             };
         };
     };
+    auditLog: {
+        parameters: {
+            query?: {
+                /** @description Nanoseconds since 1970, not part of it. */
+                end?: number;
+                /** @description At most 1000; 100 unless given. */
+                limit?: number;
+                /** @description Nanoseconds since 1970. */
+                start?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditLog"];
+                };
+            };
+            /** @description Why there is no answer; 429 and 503 say in Retry-After when to ask again. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
     login: {
         parameters: {
             query?: never;
@@ -1761,6 +2041,327 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["LoginMethods"];
+                };
+            };
+            /** @description Why there is no answer; 429 and 503 say in Retry-After when to ask again. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    changePassword: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PasswordChange"];
+            };
+        };
+        responses: {
+            /** @description It is changed. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Why there is no answer; 429 and 503 say in Retry-After when to ask again. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    tenants: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        tenants: components["schemas"]["Tenant"][];
+                    };
+                };
+            };
+            /** @description Why there is no answer; 429 and 503 say in Retry-After when to ask again. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    createTenant: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewTenant"];
+            };
+        };
+        responses: {
+            /** @description It is there. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Tenant"];
+                };
+            };
+            /** @description Why there is no answer; 429 and 503 say in Retry-After when to ask again. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    tokens: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        tokens: components["schemas"]["Token"][];
+                    };
+                };
+            };
+            /** @description Why there is no answer; 429 and 503 say in Retry-After when to ask again. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    createToken: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewToken"];
+            };
+        };
+        responses: {
+            /** @description It is there. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CreatedToken"];
+                };
+            };
+            /** @description Why there is no answer; 429 and 503 say in Retry-After when to ask again. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    revokeToken: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The public part. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Token"];
+                };
+            };
+            /** @description Why there is no answer; 429 and 503 say in Retry-After when to ask again. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    users: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The answer. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        users: components["schemas"]["User"][];
+                    };
+                };
+            };
+            /** @description Why there is no answer; 429 and 503 say in Retry-After when to ask again. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    createUser: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewUser"];
+            };
+        };
+        responses: {
+            /** @description It is there. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["User"];
+                };
+            };
+            /** @description Why there is no answer; 429 and 503 say in Retry-After when to ask again. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    deleteUser: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The name. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is gone. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Why there is no answer; 429 and 503 say in Retry-After when to ask again. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    changeUser: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The name. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UserChange"];
+            };
+        };
+        responses: {
+            /** @description The answer. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["User"];
                 };
             };
             /** @description Why there is no answer; 429 and 503 say in Retry-After when to ask again. */

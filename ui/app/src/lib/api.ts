@@ -3,12 +3,12 @@ import { login_wanted, session } from "./session.svelte";
 import type { SqlAnswer, Value } from "./types";
 
 // What may be asked, with what, and what comes back is what the server's description says: see api.gen.ts.
-type Method = "get" | "put" | "post" | "delete";
+type Method = "get" | "put" | "post" | "patch" | "delete";
 type With<M extends Method> = { [P in keyof paths]: paths[P] extends Record<M, { responses: unknown }> ? P : never }[keyof paths] & string;
 type Given<O, In extends "query" | "path"> = O extends { parameters: { [K in In]?: infer G } } ? ([G] extends [never] ? unknown : G extends undefined ? unknown : { [N in keyof G]: G[N] | null }) : unknown;
 /** Parameters of the query and of the path in one. */
 type Parameters<P extends keyof paths, M extends Method> = Given<paths[P][M], "query"> & Given<paths[P][M], "path">;
-type Answer<P extends keyof paths, M extends Method> = paths[P][M] extends { responses: { 200: { content: { "application/json": infer A } } } } ? A : void;
+type Answer<P extends keyof paths, M extends Method> = paths[P][M] extends { responses: { 200: { content: { "application/json": infer A } } } } ? A : paths[P][M] extends { responses: { 201: { content: { "application/json": infer A } } } } ? A : void;
 type Body<P extends keyof paths, M extends Method> = paths[P][M] extends { requestBody: { content: { "application/json": infer B } } } ? B : undefined;
 
 const PROMETHEUS = "/prometheus/api/v1/";
@@ -27,7 +27,7 @@ export class ApiError extends Error {
 }
 
 /** An address of the API: `{name}` in the path takes the parameter of this name, the others make the query. */
-export function url<P extends With<"get"> | With<"put"> | With<"delete">>(path: P, parameters: object = {}): string {
+export function url<P extends With<"get"> | With<"put"> | With<"patch"> | With<"delete">>(path: P, parameters: object = {}): string {
   const query = new URLSearchParams();
   let filled: string = path;
   for (const [name, value] of Object.entries(parameters) as [string, unknown][]) {
@@ -108,6 +108,10 @@ export function post<P extends With<"post">>(path: P, body: Body<P, "post">, sig
 
 export function put<P extends With<"put">>(path: P, parameters: Parameters<P, "put">, body: Body<P, "put">): Promise<Answer<P, "put">> {
   return send(url(path, parameters as object), json("PUT", body));
+}
+
+export function patch<P extends With<"patch">>(path: P, parameters: Parameters<P, "patch">, body: Body<P, "patch">): Promise<Answer<P, "patch">> {
+  return send(url(path, parameters as object), json("PATCH", body));
 }
 
 export function remove<P extends With<"delete">>(path: P, parameters: Parameters<P, "delete">): Promise<Answer<P, "delete">> {

@@ -33,6 +33,9 @@ export function count(value: number | string): string {
   }
   return Math.abs(number) >= 1000 ? number.toLocaleString("en-US", { maximumFractionDigits: 0 }) : digits(number);
 }
+/** So many of something, with its plural. */
+export const some = (number: number | string, what: string) => `${count(number)} ${what}${Number(number) === 1 ? "" : "s"}`;
+
 export function bytes(value: number): string {
   for (const [size, unit] of [[1e9, "GB"], [1e6, "MB"], [1e3, "kB"]] as const) if (value >= size) return `${digits(value / size)} ${unit}`;
   return `${digits(value)} B`;

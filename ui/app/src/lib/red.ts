@@ -58,6 +58,16 @@ export async function red(column: string, condition: string, from: number, to: n
   return [...found.values()].sort((one, other) => other.badness - one.badness || other.total - one.total);
 }
 
+/** How many a second: the first and the last bucket of a range are often covered in part only, and then told by no value or by that part. */
+export function rates(counts: number[], from: number, to: number, width: number): (number | null)[] {
+  const first = Math.floor(from / 1e3 / width) * width;
+  return counts.map((value, index) => {
+    const begin = first + index * width;
+    const covered = Math.min(to / 1e3, begin + width) - Math.max(from / 1e3, begin);
+    return covered < width / 3 ? null : value / covered;
+  });
+}
+
 const sum = (values: number[]) => values.reduce((total, value) => total + value, 0);
 
 function mean(values: (number | null)[]): number {

@@ -1,13 +1,22 @@
 import type { Component } from "svelte";
 
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- the properties differ by page
+type Page = Component<any>;
+
+/** A page whose code is here, with what it is about: the one is never shown with the other of another page. */
+export interface Loaded {
+  key: string;
+  Page: Page;
+  props: Record<string, string>;
+}
+
 /** One page: each is a chunk of its own, loaded when it is first seen. */
 export interface Screen {
   section: string;
   title: string;
   /** Another key makes the component anew. */
   key: string;
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- the properties differ by page
-  load: () => Promise<{ default: Component<any> }>;
+  load: () => Promise<Loaded>;
   props: Record<string, string>;
 }
 
@@ -24,8 +33,10 @@ function decoded(text: string): string {
 function made(path: string): Screen {
   const [, first = "", ...others] = path.split("/");
   const rest = decoded(others.join("/"));
-  const page = (section: string, title: string, load: Screen["load"], props: Record<string, string> = {}): Screen =>
-    ({ section, title, key: section + JSON.stringify(props), load, props });
+  const page = (section: string, title: string, load: () => Promise<{ default: Page }>, props: Record<string, string> = {}): Screen => {
+    const key = section + JSON.stringify(props);
+    return { section, title, key, props, load: async () => ({ key, props, Page: (await load()).default }) };
+  };
   switch (first) {
     case "": return page("home", "Home", () => import("../screens/home/Home.svelte"));
     case "story": return page("story", rest, () => import("../screens/story/Story.svelte"), { id: rest });
@@ -46,6 +57,7 @@ function made(path: string): Screen {
         : page("slos", "SLOs", () => import("../screens/slos/Slos.svelte"));
     case "promql": return page("metrics", "Metrics", () => import("../screens/metrics/Metrics.svelte"));
     case "sql": return page("sql", "SQL", () => import("../screens/sql/Sql.svelte"));
+    case "account": return page("account", { users: "Users", tokens: "API tokens", audit: "Audit log" }[rest] ?? "Account", () => import("../screens/account/Account.svelte"), { tab: rest });
     case "status": return page("status", "Status", () => import("../screens/status/Status.svelte"));
     default: return page("", "Not found", () => import("../screens/home/NotFound.svelte"));
   }

@@ -45,7 +45,12 @@ export type BurnRate = Schemas["BurnRate"];
 
 export type Principal = Schemas["Principal"];
 export type LoginMethods = Schemas["LoginMethods"];
+export type Role = Schemas["Role"];
+export type User = Schemas["User"];
+export type Token = Schemas["Token"];
+export type AuditLine = Schemas["AuditLine"];
 
 /** What explains an incident; members may be absent. */
 export type Evidence = Schemas["Evidence"];
+export type Deploy = Schemas["Deploy"];
 export type Incident = Schemas["Incident"];

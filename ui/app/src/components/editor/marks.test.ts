@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { promql_mark, sql_mark } from "./marks";
+import { promql_mark, search_mark, sql_mark } from "./marks";
 
 const under = (text: string, mark: { from: number; to: number } | undefined) => (mark ? text.slice(mark.from, mark.to) : undefined);
 
@@ -36,4 +36,21 @@ describe("sql_mark", () => {
   });
   it("marks nothing when there is no place", () => expect(sql_mark("SELECT 1/0", "division by zero")).toBeUndefined());
   it("takes names for text, not for patterns", () => expect(sql_mark("SELECT 1", 'there is no column "a+(b"')).toBeUndefined());
+});
+
+describe("search_mark", () => {
+  it("underlines the word, the quotation or the expression that cannot be read", () => {
+    const marked = (text: string, column: number) => under(text, search_mark(text, { message: "…", column }));
+    expect(marked("level:>=bogus service:a", 9)).toBe("bogus");
+    expect(marked('ä🦀 "x y', 4)).toBe('"x y');
+    expect(marked("/x(/ payment", 1)).toBe("/x(/");
+    expect(marked("(a OR b", 1)).toBe("(");
+    expect(marked("foo:>a b)", 9)).toBe(")");
+  });
+  it("underlines the last letter when something is missing at the end", () => expect(under("a AND ", search_mark("a AND ", { message: "…", column: 7 }))).toBe("D "));
+  it("says what is wrong and what to do in one sentence, without the drawing for terminals", () => {
+    const message = "cannot read the query at column 9: `>=` without a value\n  level:>=\n          ^\nhint: write a number";
+    expect(search_mark("level:>=", { message, column: 9, hint: "write a number" })?.message).toBe("`>=` without a value: write a number");
+  });
+  it("marks nothing when no place is told", () => expect(search_mark("a", { message: "the server is busy" })).toBeUndefined());
 });

@@ -21,6 +21,22 @@ function word_at(text: string, from: number): { from: number; to: number } {
   return at < text.length ? { from: at, to: at + 1 } : { from: Math.max(0, text.trimEnd().length - 1), to: text.length };
 }
 
+/** From where a search cannot be read: a quotation or an expression to its end, else the word. */
+function piece_at(text: string, from: number): { from: number; to: number } {
+  const opens = text[from];
+  if (opens !== '"' && opens !== "/") return word_at(text, from);
+  const end = text.indexOf(opens, from + 1);
+  return { from, to: end < 0 ? text.length : end + 1 };
+}
+
+/** What the server says of a search of logs or spans: `column` counts characters from 1. */
+export function search_mark(text: string, error: { message: string; hint?: string | undefined; column?: number | undefined }): Mark | undefined {
+  if (error.column === undefined) return undefined;
+  // The lines after the first one draw what the editor underlines.
+  const said = (error.message.split("\n")[0] ?? "").replace(/^cannot read the query at column \d+: /, "");
+  return { ...piece_at(text, offset_of(text, 1, error.column)), message: error.hint ? `${said}: ${error.hint}` : said };
+}
+
 /** `invalid parameter "query": 1:5: parse error: unexpected …`, as Prometheus says it. */
 export function promql_mark(text: string, message: string): Mark {
   const match = /(\d+):(\d+): parse error: ([\s\S]*)$/.exec(message);
