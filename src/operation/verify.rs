@@ -18,7 +18,7 @@ const DAMAGED: u8 = 2;
 const REPAIRED: u8 = 3;
 
 pub(crate) async fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
-    let options = Options { deep: args.deep };
+    let options = Options { deep: args.deep, encryption_key_file: args.key_file.path() };
     let bar = Bar::new("checking");
     let report = if args.repair {
         let deps = RepairDeps {
