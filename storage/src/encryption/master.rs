@@ -15,6 +15,8 @@ const FILE_BYTES_MAX: u64 = 64 * 1024;
 const KEYS_MAX: usize = 64;
 /// Letters of the name of a master key at most.
 const ID_LETTERS_MAX: usize = 64;
+/// The rights of users who are neither the owner nor of the group.
+const OTHERS: u32 = 0o007;
 const NONCE_BYTES: usize = 12;
 /// Bytes of a wrapped key: nonce, key, tag.
 const WRAPPED_BYTES: usize = NONCE_BYTES + KEY_BYTES + TAG_BYTES;
@@ -60,9 +62,14 @@ impl MasterKeys {
     /// Reads a key file.
     pub fn read(path: &Path) -> Result<Self, Error> {
         use std::io::Read;
+        use std::os::unix::fs::PermissionsExt;
 
         let unusable = |problem: String| Error::KeyFile { path: path.into(), problem };
         let file = std::fs::File::open(path).map_err(Error::io("open the key file", path))?;
+        let rights = file.metadata().map_err(Error::io("look at the key file", path))?.permissions();
+        if rights.mode() & OTHERS != 0 {
+            tracing::warn!(file = %path.display(), "every user of the machine can read the master keys; chmod o-rwx the file");
+        }
         // Of its whole size at once: a buffer that grows leaves copies behind.
         let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_BYTES_MAX as usize + 1));
         file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(Error::io("read the key file", path))?;
