@@ -257,6 +257,8 @@ fn storage_config(config: &Config) -> StorageConfig {
         page_cache_bytes_max: usize::try_from(config.page_cache_mib << 20).unwrap_or(usize::MAX),
         seal_after_seconds: config.seal_after().as_secs(),
         crash_loop_starts_max: config.crash_loop_starts,
+        encryption_key_file: Some(config.encryption_key_file.clone()).filter(|file| !file.as_os_str().is_empty()),
+        encrypt: config.encrypt,
         ..StorageConfig::default()
     };
     for signal in SignalKind::ALL {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Authentication, Config, LogFormat, Retention, SignalRetention};
-use crate::operation::args::{BackupArgs, QuarantineArgs, RestoreArgs, VerifyArgs};
+use crate::operation::args::{BackupArgs, KeysArgs, QuarantineArgs, RestoreArgs, VerifyArgs};
 
 /// Logs, metrics and traces in one binary: OTLP in, durable at acknowledgement, searchable, joined by any ID.
 #[derive(Debug, Parser)]
@@ -46,6 +46,8 @@ pub(crate) enum Command {
     Restore(RestoreArgs),
     /// Look at what was found damaged, and bring back what can be.
     Quarantine(QuarantineArgs),
+    /// Keys of encryption at rest: make a master key, wrap with another one, shred those of a tenant.
+    Keys(KeysArgs),
     /// Print the effective configuration, commented, as a file that --config reads.
     Config(ServeArgs),
 }
@@ -112,6 +114,12 @@ pub(crate) struct ServeArgs {
     /// Rules by which secrets are taken out before anything is stored [default: none]
     #[arg(long = "redaction", env = "TRIVIUM_REDACTION_FILE")]
     redaction_file: Option<PathBuf>,
+    /// Master keys of encryption at rest [default: none, nothing is encrypted]
+    #[arg(long = "encryption-key-file", env = "TRIVIUM_ENCRYPTION_KEY_FILE")]
+    encryption_key_file: Option<PathBuf>,
+    /// Whether what is new is encrypted when there are master keys [default: true]
+    #[arg(long, env = "TRIVIUM_ENCRYPT", num_args = 0..=1, default_missing_value = "true")]
+    encrypt: Option<bool>,
     /// Bytes per second that a tenant may send, 0 for no limit [default: 0]
     #[arg(long, env = "TRIVIUM_TENANT_BYTES_PER_SECOND")]
     tenant_bytes_per_second: Option<u64>,
@@ -250,6 +258,8 @@ impl ServeArgs {
             traces_retention,
             scrape_config_file,
             redaction_file,
+            encryption_key_file,
+            encrypt,
             tenant_bytes_per_second,
             tenant_bytes_burst,
             tenant_records_per_second,

@@ -118,6 +118,8 @@ pub(crate) struct Config {
     pub(crate) traces_retention: SignalRetention,
     pub(crate) scrape_config_file: PathBuf,
     pub(crate) redaction_file: PathBuf,
+    pub(crate) encryption_key_file: PathBuf,
+    pub(crate) encrypt: bool,
     pub(crate) tenant_bytes_per_second: u64,
     pub(crate) tenant_bytes_burst: u64,
     pub(crate) tenant_records_per_second: u64,
@@ -178,6 +180,8 @@ impl Default for Config {
             traces_retention: SignalRetention::default(),
             scrape_config_file: PathBuf::new(),
             redaction_file: PathBuf::new(),
+            encryption_key_file: PathBuf::new(),
+            encrypt: true,
             tenant_bytes_per_second: 0,
             tenant_bytes_burst: 0,
             tenant_records_per_second: 0,
@@ -221,7 +225,7 @@ impl Default for Config {
 pub(crate) const LISTENERS: [&str; 3] = ["otlp_grpc", "otlp_http", "http"];
 
 /// One setting as the reference shows it: key, what it does.
-const REFERENCE: [(&str, &str); 54] = [
+const REFERENCE: [(&str, &str); 56] = [
     ("data_dir", "Where everything is kept. One process at a time; the folder is locked."),
     ("otlp_grpc", "Address of OTLP over gRPC; port 0 picks a free one."),
     ("otlp_http", "Address of OTLP over HTTP: /v1/logs, /v1/metrics, /v1/traces."),
@@ -274,6 +278,16 @@ const REFERENCE: [(&str, &str); 54] = [
         "redaction_file",
         "Rules (ingest/redact/README.md) by which secrets and personal data are taken out of requests before they are stored;\n\
          # empty takes out nothing. POST /-/reload reads it again.",
+    ),
+    (
+        "encryption_key_file",
+        "File with the master keys of encryption at rest, a line NAME:KEY each, the current one first (`trivium keys generate`\n\
+         # prints one); empty encrypts nothing. Without it a folder with encrypted telemetry is refused. Keep a copy elsewhere:\n\
+         # what is encrypted is lost with it.",
+    ),
+    (
+        "encrypt",
+        "Whether what is new is encrypted when there is an encryption_key_file; what was encrypted before stays readable.",
     ),
     (
         "tenant_bytes_per_second",

@@ -45,6 +45,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Verify(args) => block_on(operation::verify::run(&args)),
         Command::Backup(args) => block_on(operation::backup::run(&args)),
         Command::Restore(args) => block_on(operation::backup::run_restore(&args)),
+        Command::Keys(args) => block_on(operation::keys::run(&args)),
         Command::Quarantine(args) => block_on(operation::quarantine::run(&args)),
         Command::Demo(args) => block_on(demo::run(&args)).map(|()| ExitCode::SUCCESS),
         Command::Import(args) => block_on(import::run(&args)).map(|()| ExitCode::SUCCESS),

@@ -143,9 +143,14 @@ fn crates_depend_downwards_only() {
 
 #[test]
 fn every_on_disk_format_is_described() {
-    for folder in
-        ["storage/src/wal", "storage/src/part", "storage/src/catalog", "storage/src/backup", "query/slo/src/slice"]
-    {
+    for folder in [
+        "storage/src/wal",
+        "storage/src/part",
+        "storage/src/catalog",
+        "storage/src/backup",
+        "storage/src/encryption",
+        "query/slo/src/slice",
+    ] {
         let path = root().join(folder).join("FORMAT.md");
         assert!(path.exists(), "{} is missing", path.display());
     }

@@ -84,7 +84,7 @@ fn check_indexes(storage: &Storage) {
 #[tokio::test]
 async fn the_folder_of_an_earlier_build_opens_with_everything_in_it() {
     let folder = frozen();
-    let before = verify(folder.path(), Options { deep: true }).await.expect("checked");
+    let before = verify(folder.path(), Options { deep: true, ..Options::default() }).await.expect("checked");
     assert_eq!((before.findings, before.rows, before.wal_frames), (Vec::new(), 160, 3));
     let storage = open(folder.path()).await.expect("it opens");
     check(&storage);
@@ -103,7 +103,7 @@ async fn the_folder_of_an_earlier_build_opens_with_everything_in_it() {
     storage.close().await;
     drop(storage);
     check(&open(folder.path()).await.expect("it opens again"));
-    let after = verify(folder.path(), Options { deep: true }).await.expect("checked");
+    let after = verify(folder.path(), Options { deep: true, ..Options::default() }).await.expect("checked");
     assert_eq!((after.findings, after.rows), (Vec::new(), 200));
 }
 
@@ -126,7 +126,7 @@ fn says_what_to_do(error: &Error) {
 #[tokio::test]
 async fn the_folder_of_a_later_build_is_refused() {
     let folder = frozen();
-    std::fs::write(folder.path().join("format"), "trivium-data 2\n").expect("written");
+    std::fs::write(folder.path().join("format"), "trivium-data 3\n").expect("written");
     says_what_to_do(&lock_folder(folder.path()).expect_err("the layout is newer"));
     says_what_to_do(&open(folder.path()).await.expect_err("the layout is newer"));
     says_what_to_do(&verify(folder.path(), Options::default()).await.expect_err("the layout is newer"));
@@ -137,7 +137,7 @@ async fn a_later_wal_is_refused_and_left_as_it_is() {
     let folder = frozen();
     let path = files(&folder.path().join("wal")).pop().expect("a WAL file");
     change(&path, |bytes| {
-        bytes[8..12].copy_from_slice(&4_u32.to_le_bytes());
+        bytes[8..12].copy_from_slice(&5_u32.to_le_bytes());
         let sum = crc32c::crc32c(&bytes[..12]);
         bytes[12..16].copy_from_slice(&sum.to_le_bytes());
     });

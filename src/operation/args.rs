@@ -26,6 +26,8 @@ pub(crate) struct VerifyArgs {
     /// With --repair: parts that no catalog entry names stay when they are younger
     #[arg(long, default_value = "1h", requires = "repair", value_parser = humantime::parse_duration)]
     pub(crate) orphan_grace: std::time::Duration,
+    #[command(flatten)]
+    pub(crate) key_file: KeyFileArgs,
     /// Print the findings as JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -104,6 +106,8 @@ pub(crate) struct QuarantineListArgs {
 pub(crate) struct QuarantineItemArgs {
     /// Its name in the list
     pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) key_file: KeyFileArgs,
     /// The data folder
     #[arg(long, env = "TRIVIUM_DATA_DIR", default_value = "trivium-data")]
     pub(crate) data_dir: PathBuf,
@@ -119,4 +123,78 @@ pub(crate) struct QuarantineRestoreArgs {
     /// Whose rows they are, when nothing else says it; 0 without credentials
     #[arg(long)]
     pub(crate) tenant: Option<u32>,
+}
+
+/// What opens a folder with encrypted telemetry.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct KeyFileArgs {
+    /// Master keys, for a folder with encrypted telemetry
+    #[arg(long, env = "TRIVIUM_ENCRYPTION_KEY_FILE", value_name = "FILE")]
+    encryption_key_file: Option<PathBuf>,
+}
+
+impl KeyFileArgs {
+    /// The file; an empty name is none, as in the configuration.
+    pub(crate) fn path(&self) -> Option<PathBuf> {
+        self.encryption_key_file.clone().filter(|file| !file.as_os_str().is_empty())
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeysArgs {
+    #[command(subcommand)]
+    pub(crate) command: KeysCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Print a line with a new master key for a key file; the first line of the file is the current key.
+    Generate(KeysGenerateArgs),
+    /// List the keys of tenants and the master keys that they are wrapped with. The server may be running.
+    List(KeysListArgs),
+    /// Wrap the keys of all tenants with the first master key of the file. The server may be running, with the same file.
+    Rotate(KeysRotateArgs),
+    /// Erase the key of a tenant and drop its telemetry: nobody can read it any more, and nothing brings it back. The server must
+    /// be stopped.
+    Shred(KeysShredArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeysGenerateArgs {
+    /// Its name: letters, digits, dots, dashes, underscores
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeysListArgs {
+    /// The data folder
+    #[arg(long, env = "TRIVIUM_DATA_DIR", default_value = "trivium-data")]
+    pub(crate) data_dir: PathBuf,
+    /// Print the list as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeysRotateArgs {
+    /// The data folder
+    #[arg(long, env = "TRIVIUM_DATA_DIR", default_value = "trivium-data")]
+    pub(crate) data_dir: PathBuf,
+    /// The new master key in the first line, those before it below
+    #[arg(long, env = "TRIVIUM_ENCRYPTION_KEY_FILE", value_name = "FILE")]
+    pub(crate) encryption_key_file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeysShredArgs {
+    /// The data folder
+    #[arg(long, env = "TRIVIUM_DATA_DIR", default_value = "trivium-data")]
+    pub(crate) data_dir: PathBuf,
+    /// The master keys
+    #[arg(long, env = "TRIVIUM_ENCRYPTION_KEY_FILE", value_name = "FILE")]
+    pub(crate) encryption_key_file: PathBuf,
+    /// Whose key; 0 without credentials
+    #[arg(long)]
+    pub(crate) tenant: u32,
 }

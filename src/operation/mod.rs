@@ -4,6 +4,7 @@ pub(crate) mod args;
 pub(crate) mod backup;
 mod doors;
 mod gauges;
+pub(crate) mod keys;
 mod progress;
 pub(crate) mod quarantine;
 pub(crate) mod verify;
@@ -28,10 +29,11 @@ fn seed() -> u64 {
 }
 
 /// Opens a data folder that no server uses, without listeners and without dropping anything for its age.
-async fn open_offline(folder: &Path) -> anyhow::Result<(Storage, FolderLock)> {
+async fn open_offline(folder: &Path, encryption_key_file: Option<&Path>) -> anyhow::Result<(Storage, FolderLock)> {
     anyhow::ensure!(folder.join("catalog.sqlite").exists(), "{} is no data folder", folder.display());
     let lock = lock_folder(folder)?;
-    let mut config = StorageConfig::default();
+    let encryption_key_file = encryption_key_file.map(Path::to_path_buf);
+    let mut config = StorageConfig { encryption_key_file, ..StorageConfig::default() };
     SignalKind::ALL.into_iter().for_each(|signal| config.set_retention(signal, None));
     let deps = StorageDeps {
         fs: Arc::new(RealFileSystem::new()),

@@ -23,7 +23,8 @@ pub(crate) async fn run(args: &QuarantineArgs) -> anyhow::Result<ExitCode> {
             crate::print(&items.iter().map(to_text).collect::<Vec<_>>().join("\n"))
         }
         QuarantineCommand::Show(args) => {
-            let (item, lines) = show(&args.data_dir, &args.name).await?;
+            let key_file = args.key_file.path();
+            let (item, lines) = show(&args.data_dir, &args.name, key_file.as_deref()).await?;
             let lines: String = lines.iter().map(|line| format!("\n  {line}")).collect();
             crate::print(&format!("{}{lines}", to_text(&item)))
         }
@@ -32,7 +33,7 @@ pub(crate) async fn run(args: &QuarantineArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn restore(args: &QuarantineRestoreArgs) -> anyhow::Result<ExitCode> {
-    let opened = super::open_offline(&args.item.data_dir).await;
+    let opened = super::open_offline(&args.item.data_dir, args.item.key_file.path().as_deref()).await;
     let (storage, _lock) = opened.map_err(|error| match error.downcast_ref::<Error>() {
         Some(Error::Locked { .. }) => {
             error.context("a running server is asked by POST /api/v1/admin/quarantine/restore")

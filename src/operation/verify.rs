@@ -21,7 +21,7 @@ pub(crate) async fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     if let Some(backup) = &args.backup {
         return super::backup::run_check(backup, args.json).await;
     }
-    let options = Options { deep: args.deep };
+    let options = Options { deep: args.deep, encryption_key_file: args.key_file.path() };
     let bar = Bar::new("checking");
     let report = if args.repair {
         let deps = RepairDeps {

@@ -1,3 +1,4 @@
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,10 @@ pub struct StorageConfig {
     pub crash_loop_starts_max: u32,
     /// For how long a start that did not end in order counts.
     pub crash_loop_window_seconds: u64,
+    /// The file with the master keys; absent encrypts nothing, and refuses a folder that holds encrypted telemetry.
+    pub encryption_key_file: Option<PathBuf>,
+    /// Whether what is new is encrypted when there is a key file. What was encrypted before stays readable either way.
+    pub encrypt: bool,
 }
 
 impl Default for StorageConfig {
@@ -48,6 +53,8 @@ impl Default for StorageConfig {
             wal_queue_bytes_max: 128 * 1024 * 1024,
             crash_loop_starts_max: 0,
             crash_loop_window_seconds: 600,
+            encryption_key_file: None,
+            encrypt: true,
         }
     }
 }

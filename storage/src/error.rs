@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use trivium_model::{ErrorKind, PartId};
+use trivium_model::{ErrorKind, PartId, TenantId};
 
 /// What can go wrong in the store. `kind()` says what the caller can do about it.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +36,26 @@ pub enum Error {
         found: u32,
         /// The newest version that this build reads.
         supported: u32,
+    },
+    /// A key file cannot be used.
+    #[error("the key file {} cannot be used: {problem}", path.display())]
+    KeyFile {
+        /// The file.
+        path: PathBuf,
+        /// What was found and what to do.
+        problem: String,
+    },
+    /// Encrypted telemetry whose key is not there.
+    #[error("{problem}")]
+    Encrypted {
+        /// What was found and what to do.
+        problem: String,
+    },
+    /// Telemetry whose key was shredded: nobody can read it any more.
+    #[error("the key of tenant {tenant} was shredded; what it encrypted cannot be read any more")]
+    Shredded {
+        /// Whose telemetry it was.
+        tenant: TenantId,
     },
     /// Another process holds the data folder.
     #[error("{} is in use by another process; stop it or choose another --data-dir", path.display())]
@@ -128,6 +148,9 @@ impl Error {
             | Self::UnknownFormat { .. }
             | Self::NotRestored { .. }
             | Self::StaleCatalog { .. }
+            | Self::KeyFile { .. }
+            | Self::Encrypted { .. }
+            | Self::Shredded { .. }
             | Self::Backup { .. } => ErrorKind::Corrupted,
             Self::TooLarge { .. } => ErrorKind::LimitExceeded,
             Self::Conflict { .. } => ErrorKind::Unavailable,

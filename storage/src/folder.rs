@@ -8,7 +8,7 @@ use crate::fs::FileSystem;
 /// The version of the layout that this build writes: which files and folders there are, and that no file in them is of a
 /// newer version than this build reads. Raised together with the version of any file that an older build refuses, so that
 /// the older build refuses the folder before it touches anything.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// The file with the version.
 const FORMAT: &str = "format";
@@ -25,30 +25,38 @@ pub fn check_folder(fs: &dyn FileSystem, folder: &Path) -> Result<(), Error> {
     if fs.exists(&folder.join(RESTORING))? {
         return Err(Error::NotRestored { folder: folder.into() });
     }
+    match version(fs, folder)? {
+        Some(found) if found > FORMAT_VERSION => {
+            Err(Error::UnknownFormat { path: folder.join(FORMAT), found, supported: FORMAT_VERSION })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The version in a folder; `None` when it has none.
+fn version(fs: &dyn FileSystem, folder: &Path) -> Result<Option<u32>, Error> {
     let path = folder.join(FORMAT);
     if !fs.exists(&path)? {
-        return Ok(());
+        return Ok(None);
     }
     let text = fs.read(&path)?;
     let text = String::from_utf8_lossy(&text);
     let version = text.trim().strip_prefix(FORMAT_WORD).and_then(|version| version.trim().parse().ok());
-    match version {
-        Some(found) if found > FORMAT_VERSION => Err(Error::UnknownFormat { path, found, supported: FORMAT_VERSION }),
-        Some(_) => Ok(()),
-        None => {
-            let found = text.chars().take(64).collect::<String>();
-            Err(Error::Corrupted { path, offset: 0, expected: format!("{FORMAT_WORD} and a number"), found })
-        }
-    }
+    let found = || text.chars().take(64).collect::<String>();
+    version.map(Some).ok_or_else(|| Error::Corrupted {
+        path,
+        offset: 0,
+        expected: format!("{FORMAT_WORD} and a number"),
+        found: found(),
+    })
 }
 
-/// Writes the version into a folder that has none.
+/// Writes the version into a folder that has none or an earlier one, before anything of this version is in it.
 pub(crate) fn mark_folder(fs: &dyn FileSystem, folder: &Path) -> Result<(), Error> {
-    let path = folder.join(FORMAT);
-    if fs.exists(&path)? {
+    if version(fs, folder)?.is_some_and(|found| found >= FORMAT_VERSION) {
         return Ok(());
     }
-    fs.replace_file(&path, format!("{FORMAT_WORD} {FORMAT_VERSION}\n").as_bytes())
+    fs.replace_file(&folder.join(FORMAT), format!("{FORMAT_WORD} {FORMAT_VERSION}\n").as_bytes())
 }
 
 #[cfg(test)]
@@ -61,10 +69,13 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         drop(lock_folder(folder.path()).expect("a new folder"));
         let path = folder.path().join(FORMAT);
-        assert_eq!(std::fs::read_to_string(&path).expect("written"), "trivium-data 1\n");
-        std::fs::write(&path, "trivium-data 2\n").expect("written");
+        assert_eq!(std::fs::read_to_string(&path).expect("written"), "trivium-data 2\n");
+        std::fs::write(&path, "trivium-data 1\n").expect("written");
+        drop(lock_folder(folder.path()).expect("an earlier version"));
+        assert_eq!(std::fs::read_to_string(&path).expect("written"), "trivium-data 2\n");
+        std::fs::write(&path, "trivium-data 3\n").expect("written");
         let error = lock_folder(folder.path()).expect_err("newer");
-        assert!(matches!(error, Error::UnknownFormat { found: 2, supported: 1, .. }), "{error}");
+        assert!(matches!(error, Error::UnknownFormat { found: 3, supported: 2, .. }), "{error}");
         assert!(error.to_string().contains("start a newer Trivium"), "{error}");
         std::fs::write(&path, "?").expect("written");
         assert!(matches!(lock_folder(folder.path()), Err(Error::Corrupted { .. })));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use trivium_model::{PartId, SignalKind};
 
 use crate::error::Error;
-use crate::part::PartRecord;
+use crate::part::{Part, PartRecord};
 use crate::quarantine::withdraw;
 use crate::storage::{Inner, Storage, lock};
 use crate::verify::write_reindexed;
@@ -184,7 +184,7 @@ impl Inner {
     }
 
     /// Removes the files of parts that were replaced and that no query reads any more, then forgets the parts.
-    async fn remove_unread(self: &Arc<Self>) -> Result<(), Error> {
+    pub(crate) async fn remove_unread(self: &Arc<Self>) -> Result<(), Error> {
         let unread = lock(&self.retired).unread();
         if unread.is_empty() {
             return Ok(());
@@ -216,10 +216,15 @@ impl Inner {
     /// Makes the indexes of a part anew when its columns are intact, and serves it under another name. Whether it did.
     pub(crate) async fn reindex(self: &Arc<Self>, record: &PartRecord, error: &Error) -> bool {
         let (inner, old) = (Arc::clone(self), record.clone());
-        let written = crate::seal::blocking(move || {
-            let (id, now) = (inner.new_part_id(), inner.clock.now());
-            write_reindexed(&*inner.fs, &inner.folder, &old, id, now, &inner.pages)
-        });
+        let written = async {
+            self.ensure_key(old.tenant).await?;
+            crate::seal::blocking(move || {
+                let (id, now) = (inner.new_part_id(), inner.clock.now());
+                let part = Part::open_with(old.clone(), inner.part_folder(&old), &inner.pages, &inner.keys);
+                write_reindexed(&*inner.fs, &inner.folder, &part, id, now, &inner.keys)
+            })
+            .await
+        };
         let published = match written.await {
             Ok(new) => self.replace(record.signal, vec![new], vec![record.id], 0).await,
             Err(error) => Err(error),

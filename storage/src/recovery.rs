@@ -8,14 +8,16 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
+use bytes::Bytes;
 use tokio::sync::Notify;
 use trivium_model::{PartId, SignalKind, WalPosition};
 
 use crate::buffer::Committed;
-use crate::catalog::{CatalogState, FILE_NAME};
+use crate::catalog::{Catalog, CatalogState, FILE_NAME};
 use crate::config::StorageConfig;
 use crate::crash_loop::Starts;
 use crate::described::Descriptions;
+use crate::encryption::{Keyring, MasterKeys};
 use crate::error::Error;
 use crate::folder::check_folder;
 use crate::fs::keep_copy;
@@ -45,8 +47,19 @@ pub struct RecoveryReport {
     pub replayed_rows: u64,
     /// Requests in the WAL that could not be decoded; kept in `quarantine/`.
     pub undecodable_requests: u64,
+    /// Parts whose key was shredded; dropped.
+    pub shredded_parts: usize,
+    /// Requests in the WAL whose key was shredded; passed over.
+    pub shredded_requests: u64,
     /// What the WAL itself found.
     pub wal: Option<WalRecovery>,
+}
+
+/// Why a request of the WAL has no rows.
+enum Undecodable {
+    /// Nobody can read it any more, which is as it should be.
+    Shredded,
+    Defect(String),
 }
 
 impl Storage {
@@ -58,6 +71,8 @@ impl Storage {
         deps: StorageDeps,
     ) -> Result<(Self, RecoveryReport), Error> {
         check_folder(&*deps.fs, folder)?;
+        // Before anything is changed.
+        let keys = open_keyring(&config, &*deps.catalog).await?;
         let parts = folder.join("parts");
         deps.fs.create_dir_all(&parts)?;
         // Folders of signals that a process made and did not live to sync the entries of; the WAL does it for `parts`.
@@ -71,7 +86,7 @@ impl Storage {
         let wal_config =
             WalConfig { file_bytes_max: config.wal_file_bytes_max, queue_bytes_max: config.wal_queue_bytes_max };
         let (wal, recovery) = Wal::open(Arc::clone(&deps.fs), &folder.join("wal"), wal_config, highest)?;
-        let storage = Self { inner: Arc::new(inner(folder, config, deps, wal, highest, starts)) };
+        let storage = Self { inner: Arc::new(inner(folder, config, deps, keys, wal, highest, starts)) };
         for damage in &recovery.damage {
             let Damage { path, offset, bytes, problem } = damage;
             tracing::error!(file = %path.display(), offset, bytes, problem, "the WAL is damaged; what is intact is served");
@@ -89,14 +104,29 @@ impl Storage {
         // Positions of damaged frames are in no buffer and never will be: their files need not wait for them.
         storage.inner.visible.fetch_max(found.0, Ordering::AcqRel);
         report.parts = storage.parts().len();
+        tell_what_was_shredded(&report);
         Ok((storage, report))
     }
+}
+
+fn tell_what_was_shredded(report: &RecoveryReport) {
+    let (parts, requests) = (report.shredded_parts, report.shredded_requests);
+    if parts > 0 || requests > 0 {
+        tracing::warn!(parts, requests, "dropped what nobody can read any more: the keys of its tenants were shredded");
+    }
+}
+
+/// The keys of tenants, opened with the key file that the configuration names.
+pub(crate) async fn open_keyring(config: &StorageConfig, catalog: &dyn Catalog) -> Result<Keyring, Error> {
+    let master = config.encryption_key_file.as_deref().map(MasterKeys::read).transpose()?;
+    Keyring::new(&catalog.tenant_keys().await?, master, config.encrypt)
 }
 
 fn inner(
     folder: &Path,
     config: StorageConfig,
     deps: StorageDeps,
+    keys: Keyring,
     wal: Wal,
     highest: WalPosition,
     starts: Starts,
@@ -116,6 +146,8 @@ fn inner(
         clock: deps.clock,
         catalog: deps.catalog,
         decoder: deps.decoder,
+        keys: Arc::new(keys),
+        shredding: tokio::sync::RwLock::new(()),
         wal,
         retired: Mutex::new(Retired::default()),
         rejections: Mutex::new(Vec::new()),
@@ -152,6 +184,11 @@ impl Inner {
 
     async fn load_parts(self: &Arc<Self>, state: &CatalogState, report: &mut RecoveryReport) -> Result<(), Error> {
         for record in &state.parts {
+            if self.is_shredded(record) {
+                self.drop_shredded(record).await?;
+                report.shredded_parts += 1;
+                continue;
+            }
             let error = match self.check_and_open(record) {
                 Ok(part) => {
                     self.table_mut(record.signal).add(Arc::new(part));
@@ -168,6 +205,18 @@ impl Inner {
         Ok(())
     }
 
+    /// Whether nobody can read a part any more. Costs nothing for parts that are not encrypted.
+    fn is_shredded(&self, record: &PartRecord) -> bool {
+        record.is_shredded(&self.part_folder(record), &self.keys)
+    }
+
+    /// Drops a part that nobody can read any more; its folder is removed with those of other replaced parts.
+    async fn drop_shredded(&self, record: &PartRecord) -> Result<(), Error> {
+        self.replace(record.signal, Vec::new(), vec![record.id], record.rows.into()).await?;
+        self.fs.remove_dir_all(&self.part_folder(record))?;
+        self.catalog.purge_tombstones(vec![record.id]).await
+    }
+
     /// Lengths only: reading gigabytes to check sums would delay the start. Sums are checked before every merge, by the
     /// background check and by `trivium verify`.
     fn check_and_open(&self, record: &PartRecord) -> Result<Part, Error> {
@@ -180,7 +229,7 @@ impl Inner {
                 return Err(Error::Corrupted { path, offset: bytes.min(file.bytes), expected, found });
             }
         }
-        Ok(Part::open(record.clone(), folder, &self.pages))
+        Ok(Part::open_with(record.clone(), folder, &self.pages, &self.keys))
     }
 
     /// Removes folders of parts that were never published, and of parts that were replaced before the last stop. Parts that
@@ -285,20 +334,30 @@ impl Inner {
         Ok(())
     }
 
-    fn decode(&self, header: &FrameHeader, payload: &[u8]) -> Result<Option<RecordBatch>, String> {
+    fn decode(&self, header: &FrameHeader, payload: &Bytes) -> Result<Option<RecordBatch>, Undecodable> {
         let FrameHeader { signal, format, received_at, oldest_admitted, .. } = *header;
+        let plain = match header.is_encrypted.then(|| self.keys.decrypt_request(header.identity(), payload)) {
+            None => payload.clone(),
+            Some(Ok(plain)) => plain,
+            Some(Err(Error::Shredded { .. })) => return Err(Undecodable::Shredded),
+            Some(Err(error)) => return Err(Undecodable::Defect(error.to_string())),
+        };
         // A defect that panics on one request must not end every start.
-        let decode = || self.decoder.decode(signal, format, payload, received_at, oldest_admitted);
-        catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| Err("decoding it panicked".into()))
+        let decode = || self.decoder.decode(signal, format, &plain, received_at, oldest_admitted);
+        let decoded = catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| Err("decoding it panicked".into()));
+        decoded.map_err(Undecodable::Defect)
     }
 
     fn replay_frame(&self, frame: Frame, report: &mut RecoveryReport) -> Result<(), Error> {
         let Frame { position, header, payload } = frame;
-        let decoded = self.decode(&header, &payload);
-        let batch = match decoded {
+        let batch = match self.decode(&header, &payload) {
             Ok(Some(batch)) => batch,
             Ok(None) => return Ok(()),
-            Err(error) => {
+            Err(Undecodable::Shredded) => {
+                report.shredded_requests += 1;
+                return Ok(());
+            }
+            Err(Undecodable::Defect(error)) => {
                 // It was decoded when it was acknowledged, so this is a defect: keep the bytes, serve the rest.
                 tracing::error!(%error, %position, "a request in the WAL cannot be decoded; kept in quarantine/");
                 report.undecodable_requests += 1;

@@ -88,6 +88,9 @@ impl Inner {
     }
 
     async fn prepare(self: &Arc<Self>, sealing: &Arc<Sealing>) -> Result<Publish, Error> {
+        for tenant in sealing.buffer.tenants() {
+            self.ensure_key(tenant).await?;
+        }
         let (inner, work) = (Arc::clone(self), Arc::clone(sealing));
         let records = blocking(move || inner.write_buffer(&work)).await?.take();
         let buffer = &sealing.buffer;
@@ -139,7 +142,7 @@ impl Inner {
         batches: &[RecordBatch],
     ) -> Result<PartRecord, Error> {
         let new = NewPart { id: self.new_part_id(), tenant, signal, level, created_at: self.clock.now() };
-        let EncodedPart { record, files } = encode_part(new, batches)?;
+        let EncodedPart { record, files } = self.keys.encrypted(encode_part(new, batches)?)?;
         if let Err(error) = write_files(&*self.fs, &self.part_folder(&record), &files) {
             self.discard(&record);
             return Err(error);
@@ -148,7 +151,8 @@ impl Inner {
     }
 
     pub(crate) fn open_parts(&self, records: &[PartRecord]) -> Vec<Arc<Part>> {
-        let open = |record: &PartRecord| Part::open(record.clone(), self.part_folder(record), &self.pages);
+        let open =
+            |record: &PartRecord| Part::open_with(record.clone(), self.part_folder(record), &self.pages, &self.keys);
         records.iter().map(open).map(Arc::new).collect()
     }
 
@@ -182,6 +186,7 @@ impl Inner {
         tenant: TenantId,
         inputs: Vec<Arc<Part>>,
     ) -> Result<(), Error> {
+        self.ensure_key(tenant).await?;
         let inner = Arc::clone(self);
         let work = inputs.clone();
         let written = blocking(move || inner.write_merged(signal, tenant, &work)).await?.take();

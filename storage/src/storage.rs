@@ -17,6 +17,7 @@ use crate::catalog::Catalog;
 use crate::config::StorageConfig;
 use crate::crash_loop::Starts;
 use crate::described::{Descriptions, MetricDescription};
+use crate::encryption::Keyring;
 use crate::error::Error;
 use crate::fs::FileSystem;
 use crate::part::{PageCache, Part, PartRecord};
@@ -132,6 +133,9 @@ pub(crate) struct Inner {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) catalog: Arc<dyn Catalog>,
     pub(crate) decoder: Arc<dyn PayloadDecoder>,
+    pub(crate) keys: Arc<Keyring>,
+    /// Held for reading by whoever brings telemetry, if it is encrypted, and for writing while a tenant's key is shredded.
+    pub(crate) shredding: tokio::sync::RwLock<()>,
     pub(crate) wal: Wal,
     pub(crate) pages: Arc<PageCache>,
     pub(crate) tables: [RwLock<Table>; 3],
@@ -171,6 +175,8 @@ impl Storage {
             return Err(Error::Unavailable { reason });
         }
         inner.wait_for_room(request.signal).await?;
+        let _not_shredded = if inner.keys.encrypts() { Some(inner.shredding.read().await) } else { None };
+        inner.ensure_key(request.tenant).await?;
         let known = inner.remembered().begin(request.key);
         let report = match known {
             Known::Stored => return Ok(Appended::Duplicate),
@@ -187,15 +193,7 @@ impl Storage {
         };
         let (done, outcome) = oneshot::channel();
         let key = request.key;
-        let header = FrameHeader {
-            tenant: request.tenant,
-            signal: request.signal,
-            format: request.format,
-            key,
-            received_at: request.received_at,
-            oldest_admitted: request.oldest_admitted,
-        };
-        let payload = request.payload.clone();
+        let (header, payload) = inner.frame(&request).inspect_err(|_| inner.remembered().failed(key))?;
         let committer = Arc::clone(inner);
         let committed = Box::new(move |position: Result<WalPosition, Error>| {
             let outcome = position.and_then(|position| committer.commit(request, position));
@@ -242,6 +240,12 @@ impl Storage {
     /// Counts refused records; they reach the catalog within a second.
     pub fn record_rejections(&self, rejections: Vec<Rejection>) {
         let mut pending = lock(&self.inner.rejections);
+        // The catalog is not encrypted.
+        let is_kept_plain = !self.inner.keys.encrypts();
+        let rejections = rejections.into_iter().map(|rejection| match is_kept_plain {
+            true => rejection,
+            false => Rejection { example: EXAMPLE_NOT_KEPT.into(), ..rejection },
+        });
         // A flood of bad records must not become a flood of memory: the oldest counts go first to the catalog, the
         // examples beyond the bound are dropped with their counts added to the last entry.
         for rejection in rejections {
@@ -328,6 +332,9 @@ impl Storage {
     }
 }
 
+/// What stands in the place of an example, which may hold anything that a client sent.
+const EXAMPLE_NOT_KEPT: &str = "not kept: telemetry is encrypted at rest";
+
 /// Rows of the table `rejected` that one query sees.
 const REJECTIONS_MAX: u32 = 100_000;
 
@@ -365,6 +372,30 @@ impl Inner {
                  in the WAL is brought into parts"
             )
         })
+    }
+
+    /// Makes sure that what comes from a tenant can be encrypted, if it is to be.
+    pub(crate) async fn ensure_key(&self, tenant: TenantId) -> Result<(), Error> {
+        self.keys.ensure(tenant, &*self.catalog, self.clock.now()).await
+    }
+
+    /// A request as it goes into the WAL.
+    fn frame(&self, request: &AppendRequest) -> Result<(FrameHeader, Bytes), Error> {
+        let key = self.keys.for_writing(request.tenant)?;
+        let header = FrameHeader {
+            tenant: request.tenant,
+            signal: request.signal,
+            format: request.format,
+            key: request.key,
+            received_at: request.received_at,
+            oldest_admitted: request.oldest_admitted,
+            is_encrypted: key.is_some(),
+        };
+        let payload = match key {
+            Some(key) => key.encrypt_request(header.identity(), &request.payload)?,
+            None => request.payload.clone(),
+        };
+        Ok((header, payload))
     }
 
     /// Runs on the WAL thread, in the order of positions, after the fsync.

@@ -130,7 +130,12 @@ pub(crate) fn clock() -> Arc<SystemClock> {
 
 /// The bodies of all rows that a query would see, sorted.
 pub(crate) fn bodies(storage: &Storage) -> Vec<String> {
-    let snapshot = storage.snapshot(TenantId::DEFAULT, SignalKind::Logs);
+    bodies_of(storage, TenantId::DEFAULT)
+}
+
+/// The bodies of all rows of a tenant.
+pub(crate) fn bodies_of(storage: &Storage, tenant: TenantId) -> Vec<String> {
+    let snapshot = storage.snapshot(tenant, SignalKind::Logs);
     let parts = snapshot.parts.iter().flat_map(|part| part.read(Some(&["body"]), None).expect("an intact part"));
     let batches: Vec<RecordBatch> = parts.chain(snapshot.buffered.iter().cloned()).collect();
     let body = |batch: &RecordBatch| {

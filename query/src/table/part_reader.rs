@@ -1,7 +1,5 @@
-use std::fs::File;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use datafusion::datasource::listing::PartitionedFile;
@@ -32,14 +30,13 @@ impl ParquetFileReaderFactory for PartReaderFactory {
         let part = file
             .extension::<Arc<Part>>()
             .ok_or_else(|| DataFusionError::Internal(format!("{} does not belong to a part", file.path())))?;
-        Ok(Box::new(PartReader { part: Arc::clone(part), file: Arc::default() }))
+        Ok(Box::new(PartReader { part: Arc::clone(part) }))
     }
 }
 
-/// Reads one part's Parquet file. Reads run where blocking is allowed.
+/// Reads one part's Parquet file, which the part has open and decrypts if need be. Reads run where blocking is allowed.
 struct PartReader {
     part: Arc<Part>,
-    file: Arc<Mutex<Option<Arc<File>>>>,
 }
 
 impl AsyncFileReader for PartReader {
@@ -52,10 +49,11 @@ impl AsyncFileReader for PartReader {
     }
 
     fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, Result<Vec<Bytes>, ParquetError>> {
-        let (part, file) = (Arc::clone(&self.part), Arc::clone(&self.file));
+        let part = Arc::clone(&self.part);
         async move {
-            let read = tokio::task::spawn_blocking(move || read_ranges(&part, &file, &ranges));
-            read.await.map_err(|error| ParquetError::External(Box::new(error)))?
+            let read = tokio::task::spawn_blocking(move || part.columns_bytes(&ranges));
+            let read = read.await.map_err(|error| ParquetError::External(Box::new(error)))?;
+            read.map_err(|error| ParquetError::External(Box::new(error)))
         }
         .boxed()
     }
@@ -67,29 +65,4 @@ impl AsyncFileReader for PartReader {
         let part = Arc::clone(&self.part);
         async move { part.metadata().map_err(|error| ParquetError::External(Box::new(error))) }.boxed()
     }
-}
-
-fn read_ranges(
-    part: &Part,
-    file: &Mutex<Option<Arc<File>>>,
-    ranges: &[Range<u64>],
-) -> Result<Vec<Bytes>, ParquetError> {
-    let path = part.columns_path();
-    let failed =
-        |error: std::io::Error| ParquetError::External(format!("cannot read {}: {error}", part.record().id).into());
-    let file = {
-        let mut slot = file.lock().unwrap_or_else(PoisonError::into_inner);
-        match slot.as_ref() {
-            Some(file) => Arc::clone(file),
-            None => Arc::clone(slot.insert(Arc::new(File::open(path).map_err(failed)?))),
-        }
-    };
-    let read = |range: &Range<u64>| {
-        let length = usize::try_from(range.end.saturating_sub(range.start))
-            .map_err(|_| ParquetError::General("a range is larger than memory".into()))?;
-        let mut bytes = vec![0; length];
-        file.read_exact_at(&mut bytes, range.start).map_err(failed)?;
-        Ok(Bytes::from(bytes))
-    };
-    ranges.iter().map(read).collect()
 }

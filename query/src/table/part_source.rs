@@ -57,8 +57,7 @@ impl PartFile {
 
     pub(super) fn to_partitioned_file(&self) -> PartitionedFile {
         let record = self.part.record();
-        let bytes = record.files.iter().find(|file| file.name == "columns.parquet").map_or(0, |file| file.bytes);
-        let file = PartitionedFile::new(record.id.to_string(), bytes)
+        let file = PartitionedFile::new(record.id.to_string(), record.columns_bytes())
             .with_statistics(Arc::clone(&self.statistics))
             .with_extension(Arc::clone(&self.part));
         match &self.rows {

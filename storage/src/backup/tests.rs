@@ -23,7 +23,7 @@ async fn restored(source: &Path) -> (TempDir, RestoreReport) {
 async fn check_restored(source: &Path, numbers: impl IntoIterator<Item = u64>) {
     let (parent, _) = restored(source).await;
     let folder = parent.path().join("data");
-    let verified = verify(&folder, Options { deep: true }).await.expect("checked");
+    let verified = verify(&folder, Options { deep: true, ..Options::default() }).await.expect("checked");
     assert_eq!(verified.findings, []);
     let storage = open(&folder).await;
     assert_eq!(bodies(&storage), expected(numbers));
@@ -68,7 +68,7 @@ async fn what_was_acknowledged_before_a_backup_under_load_is_in_it_exactly_once(
         copied.push((report.copied_parts, report.parts));
         let (parent, _) = restored(target.path()).await;
         let folder = parent.path().join("data");
-        let verified = verify(&folder, Options { deep: true }).await.expect("checked");
+        let verified = verify(&folder, Options { deep: true, ..Options::default() }).await.expect("checked");
         assert_eq!(verified.findings, [], "round {round}");
         let found = bodies(&open(&folder).await);
         let mut distinct = found.clone();

@@ -6,6 +6,7 @@ use futures::future::{BoxFuture, join_all};
 use trivium_model::{ErrorKind, PartId, RequestKey, SignalKind, TenantId, UnixNanos, WalPosition};
 
 use super::{Catalog, CatalogState, Publish, REJECTION_DAYS_MAX};
+use crate::encryption::{KeyId, TenantKey};
 use crate::error::Error;
 use crate::part::{PartFile, PartRecord};
 use crate::storage::Rejection;
@@ -45,6 +46,7 @@ macro_rules! conformance_tests {
             a_part_returns_from_quarantine_once
             rejections_are_summed_by_minute_and_cause
             rejections_are_bounded
+            a_tenant_has_one_live_key_until_it_is_shredded
             a_sound_catalog_has_no_findings
         );
     };
@@ -406,6 +408,43 @@ pub(super) async fn rejections_are_bounded(fixture: &dyn Fixture) {
     let kept = catalog.rejections(TenantId::DEFAULT, 10).await.expect("rejections are read");
     assert_eq!(kept.iter().map(|rejection| rejection.reason.len()).collect::<Vec<_>>(), [1, 256]);
     assert_eq!(kept[1].example, "é".repeat(128));
+}
+
+pub(super) async fn a_tenant_has_one_live_key_until_it_is_shredded(fixture: &dyn Fixture) {
+    let catalog = fixture.open().await;
+    let key = |number: u8, tenant: u32| TenantKey {
+        id: KeyId([number; 16]),
+        tenant: TenantId(tenant),
+        master: "one".into(),
+        wrapped: vec![number; 60],
+        created_at: UnixNanos(5),
+        shredded_at: None,
+    };
+    let (first, second) = (key(9, u32::MAX), key(3, 7));
+    assert_eq!(catalog.add_tenant_key(first.clone()).await.expect("added"), first);
+    assert_eq!(catalog.add_tenant_key(second.clone()).await.expect("added"), second);
+    assert_eq!(catalog.add_tenant_key(key(4, 7)).await.expect("there is one"), second, "the first one wins");
+    let again = fixture.open().await;
+    assert_eq!(again.tenant_keys().await.expect("read"), [second.clone(), first.clone()]);
+    let rewrapped = TenantKey { master: "two".into(), wrapped: vec![1; 60], ..second.clone() };
+    again.rewrap_tenant_keys(vec![rewrapped.clone(), key(5, 8)]).await.expect("wrapped anew");
+    assert_eq!(
+        catalog.tenant_keys().await.expect("read"),
+        [rewrapped, first.clone()],
+        "one that is not there is no one's"
+    );
+    let refused = Rejection { tenant: TenantId(7), ..rejection(1, "too old", 1, "x") };
+    catalog.add_rejections(vec![refused, rejection(1, "too old", 1, "x")]).await.expect("added");
+    assert_eq!(catalog.shred_tenant_keys(TenantId(7), UnixNanos(6)).await.expect("shredded"), 1);
+    assert_eq!(catalog.shred_tenant_keys(TenantId(7), UnixNanos(8)).await.expect("nothing is left"), 0);
+    let shredded =
+        TenantKey { master: String::new(), wrapped: Vec::new(), shredded_at: Some(UnixNanos(6)), ..second.clone() };
+    assert_eq!(again.tenant_keys().await.expect("read"), [shredded.clone(), first.clone()]);
+    assert_eq!(again.rejections(TenantId(7), 9).await.expect("read"), []);
+    assert_eq!(again.rejections(TenantId::DEFAULT, 9).await.expect("read").len(), 1);
+    again.rewrap_tenant_keys(vec![second]).await.expect("nothing is changed");
+    assert_eq!(again.tenant_keys().await.expect("read"), [shredded, first], "what is shredded does not come back");
+    assert_eq!(catalog.add_tenant_key(key(4, 7)).await.expect("a new one"), key(4, 7));
 }
 
 pub(super) async fn a_sound_catalog_has_no_findings(fixture: &dyn Fixture) {

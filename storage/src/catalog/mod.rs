@@ -13,10 +13,12 @@ mod sqlite;
 mod state;
 #[cfg(test)]
 mod state_conformance;
+mod tenant_keys;
 
 use futures::future::BoxFuture;
 use trivium_model::{PartId, RequestKey, SignalKind, StateStore, TenantId, UnixNanos, WalPosition};
 
+use crate::encryption::TenantKey;
 use crate::error::Error;
 use crate::part::PartRecord;
 use crate::storage::Rejection;
@@ -139,6 +141,19 @@ pub trait Catalog: StateStore {
 
     /// The sums of a tenant, newest first.
     fn rejections(&self, tenant: TenantId, limit: u32) -> BoxFuture<'_, Result<Vec<Rejection>, Error>>;
+
+    /// The wrapped keys of tenants, the shredded ones included, in the order of their names.
+    fn tenant_keys(&self) -> BoxFuture<'_, Result<Vec<TenantKey>, Error>>;
+
+    /// Adds a key unless its tenant has a live one; the tenant's live key.
+    fn add_tenant_key(&self, key: TenantKey) -> BoxFuture<'_, Result<TenantKey, Error>>;
+
+    /// Exchanges live keys for the same ones wrapped with another master key. What they were is erased from the disk.
+    fn rewrap_tenant_keys(&self, keys: Vec<TenantKey>) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// Erases the live keys of a tenant and its refused records from the disk; how many keys. The names of the keys stay, so
+    /// that what they encrypted is known to be shredded. After an error it is to be done again.
+    fn shred_tenant_keys(&self, tenant: TenantId, at: UnixNanos) -> BoxFuture<'_, Result<u64, Error>>;
 
     /// Checks the database itself and every invariant of what it holds. One line per finding; empty when all is well.
     fn check_integrity(&self) -> BoxFuture<'_, Result<Vec<String>, Error>>;

@@ -13,7 +13,8 @@ use trivium_model::{
 };
 
 use super::record::{StoredPart, decode_keys, encode_keys};
-use super::{Catalog, CatalogState, Publish, QuarantinedPart, Tombstone, invariant, rejected, state};
+use super::{Catalog, CatalogState, Publish, QuarantinedPart, Tombstone, invariant, rejected, state, tenant_keys};
+use crate::encryption::TenantKey;
 use crate::error::Error;
 use crate::part::PartRecord;
 use crate::storage::Rejection;
@@ -22,7 +23,14 @@ use crate::storage::Rejection;
 pub(crate) const FILE_NAME: &str = "catalog.sqlite";
 
 /// The migrations in order; number `i` leads to schema version `i + 1`. A published one never changes.
-const MIGRATIONS: [&str; 2] = [include_str!("migrations/0001_initial.sql"), include_str!("migrations/0002_state.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("migrations/0001_initial.sql"),
+    include_str!("migrations/0002_state.sql"),
+    include_str!("migrations/0003_tenant_keys.sql"),
+];
+
+/// The version from which on there are keys of tenants.
+const TENANT_KEYS_VERSION: u32 = 3;
 
 /// The first SQLite without the WAL-reset bug, by which a committed transaction could be lost at a checkpoint.
 const SQLITE_VERSION_MIN: [u32; 3] = [3, 51, 3];
@@ -220,6 +228,14 @@ impl SqliteCatalog {
         transaction.commit().await.map_err(failed(action))
     }
 
+    /// A catalog of an earlier version, opened for reading only, has no such table.
+    async fn load_tenant_keys(&self) -> Result<Vec<TenantKey>, Error> {
+        if read_version(&self.readers, &self.path).await? < TENANT_KEYS_VERSION {
+            return Ok(Vec::new());
+        }
+        tenant_keys::select(&self.readers, &self.path).await
+    }
+
     /// Never an error: a file so damaged that the check itself fails is a finding.
     async fn integrity_findings(&self) -> Vec<String> {
         let checked: Result<Vec<(String,)>, Error> = sqlx::query_as("PRAGMA integrity_check")
@@ -282,6 +298,22 @@ impl Catalog for SqliteCatalog {
 
     fn rejections(&self, tenant: TenantId, limit: u32) -> BoxFuture<'_, Result<Vec<Rejection>, Error>> {
         Box::pin(rejected::select(&self.readers, &self.path, tenant, limit))
+    }
+
+    fn tenant_keys(&self) -> BoxFuture<'_, Result<Vec<TenantKey>, Error>> {
+        Box::pin(self.load_tenant_keys())
+    }
+
+    fn add_tenant_key(&self, key: TenantKey) -> BoxFuture<'_, Result<TenantKey, Error>> {
+        Box::pin(tenant_keys::add(&self.writer, &self.path, key))
+    }
+
+    fn rewrap_tenant_keys(&self, keys: Vec<TenantKey>) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(tenant_keys::rewrap(&self.writer, keys))
+    }
+
+    fn shred_tenant_keys(&self, tenant: TenantId, at: UnixNanos) -> BoxFuture<'_, Result<u64, Error>> {
+        Box::pin(tenant_keys::shred(&self.writer, tenant, at))
     }
 
     fn check_integrity(&self) -> BoxFuture<'_, Result<Vec<String>, Error>> {

@@ -2,10 +2,10 @@
 
 use std::io::Read;
 
-use bytes::Bytes;
 use trivium_model::SignalKind;
 
 use super::{COLUMNS, EncodedPart, IDS, NewPart, Part, PartFile, TEXT, TokenFilter, gather, indexing, opened, record};
+use crate::encryption::plain_name;
 use crate::error::Error;
 use crate::schema::table_schema;
 
@@ -38,7 +38,8 @@ impl Part {
 
     /// [`Part::verify`] that tells apart what is damaged; `advance` is told how many bytes were read. Blocking.
     pub(crate) fn inspect(&self, deep: bool, advance: &dyn Fn(u64)) -> Result<(), PartDamage> {
-        let (columns, derived): (Vec<_>, Vec<_>) = self.record.files.iter().partition(|file| file.name == COLUMNS);
+        let (columns, derived): (Vec<_>, Vec<_>) =
+            self.record.files.iter().partition(|file| plain_name(&file.name) == COLUMNS);
         columns.into_iter().try_for_each(|file| self.verify_file(file, advance)).map_err(PartDamage::Columns)?;
         let rows = self.rows_on_disk().map_err(PartDamage::Columns)?;
         if rows != u64::from(self.record.rows) {
@@ -65,7 +66,7 @@ impl Part {
 
     /// [`Self::verify_columns`] of any file of the part.
     pub(super) fn verify_named(&self, name: &str) -> Result<(), Error> {
-        let mut files = self.record.files.iter().filter(|file| file.name == name);
+        let mut files = self.record.files.iter().filter(|file| plain_name(&file.name) == name);
         files.try_for_each(|file| self.verify_file(file, &|_| ()))
     }
 
@@ -103,7 +104,9 @@ impl Part {
                 let found = found.map_err(PartDamage::Indexes)?;
                 let row = start + token.row;
                 if !found.iter().any(|range| range.contains(&row)) {
-                    let expected = format!("row {row} under {:?}", token.text);
+                    // The catalog, which will keep this sentence, is not encrypted.
+                    let text = if self.is_encrypted() { "(encrypted)" } else { &*token.text };
+                    let expected = format!("row {row} under {text:?}");
                     return Err(PartDamage::Indexes(self.corrupted(IDS, expected, "other rows".into())));
                 }
             }
@@ -124,11 +127,11 @@ impl Part {
         self.corrupted(COLUMNS, format!("{} rows", self.record.rows), format!("{found} rows"))
     }
 
-    /// The same rows in the same order with indexes made anew. The columns must be intact; they are taken over byte by byte.
+    /// The same rows in the same order with indexes made anew, in plain. The columns must be intact; they are taken over byte by
+    /// byte.
     pub(crate) fn with_new_indexes(&self, new: NewPart) -> Result<EncodedPart, Error> {
         self.verify_columns()?;
-        let path = self.columns_path();
-        let columns = std::fs::read(&path).map(Bytes::from).map_err(Error::io("read", &path))?;
+        let columns = self.source(COLUMNS)?.read_all().map_err(Error::io("read", self.columns_path()))?;
         let batches = self.read(None, None)?;
         let rows = gather::gather(&table_schema(new.signal), &batches)?;
         let order: Vec<u32> = (0..u32::try_from(rows.table.num_rows()).unwrap_or(u32::MAX)).collect();

@@ -9,10 +9,12 @@ mod indexing;
 pub(crate) mod page_cache;
 mod recent;
 mod sort;
+mod source;
 mod text;
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use arrow::array::{AsArray, RecordBatch};
@@ -21,13 +23,16 @@ use arrow::datatypes::{TimestampNanosecondType, UInt64Type};
 use bytes::Bytes;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use parquet::file::statistics::Statistics;
+use tantivy::directory::FileSlice;
 use trivium_model::{PartId, SignalKind, TenantId, TimeRange, UnixNanos, WalPosition};
 
 pub(crate) use self::check::PartDamage;
 use self::columnar::ColumnReader;
 use self::ids::{IdIndex, fingerprint};
 pub use self::page_cache::PageCache;
+use self::source::Source;
 use self::text::TextIndex;
+use crate::encryption::{Keyring, is_encrypted, key_of_file, plain_name};
 use crate::error::Error;
 use crate::rows::RowRanges;
 use crate::schema::{TIME, WAL_POSITION, table_schema};
@@ -68,10 +73,32 @@ pub struct PartRecord {
     pub created_at: UnixNanos,
 }
 
+impl PartRecord {
+    /// Whether the rows are encrypted on disk.
+    pub fn is_encrypted(&self) -> bool {
+        self.files.iter().any(|file| is_encrypted(&file.name))
+    }
+
+    /// Bytes of the Parquet file in plain; 0 when there is none.
+    pub fn columns_bytes(&self) -> u64 {
+        self.files.iter().find(|file| plain_name(&file.name) == COLUMNS).map_or(0, PartFile::plain_bytes)
+    }
+
+    /// Whether the key of a file of this part, which lies in `folder`, was shredded.
+    pub(crate) fn is_shredded(&self, folder: &Path, keys: &Keyring) -> bool {
+        // All files of a part have the same key.
+        let encrypted = self.files.iter().find(|file| is_encrypted(&file.name));
+        encrypted.is_some_and(|file| {
+            let key = key_of_file(&folder.join(&file.name)).and_then(|id| keys.get(id));
+            matches!(key, Err(Error::Shredded { .. }))
+        })
+    }
+}
+
 /// One file of a part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartFile {
-    /// `columns.parquet`, `ids.idx` or `text.idx`.
+    /// `columns.parquet`, `ids.idx` or `text.idx`, with `.enc` behind it when the file is encrypted.
     pub name: String,
     /// Its length.
     pub bytes: u64,
@@ -132,14 +159,7 @@ fn record(new: NewPart, table: &RecordBatch, files: &[(String, Bytes)]) -> Resul
         first_position: WalPosition(min(positions).ok_or_else(empty)?),
         last_position: WalPosition(max(positions).ok_or_else(empty)?),
         rows: u32::try_from(table.num_rows()).map_err(|_| Error::Internal("a part of 2^32 rows".into()))?,
-        files: files
-            .iter()
-            .map(|(name, bytes)| PartFile {
-                name: name.clone(),
-                bytes: bytes.len() as u64,
-                crc32c: crc32c::crc32c(bytes),
-            })
-            .collect(),
+        files: files.iter().map(|(name, bytes)| PartFile::of(name, bytes)).collect(),
         created_at: new.created_at,
     })
 }
@@ -168,6 +188,7 @@ pub struct Part {
     record: PartRecord,
     folder: PathBuf,
     pages: Arc<PageCache>,
+    keys: Option<Arc<Keyring>>,
     columns: OnceLock<ColumnReader>,
     ids: OnceLock<IdIndex>,
     text: OnceLock<TextIndex>,
@@ -180,12 +201,43 @@ impl Part {
     pub fn open(record: PartRecord, folder: PathBuf, pages: &Arc<PageCache>) -> Self {
         let pages = Arc::clone(pages);
         let (columns, ids, text) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
-        Self { record, folder, pages, columns, ids, text, is_checked: true }
+        Self { record, folder, pages, keys: None, columns, ids, text, is_checked: true }
+    }
+
+    /// [`Self::open`] of a part that may be encrypted.
+    pub(crate) fn open_with(record: PartRecord, folder: PathBuf, pages: &Arc<PageCache>, keys: &Arc<Keyring>) -> Self {
+        Self { keys: Some(Arc::clone(keys)), ..Self::open(record, folder, pages) }
     }
 
     /// A part that is known to be damaged: what can be read of it is, right or wrong.
-    pub(crate) fn open_damaged(record: PartRecord, folder: PathBuf, pages: &Arc<PageCache>) -> Self {
-        Self { is_checked: false, ..Self::open(record, folder, pages) }
+    pub(crate) fn open_damaged(
+        record: PartRecord,
+        folder: PathBuf,
+        pages: &Arc<PageCache>,
+        keys: &Arc<Keyring>,
+    ) -> Self {
+        Self { is_checked: false, ..Self::open_with(record, folder, pages, keys) }
+    }
+
+    /// Whether its rows are encrypted on disk.
+    pub fn is_encrypted(&self) -> bool {
+        self.record.is_encrypted()
+    }
+
+    /// The path of a file, which has another name when it is encrypted.
+    fn path_of(&self, name: &str) -> PathBuf {
+        let stored = self.record.files.iter().find(|file| plain_name(&file.name) == name);
+        self.folder.join(stored.map_or(name, |file| &file.name))
+    }
+
+    fn source(&self, name: &str) -> Result<Source, Error> {
+        Source::open(&self.path_of(name), &self.record, name, self.keys.as_ref())
+    }
+
+    /// Ranges of the bytes of the Parquet file, decrypted if need be. Blocking. [`Self::metadata`] says what lies where.
+    pub fn columns_bytes(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, Error> {
+        let reader = self.columns()?;
+        ranges.iter().map(|range| reader.bytes(range)).collect()
     }
 
     fn corrupted(&self, file: &str, expected: String, found: String) -> Error {
@@ -197,9 +249,9 @@ impl Part {
         &self.record
     }
 
-    /// The Parquet file with the columns.
+    /// The file with the columns: Parquet, unless it is encrypted.
     pub fn columns_path(&self) -> PathBuf {
-        self.folder.join(COLUMNS)
+        self.path_of(COLUMNS)
     }
 
     /// Whether a row may lie in `range`.
@@ -345,15 +397,22 @@ impl Part {
     }
 
     fn open_columns(&self) -> Result<ColumnReader, Error> {
-        ColumnReader::open(&self.columns_path())
+        ColumnReader::open(self.source(COLUMNS)?)
     }
 
     fn open_ids(&self) -> Result<IdIndex, Error> {
-        IdIndex::open(&self.folder.join(IDS))
+        IdIndex::open(&self.path_of(IDS), self.source(IDS)?)
     }
 
     fn open_text(&self) -> Result<TextIndex, Error> {
-        TextIndex::open(&self.folder.join(TEXT))
+        let path = self.path_of(TEXT);
+        if !is_encrypted(&path.to_string_lossy()) {
+            return TextIndex::open(&path);
+        }
+        match self.source(TEXT)? {
+            Source::Encrypted(file) => TextIndex::open_slice(&path, &FileSlice::new(file)),
+            Source::Plain { .. } => TextIndex::open(&path),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use arrow::array::RecordBatch;
 use trivium_model::{PartId, RequestKey, SignalKind, TenantId, UnixNanos, WalPosition};
 
 use super::{FOLDER, Named, RequestName, name_of, unknown};
+use crate::encryption::{Keyring, is_encrypted, key_of_file};
 use crate::error::Error;
 use crate::fs::FileSystem;
 use crate::part::{NewPart, PageCache, Part, PartFile, PartRecord, encode_part};
@@ -66,7 +67,11 @@ impl Storage {
     async fn return_request(&self, path: &Path, request: RequestName) -> Result<Returned, Error> {
         let inner = &self.inner;
         let payload = inner.fs.read(path)?;
-        let RequestName { signal, tenant, format, received_at, oldest_admitted } = request;
+        let payload = match request.is_encrypted {
+            true => inner.keys.decrypt_request(request.identity(), &payload)?,
+            false => payload,
+        };
+        let RequestName { signal, tenant, format, received_at, oldest_admitted, .. } = request;
         let batch = inner
             .decoder
             .decode(signal, format, &payload, received_at, oldest_admitted)
@@ -97,9 +102,17 @@ impl Inner {
         let _one_at_a_time = self.compacting.lock().await;
         let withdrawn = self.catalog.quarantined_parts().await?;
         let record = withdrawn.into_iter().map(|part| part.part).find(|part| part.id == id);
-        let (inner, folder) = (Arc::clone(self), path.clone());
-        let prepared = crate::seal::blocking(move || inner.write_returned(&folder, signal, record, options)).await?;
-        let (old_rows, record) = prepared;
+        let old = match record {
+            Some(record) => record,
+            None => {
+                let (inner, folder) = (Arc::clone(self), path.clone());
+                let describe = move || describe_part(&*inner.fs, &folder, (signal, id), options.tenant, &inner.keys);
+                crate::seal::blocking(describe).await?
+            }
+        };
+        self.ensure_key(old.tenant).await?;
+        let (inner, folder, old_rows) = (Arc::clone(self), path.clone(), old.rows);
+        let record = crate::seal::blocking(move || inner.write_returned(&folder, old, options)).await?;
         self.catalog.return_part(id, record.clone(), self.wal.begins_after()).await?;
         let parts = self.open_parts(std::slice::from_ref(&record));
         {
@@ -117,26 +130,10 @@ impl Inner {
         Ok(Returned::Part { id: record.id, rows: record.rows, lost })
     }
 
-    /// Writes the rows as a new part; answers how many rows the old one had.
-    fn write_returned(
-        &self,
-        path: &Path,
-        signal: SignalKind,
-        record: Option<PartRecord>,
-        options: ReturnOptions,
-    ) -> Result<(u32, PartRecord), Error> {
-        let record = match record {
-            Some(record) => record,
-            None => {
-                let tenant = options.tenant.ok_or_else(|| Error::Unavailable {
-                    reason:
-                        "no catalog entry says whose rows these are; name the tenant (--tenant 0 without credentials)"
-                            .into(),
-                })?;
-                describe_part(&*self.fs, path, signal, tenant)?
-            }
-        };
-        let part = Part::open_damaged(record.clone(), path.to_path_buf(), &Arc::new(PageCache::new(0)));
+    /// Writes the rows of a part in quarantine as a new part.
+    fn write_returned(&self, path: &Path, record: PartRecord, options: ReturnOptions) -> Result<PartRecord, Error> {
+        let signal = record.signal;
+        let part = Part::open_damaged(record.clone(), path.to_path_buf(), &Arc::new(PageCache::new(0)), &self.keys);
         let published = self.table(signal).parts(record.tenant).to_vec();
         let new = NewPart {
             id: self.new_part_id(),
@@ -156,8 +153,9 @@ impl Inner {
             Ok(()) => part.with_new_indexes(new)?,
             Err(_) => encode_part(new, &readable)?,
         };
+        let encoded = self.keys.encrypted(encoded)?;
         crate::seal::write_files(&*self.fs, &self.part_folder(&encoded.record), &encoded.files)?;
-        Ok((record.rows, encoded.record))
+        Ok(encoded.record)
     }
 }
 
@@ -189,21 +187,32 @@ pub(super) fn readable_rows(part: &Part) -> Result<Readable, Error> {
     }
 }
 
-/// The record of a part that the catalog does not know, from its files.
+/// The record of a part that the catalog does not know, from its files. Files that are encrypted say whose rows they are; of
+/// others `tenant` has to.
 pub(super) fn describe_part(
     fs: &dyn FileSystem,
     path: &Path,
-    signal: SignalKind,
-    tenant: TenantId,
+    (signal, id): (SignalKind, PartId),
+    tenant: Option<TenantId>,
+    keys: &Arc<Keyring>,
 ) -> Result<PartRecord, Error> {
-    let mut files = Vec::new();
+    let (mut files, mut owner) = (Vec::new(), tenant);
     for file in fs.list(path)? {
-        let bytes = fs.read(&file)?;
-        files.push(PartFile { name: name_of(&file), bytes: bytes.len() as u64, crc32c: crc32c::crc32c(&bytes) });
+        let (name, bytes) = (name_of(&file), fs.read(&file)?);
+        if is_encrypted(&name) {
+            owner = Some(keys.get(key_of_file(&file)?)?.tenant());
+        }
+        files.push(PartFile { name, bytes: bytes.len() as u64, crc32c: crc32c::crc32c(&bytes) });
     }
+    let owner = owner.filter(|owner| tenant.is_none_or(|tenant| tenant == *owner));
+    let tenant = owner.ok_or_else(|| Error::Unavailable {
+        reason: "no catalog entry says whose rows these are, or they are not that tenant's; name the tenant (--tenant 0 without \
+                 credentials)"
+            .into(),
+    })?;
     let nowhere = WalPosition::ZERO;
     let mut record = PartRecord {
-        id: PartId([0; 16]),
+        id,
         tenant,
         signal,
         level: 0,
@@ -215,7 +224,7 @@ pub(super) fn describe_part(
         files,
         created_at: UnixNanos(0),
     };
-    let part = Part::open_damaged(record.clone(), path.to_path_buf(), &Arc::new(PageCache::new(0)));
+    let part = Part::open_damaged(record.clone(), path.to_path_buf(), &Arc::new(PageCache::new(0)), keys);
     record.rows = u32::try_from(part.rows_on_disk()?).unwrap_or(u32::MAX);
     Ok(record)
 }

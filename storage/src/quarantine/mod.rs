@@ -2,7 +2,7 @@
 //!
 //! Names say what a piece is: `part-<signal>-<id>` and `orphan-<signal>-<id>` are folders of parts, `index-…` is a derived
 //! file, `request-<signal>-<tenant>-<position>-<received>-<oldest admitted>.<format>` the payload of a request of the WAL that
-//! could not be decoded, `*.wal` a WAL file with damage in it.
+//! could not be decoded, `*.wal` a WAL file with damage in it. What was encrypted stays so; a request then ends with `.enc`.
 
 mod back;
 #[cfg(test)]
@@ -14,6 +14,7 @@ use std::sync::Arc;
 use trivium_model::{PartId, SignalKind, TenantId, UnixNanos, WalPosition, WireFormat};
 
 use crate::catalog::{Catalog, QuarantinedPart, SqliteCatalog};
+use crate::encryption::{Keyring, MasterKeys, RequestIdentity, SUFFIX, is_encrypted, plain_name};
 use crate::error::Error;
 use crate::folder::check_folder;
 use crate::fs::{FileSystem, RealFileSystem};
@@ -24,7 +25,7 @@ use crate::wal::{FrameHeader, scan_file};
 pub use back::{ReturnOptions, Returned};
 
 /// The folder inside the data folder.
-const FOLDER: &str = "quarantine";
+pub(crate) const FOLDER: &str = "quarantine";
 
 /// What a piece in quarantine is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,6 +165,7 @@ struct RequestName {
     format: WireFormat,
     received_at: UnixNanos,
     oldest_admitted: UnixNanos,
+    is_encrypted: bool,
 }
 
 const FORMATS: [(WireFormat, &str); 3] = [
@@ -171,6 +173,13 @@ const FORMATS: [(WireFormat, &str); 3] = [
     (WireFormat::RemoteWrite1, "remote-write-1"),
     (WireFormat::RemoteWrite2, "remote-write-2"),
 ];
+
+impl RequestName {
+    fn identity(&self) -> RequestIdentity {
+        let Self { signal, tenant, format, received_at, oldest_admitted, .. } = *self;
+        RequestIdentity { tenant, signal, format, received_at, oldest_admitted }
+    }
+}
 
 impl Named {
     fn parse(name: &str) -> Self {
@@ -195,7 +204,7 @@ fn signal_of(word: &str) -> Option<SignalKind> {
 
 fn parse_request(rest: &str) -> Option<(RequestName, WalPosition)> {
     let (numbers, ending) = rest.split_once('.')?;
-    let (format, _) = FORMATS.into_iter().find(|(_, known)| ending == *known)?;
+    let (format, _) = FORMATS.into_iter().find(|(_, known)| plain_name(ending) == *known)?;
     // Times may be negative: the dash then belongs to the number.
     let mut words = numbers.splitn(4, '-');
     let signal = signal_of(words.next()?)?;
@@ -203,14 +212,16 @@ fn parse_request(rest: &str) -> Option<(RequestName, WalPosition)> {
     let position = WalPosition(words.next()?.parse().ok()?);
     let (received, oldest) = words.next()?.split_once('_')?;
     let (received_at, oldest_admitted) = (UnixNanos(received.parse().ok()?), UnixNanos(oldest.parse().ok()?));
-    Some((RequestName { signal, tenant, format, received_at, oldest_admitted }, position))
+    let is_encrypted = is_encrypted(ending);
+    Some((RequestName { signal, tenant, format, received_at, oldest_admitted, is_encrypted }, position))
 }
 
 /// What a request that cannot be decoded is called: all that is needed to decode it when a later build can.
 pub(crate) fn request_name(header: &FrameHeader, position: WalPosition) -> String {
     let ending = FORMATS.into_iter().find(|(format, _)| *format == header.format).map_or("bin", |(_, ending)| ending);
+    let suffix = if header.is_encrypted { SUFFIX } else { "" };
     let FrameHeader { tenant, signal, received_at, oldest_admitted, .. } = header;
-    format!("request-{signal}-{tenant}-{position:020}-{}_{}.{ending}", received_at.0, oldest_admitted.0)
+    format!("request-{signal}-{tenant}-{position:020}-{}_{}.{ending}{suffix}", received_at.0, oldest_admitted.0)
 }
 
 /// Whether every position in a range, both ends included, is one of a request in quarantine.
@@ -289,11 +300,20 @@ pub(crate) fn move_to_quarantine(
     Ok(target)
 }
 
-/// What of a piece is intact, line by line. Changes nothing.
-pub async fn show(folder: &Path, name: &str) -> Result<(QuarantinedItem, Vec<String>), Error> {
+/// What of a piece is intact, line by line. Changes nothing. Rows that are encrypted are looked at with a key file only.
+pub async fn show(
+    folder: &Path,
+    name: &str,
+    encryption_key_file: Option<&Path>,
+) -> Result<(QuarantinedItem, Vec<String>), Error> {
     let item = list(folder).await?.into_iter().find(|item| item.name == name).ok_or_else(|| unknown(folder, name))?;
     let catalog = SqliteCatalog::open_read_only(folder).await?;
     let withdrawn = catalog.quarantined_parts().await?;
+    let keys = match encryption_key_file {
+        Some(file) => Keyring::new(&catalog.tenant_keys().await?, Some(MasterKeys::read(file)?), false)?,
+        None => Keyring::default(),
+    };
+    let keys = Arc::new(keys);
     let path = folder.join(FOLDER).join(name);
     let named = Named::parse(name);
     let lines = crate::seal::blocking(move || {
@@ -301,7 +321,7 @@ pub async fn show(folder: &Path, name: &str) -> Result<(QuarantinedItem, Vec<Str
         match named {
             Named::Part(signal, id) | Named::Orphan(signal, id) => {
                 let record = withdrawn.into_iter().map(|part| part.part).find(|part| part.id == id);
-                look_at_part(&fs, &path, signal, record)
+                look_at_part(&fs, &path, (signal, id), record, &keys)
             }
             Named::Wal => Ok(look_at_wal(&fs, &path)?),
             _ => Ok(vec![format!("{} bytes", fs.len(&path)?)]),
@@ -318,8 +338,9 @@ fn unknown(folder: &Path, name: &str) -> Error {
 fn look_at_part(
     fs: &dyn FileSystem,
     path: &Path,
-    signal: SignalKind,
+    named: (SignalKind, PartId),
     record: Option<PartRecord>,
+    keys: &Arc<Keyring>,
 ) -> Result<Vec<String>, Error> {
     let mut lines = Vec::new();
     if !fs.exists(path)? {
@@ -336,13 +357,14 @@ fn look_at_part(
         };
         lines.push(format!("{name}: {} bytes, CRC32C {sum:08x}, {verdict}", bytes.len()));
     }
+    let describe = |tenant| back::describe_part(fs, path, named, tenant, keys);
     let described = match record {
         Some(record) => Ok(record),
-        None => back::describe_part(fs, path, signal, TenantId::DEFAULT),
+        None => describe(None).or_else(|_| describe(Some(TenantId::DEFAULT))),
     };
     let readable = described.and_then(|record| {
         let rows = record.rows;
-        let part = Part::open_damaged(record, path.to_path_buf(), &Arc::new(PageCache::new(0)));
+        let part = Part::open_damaged(record, path.to_path_buf(), &Arc::new(PageCache::new(0)), keys);
         back::readable_rows(&part).map(|readable| (readable.rows, rows))
     });
     lines.push(match readable {

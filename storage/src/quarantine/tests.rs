@@ -27,7 +27,7 @@ async fn damaged_part() -> (TempDir, Storage, QuarantinedItem) {
 async fn what_can_be_decoded_of_a_damaged_part_comes_back() {
     let (folder, storage, item) = damaged_part().await;
     assert_eq!((item.kind, item.rows, item.signal), (QuarantineKind::Part, Some(2400), Some(SignalKind::Logs)));
-    let (_, lines) = show(folder.path(), &item.name).await.expect("shown");
+    let (_, lines) = show(folder.path(), &item.name, None).await.expect("shown");
     assert!(lines.iter().any(|line| line.contains("columns.parquet") && line.contains("not as it was")), "{lines:?}");
     let refused = storage.return_quarantined(&item.name, ReturnOptions::default()).await.expect_err("it is damaged");
     assert!(refused.to_string().contains("--salvage"), "{refused}");
@@ -65,7 +65,9 @@ async fn an_intact_part_comes_back_once_and_stays() {
     storage.close().await;
     drop(storage);
     assert_eq!(bodies(&open(folder.path()).await), expected(0..6));
-    let report = crate::verify::verify(folder.path(), crate::verify::Options { deep: true }).await.expect("checked");
+    let report = crate::verify::verify(folder.path(), crate::verify::Options { deep: true, ..Default::default() })
+        .await
+        .expect("checked");
     assert_eq!(report.findings, []);
 }
 
@@ -109,19 +111,22 @@ async fn a_name_does_not_lead_out_of_the_folder() {
 
 #[test]
 fn names_say_what_a_piece_is() {
-    let header = FrameHeader {
+    let header = |is_encrypted| FrameHeader {
         tenant: TenantId(7),
         signal: SignalKind::Traces,
         format: WireFormat::RemoteWrite2,
         key: RequestKey([0; 16]),
         received_at: UnixNanos(-5),
         oldest_admitted: UnixNanos::MIN,
+        is_encrypted,
     };
-    let name = request_name(&header, WalPosition(42));
-    let Named::Request(request, position) = Named::parse(&name) else { panic!("{name}") };
-    let FrameHeader { tenant, signal, format, received_at, oldest_admitted, .. } = header;
-    assert_eq!(request, RequestName { signal, tenant, format, received_at, oldest_admitted });
-    assert_eq!((position, position_of(&name)), (WalPosition(42), Some(42)));
+    for header in [header(false), header(true)] {
+        let name = request_name(&header, WalPosition(42));
+        let Named::Request(request, position) = Named::parse(&name) else { panic!("{name}") };
+        let FrameHeader { tenant, signal, format, received_at, oldest_admitted, is_encrypted, .. } = header;
+        assert_eq!(request, RequestName { signal, tenant, format, received_at, oldest_admitted, is_encrypted });
+        assert_eq!((position, position_of(&name)), (WalPosition(42), Some(42)));
+    }
     assert_eq!(position_of("request-logs-00000000000000000009.otlp"), Some(9), "as the first builds named them");
     for other in ["part-logs", "part-logs-12", "request-logs-1-x-3_4.otlp", "request-", "orphan--", "é", "index"] {
         assert_eq!(Named::parse(other), Named::Other, "{other}");

@@ -51,6 +51,7 @@ fn write_wal(folder: &Path, payloads: &[&'static [u8]]) {
             key: RequestKey([payload[0]; 16]),
             received_at: UnixNanos(1),
             oldest_admitted: UnixNanos::MIN,
+            is_encrypted: false,
         };
         let (done, verdict) = mpsc::channel();
         let committed =

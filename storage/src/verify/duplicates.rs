@@ -9,11 +9,11 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{TimestampNanosecondType, UInt64Type};
 use trivium_model::{RequestKey, UnixNanos};
 
-use super::{Finding, FindingKind, Options, VerifyReport};
+use super::{Finding, FindingKind, Parts, VerifyReport};
 use crate::catalog::{CatalogState, FILE_NAME};
 use crate::config::StorageConfig;
 use crate::error::Error;
-use crate::part::{PageCache, Part, PartRecord};
+use crate::part::{Part, PartRecord};
 use crate::schema::{TIME, WAL_POSITION};
 use crate::storage::part_folder;
 
@@ -21,17 +21,15 @@ use crate::storage::part_folder;
 const REQUESTS_MAX: usize = 1_000_000;
 
 /// Adds what is there twice to the report.
-pub(super) fn check(folder: &Path, state: &CatalogState, options: Options, report: &mut VerifyReport) {
-    check_requests(folder, state, report);
-    if !options.deep {
+pub(super) fn check(parts: &Parts<'_>, state: &CatalogState, deep: bool, report: &mut VerifyReport) {
+    check_requests(parts.folder, state, report);
+    if !deep {
         return;
     }
-    let pages = Arc::new(PageCache::new(0));
-    let open = |record: &PartRecord| Part::open(record.clone(), part_folder(folder, record), &pages);
     for (left, right) in overlapping(&state.parts) {
-        let path = part_folder(folder, right);
+        let path = part_folder(parts.folder, right);
         // A part that cannot be read is a finding of its own.
-        let shared = read_origins(&open(right)).and_then(|batches| shared_rows(&open(left), &batches));
+        let shared = read_origins(&parts.open(right)).and_then(|batches| shared_rows(&parts.open(left), &batches));
         if let Ok(rows @ 1..) = shared {
             let problem = format!("{rows} of its rows are in part {} too", left.id);
             report.findings.push(Finding { path, problem, kind: FindingKind::Duplicate });

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use trivium_model::{PartId, SignalKind, WalPosition};
 
 use crate::catalog::{Catalog, CatalogState, FILE_NAME, SqliteCatalog};
+use crate::encryption::{Keyring, MasterKeys};
 use crate::error::Error;
 use crate::folder::check_folder;
 use crate::fs::{FileSystem, RealFileSystem};
@@ -25,10 +26,12 @@ pub(crate) use repair::write_reindexed;
 pub use repair::{Action, RepairDeps, RepairReport, repair};
 
 /// How thorough to be.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Also decode every row, look for rows that are there twice.
     pub deep: bool,
+    /// The file with the master keys, for a folder that holds encrypted telemetry.
+    pub encryption_key_file: Option<PathBuf>,
 }
 
 /// What a finding is about, and so what can be done about it.
@@ -108,15 +111,18 @@ pub async fn verify_with(folder: &Path, options: Options, progress: Progress) ->
         }
         Err(error) => return Err(error),
     };
+    let master = options.encryption_key_file.as_deref().map(MasterKeys::read).transpose()?;
+    let keys = Arc::new(Keyring::new(&catalog.tenant_keys().await?, master, false)?);
     let mut report = VerifyReport::default();
     for problem in catalog.check_integrity().await? {
         report.findings.push(Finding { path: folder.join(FILE_NAME), problem, kind: FindingKind::Catalog });
     }
     let (path, worker, first) = (folder.to_path_buf(), Arc::clone(&fs), state.clone());
     let (mut report, scanned) = crate::seal::blocking(move || {
-        check_parts(&path, &first, options, &progress, &mut report);
+        let parts = Parts { folder: &path, keys: &keys, pages: Arc::new(PageCache::new(0)) };
+        check_parts(&parts, &first, options.deep, &progress, &mut report);
         check_leftovers(&*worker, &path, &first, &mut report)?;
-        duplicates::check(&path, &first, options, &mut report);
+        duplicates::check(&parts, &first, options.deep, &mut report);
         let scanned = check_wal(&*worker, &path, &first, &mut report)?;
         Ok((report, scanned))
     })
@@ -176,8 +182,20 @@ fn forget_what_was_replaced(folder: &Path, before: &CatalogState, now: &CatalogS
     report.findings.retain(|finding| !finding.path.ancestors().any(|path| changed.contains(&path.to_path_buf())));
 }
 
-fn check_parts(folder: &Path, state: &CatalogState, options: Options, progress: &Progress, report: &mut VerifyReport) {
-    let pages = Arc::new(PageCache::new(0));
+/// Where the parts lie, and how they are opened.
+struct Parts<'a> {
+    folder: &'a Path,
+    keys: &'a Arc<Keyring>,
+    pages: Arc<PageCache>,
+}
+
+impl Parts<'_> {
+    fn open(&self, record: &PartRecord) -> Part {
+        Part::open_with(record.clone(), part_folder(self.folder, record), &self.pages, self.keys)
+    }
+}
+
+fn check_parts(parts: &Parts<'_>, state: &CatalogState, deep: bool, progress: &Progress, report: &mut VerifyReport) {
     let bytes_of = |record: &PartRecord| record.files.iter().map(|file| file.bytes).sum::<u64>();
     let total = state.parts.iter().map(bytes_of).sum();
     let done = std::sync::atomic::AtomicU64::new(0);
@@ -185,12 +203,12 @@ fn check_parts(folder: &Path, state: &CatalogState, options: Options, progress: 
         report.parts += 1;
         report.rows += u64::from(record.rows);
         report.bytes += bytes_of(record);
-        let path = part_folder(folder, record);
+        let path = part_folder(parts.folder, record);
         let advance = |bytes| {
             let before = done.fetch_add(bytes, std::sync::atomic::Ordering::Relaxed);
             progress(before + bytes, total);
         };
-        let checked = Part::open(record.clone(), path.clone(), &pages).inspect(options.deep, &advance);
+        let checked = parts.open(record).inspect(deep, &advance);
         if let Err(damage) = checked {
             let kind = match &damage {
                 PartDamage::Columns(Error::UnknownFormat { .. }) | PartDamage::Indexes(Error::UnknownFormat { .. }) => {

@@ -10,10 +10,12 @@ use trivium_model::{Clock, PartId, SignalKind, UnixNanos};
 use super::{Finding, FindingKind, Options, Progress, VerifyReport, verify_with};
 use crate::catalog::{Catalog, CatalogState, Publish, SqliteCatalog};
 use crate::config::StorageConfig;
+use crate::encryption::{Keyring, plain_name};
 use crate::error::Error;
 use crate::fs::{FileSystem, RealFileSystem, lock_folder};
 use crate::part::{NewPart, PageCache, Part, PartRecord};
 use crate::quarantine::{move_to_quarantine, withdraw};
+use crate::recovery::open_keyring;
 use crate::storage::{PayloadDecoder, Storage, StorageDeps, part_folder};
 
 /// What a repair needs besides the folder.
@@ -56,6 +58,7 @@ struct Repair {
     state: CatalogState,
     deps: RepairDeps,
     pages: Arc<PageCache>,
+    keys: Arc<Keyring>,
     actions: Vec<Action>,
 }
 
@@ -70,21 +73,22 @@ pub async fn repair(
     let fs: Arc<dyn FileSystem> = Arc::new(RealFileSystem::new());
     super::is_data_folder(&*fs, folder)?;
     let lock = lock_folder(folder)?;
-    let mut found = verify_with(folder, options, Arc::clone(&progress)).await?;
+    let mut found = verify_with(folder, options.clone(), Arc::clone(&progress)).await?;
     if found.findings.is_empty() {
         return Ok(RepairReport { left: found.clone(), found, actions: Vec::new() });
     }
     let catalog = SqliteCatalog::open(folder).await?;
     if found.findings.iter().any(|finding| finding.kind == FindingKind::Catalog) {
         // There may be a new and empty catalog now, to which everything else is to be compared.
-        let again = verify_with(folder, options, Arc::clone(&progress)).await?;
+        let again = verify_with(folder, options.clone(), Arc::clone(&progress)).await?;
         found.findings.extend(again.findings.into_iter().filter(|finding| finding.kind != FindingKind::Catalog));
         found.findings.dedup();
     }
     let state = catalog.load().await?;
-    let pages = Arc::new(PageCache::new(0));
+    let (config, pages) = (offline_config(&options), Arc::new(PageCache::new(0)));
+    let keys = Arc::new(open_keyring(&config, &catalog).await?);
     let mut repair =
-        Repair { folder: folder.into(), fs, catalog, state, deps: deps.clone(), pages, actions: Vec::new() };
+        Repair { folder: folder.into(), fs, catalog, state, deps: deps.clone(), pages, keys, actions: Vec::new() };
     // When the catalog is lost or an older one, parts that it does not name are not what a crash left: none may go.
     if found.findings.iter().any(|finding| matches!(finding.kind, FindingKind::Catalog | FindingKind::Wal)) {
         repair.deps.orphan_grace = Duration::ZERO;
@@ -96,21 +100,26 @@ pub async fn repair(
     repair.catalog.close().await;
     drop(repair);
     if found.findings.iter().any(|finding| finding.kind == FindingKind::Wal) {
-        actions.push(take_over_wal(folder, deps).await?);
+        actions.push(take_over_wal(folder, config, deps).await?);
     }
     let left = verify_with(folder, options, progress).await?;
     drop(lock);
     Ok(RepairReport { found, actions, left })
 }
 
+/// Nothing is dropped for its age meanwhile.
+fn offline_config(options: &Options) -> StorageConfig {
+    let encryption_key_file = options.encryption_key_file.clone();
+    let mut config = StorageConfig { encryption_key_file, ..StorageConfig::default() };
+    SignalKind::ALL.into_iter().for_each(|signal| config.set_retention(signal, None));
+    config
+}
+
 /// What a start does, and then the WAL begins anew.
-async fn take_over_wal(folder: &Path, deps: RepairDeps) -> Result<Action, Error> {
+async fn take_over_wal(folder: &Path, config: StorageConfig, deps: RepairDeps) -> Result<Action, Error> {
     let catalog = Arc::new(SqliteCatalog::open(folder).await?);
     let fs = Arc::new(RealFileSystem::new());
     let deps = StorageDeps { fs, clock: deps.clock, catalog, decoder: deps.decoder, seed: deps.seed };
-    // Nothing is dropped for its age meanwhile.
-    let mut config = StorageConfig::default();
-    SignalKind::ALL.into_iter().for_each(|signal| config.set_retention(signal, None));
     let (storage, report) = Storage::open(folder, config, deps).await?;
     storage.flush().await?;
     storage.close().await;
@@ -156,9 +165,11 @@ impl Repair {
     async fn make_indexes(&mut self, id: PartId, problem: &str) -> Result<(), Error> {
         let Some(record) = self.record(id) else { return Ok(()) };
         let made = {
-            let (fs, folder, pages) = (Arc::clone(&self.fs), self.folder.clone(), Arc::clone(&self.pages));
-            let (record, id, now) = (record.clone(), self.new_id(id), self.deps.clock.now());
-            crate::seal::blocking(move || write_reindexed(&*fs, &folder, &record, id, now, &pages)).await
+            let (fs, folder, keys) = (Arc::clone(&self.fs), self.folder.clone(), Arc::clone(&self.keys));
+            let (id, now) = (self.new_id(id), self.deps.clock.now());
+            keys.ensure(record.tenant, &self.catalog, now).await?;
+            let part = Part::open_with(record.clone(), part_folder(&folder, &record), &self.pages, &keys);
+            crate::seal::blocking(move || write_reindexed(&*fs, &folder, &part, id, now, &keys)).await
         };
         let new = match made {
             Ok(new) => new,
@@ -188,7 +199,7 @@ impl Repair {
 
     fn keep_indexes(&self, path: &Path, id: PartId) -> Result<(), Error> {
         for file in self.fs.list(path)? {
-            if file.extension().is_some_and(|extension| extension == "idx") {
+            if plain_name(&name_of(&file)).ends_with(".idx") {
                 let name = format!("index-{id}-{}", name_of(&file));
                 move_to_quarantine(&*self.fs, &self.folder, &file, &name)?;
             }
@@ -241,14 +252,14 @@ fn created_at(id: PartId) -> UnixNanos {
 pub(crate) fn write_reindexed(
     fs: &dyn FileSystem,
     folder: &Path,
-    record: &PartRecord,
+    part: &Part,
     id: PartId,
     now: UnixNanos,
-    pages: &Arc<PageCache>,
+    keys: &Keyring,
 ) -> Result<PartRecord, Error> {
-    let part = Part::open(record.clone(), part_folder(folder, record), pages);
+    let record = part.record();
     let new = NewPart { id, tenant: record.tenant, signal: record.signal, level: record.level, created_at: now };
-    let encoded = part.with_new_indexes(new)?;
+    let encoded = keys.encrypted(part.with_new_indexes(new)?)?;
     crate::seal::write_files(fs, &part_folder(folder, &encoded.record), &encoded.files)?;
     Ok(encoded.record)
 }

@@ -9,7 +9,7 @@ use crate::catalog::Publish;
 use crate::quarantine::{QuarantineKind, ReturnOptions, Returned};
 use crate::testing::{Lines, append, bodies, clock, config, damage, expected, open, open_with, part_folders};
 
-const DEEP: Options = Options { deep: true };
+const DEEP: Options = Options { deep: true, encryption_key_file: None };
 
 fn deps(grace: Duration) -> RepairDeps {
     RepairDeps { clock: clock(), decoder: Arc::new(Lines), seed: 7, orphan_grace: grace }
@@ -170,7 +170,7 @@ async fn what_is_intact_of_a_damaged_wal_is_published() {
     assert_eq!(bodies(&open(folder.path()).await), expected((0..8).chain([9])));
     let kept = crate::quarantine::list(folder.path()).await.expect("listed");
     assert_eq!((kept.len(), kept[0].kind), (1, QuarantineKind::Wal));
-    let (_, lines) = crate::quarantine::show(folder.path(), &kept[0].name).await.expect("shown");
+    let (_, lines) = crate::quarantine::show(folder.path(), &kept[0].name, None).await.expect("shown");
     assert!(lines[0].starts_with("1 intact request"), "{lines:?}");
 }
 

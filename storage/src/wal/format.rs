@@ -4,6 +4,8 @@ use std::path::Path;
 
 use trivium_model::{RequestKey, SignalKind, TenantId, UnixNanos, WalPosition, WireFormat, limit};
 
+use crate::encryption::{REQUEST_OVERHEAD_BYTES, RequestIdentity};
+
 /// Bytes of a file's header.
 pub(super) const FILE_HEADER_BYTES: usize = 48;
 /// Bytes of a frame's header.
@@ -14,9 +16,12 @@ const CLEAN_MAGIC: [u8; 8] = *b"TRIVCLN\0";
 /// Bytes of the mark that says that the WAL was closed in order.
 const CLEAN_BYTES: usize = 24;
 /// The version that this build writes.
-pub(super) const VERSION: u32 = 3;
+pub(super) const VERSION: u32 = 4;
 /// The oldest version that this build reads.
 const OLDEST_VERSION: u32 = 2;
+/// What a frame says of a payload that is encrypted, and of one that is not.
+const ENCRYPTED: u8 = 1;
+const PLAIN: u8 = 0;
 /// The signal of a frame that only holds a position's place.
 const VOID: u8 = 0;
 
@@ -35,6 +40,22 @@ pub struct FrameHeader {
     pub received_at: UnixNanos,
     /// Older records were rejected when the request was decoded.
     pub oldest_admitted: UnixNanos,
+    /// Whether the payload is encrypted ([`crate::encryption`]).
+    pub is_encrypted: bool,
+}
+
+impl FrameHeader {
+    /// Bytes of a payload at most.
+    pub(crate) fn payload_bytes_max(&self) -> usize {
+        let overhead = if self.is_encrypted { REQUEST_OVERHEAD_BYTES } else { 0 };
+        limit::REQUEST_BYTES_MAX + overhead
+    }
+
+    /// What an encrypted payload is bound to.
+    pub(crate) fn identity(&self) -> RequestIdentity {
+        let Self { tenant, signal, format, received_at, oldest_admitted, .. } = *self;
+        RequestIdentity { tenant, signal, format, received_at, oldest_admitted }
+    }
 }
 
 /// The header of a WAL file.
@@ -143,7 +164,8 @@ impl FileHeader {
     }
 }
 
-/// Version 2 had zero where version 3 says the format, which is the tag of OTLP, the only format that it knew.
+/// Version 2 had zero where version 3 says the format, which is the tag of OTLP, the only format that it knew. Version 3 had zero
+/// where version 4 says that a payload is encrypted, which none was.
 fn is_known(version: u32) -> bool {
     (OLDEST_VERSION..=VERSION).contains(&version)
 }
@@ -195,6 +217,7 @@ pub(super) fn encode_frame_header(header: &FrameHeader, place: Place, payload: &
     bytes[16..20].copy_from_slice(&header.tenant.0.to_le_bytes());
     bytes[20] = header.signal.tag();
     bytes[21] = header.format.tag();
+    bytes[22] = if header.is_encrypted { ENCRYPTED } else { PLAIN };
     bytes[24..32].copy_from_slice(&header.received_at.0.to_le_bytes());
     bytes[32..40].copy_from_slice(&header.oldest_admitted.0.to_le_bytes());
     bytes[40..56].copy_from_slice(&header.key.0);
@@ -224,7 +247,7 @@ pub(super) fn decode_frame_header(bytes: &[u8], salt: u64) -> Option<FrameStart>
     let bytes = bytes.get(..FRAME_HEADER_BYTES)?;
     let is_valid =
         bytes[..4] == FRAME_MAGIC && u64_at(bytes, 56)? == salt && u32_at(bytes, 72)? == crc32c::crc32c(&bytes[..72]);
-    let length = usize::try_from(u32_at(bytes, 4)?).ok().filter(|&length| length <= limit::REQUEST_BYTES_MAX)?;
+    let length = usize::try_from(u32_at(bytes, 4)?).ok()?;
     let header = match bytes[20] {
         VOID => None,
         tag => Some(FrameHeader {
@@ -234,10 +257,16 @@ pub(super) fn decode_frame_header(bytes: &[u8], salt: u64) -> Option<FrameStart>
             key: RequestKey(array(bytes, 40)?),
             received_at: UnixNanos(i64_at(bytes, 24)?),
             oldest_admitted: UnixNanos(i64_at(bytes, 32)?),
+            is_encrypted: match bytes[22] {
+                PLAIN => false,
+                ENCRYPTED => true,
+                _ => return None,
+            },
         }),
     };
+    let length_max = header.as_ref().map_or(0, FrameHeader::payload_bytes_max).max(limit::REQUEST_BYTES_MAX);
     let place = Place { salt, position: WalPosition(u64_at(bytes, 8)?), in_group: u32_at(bytes, 64)? };
-    is_valid.then_some(FrameStart { place, length, payload_sum: u32_at(bytes, 68)?, header })
+    (is_valid && length <= length_max).then_some(FrameStart { place, length, payload_sum: u32_at(bytes, 68)?, header })
 }
 
 impl FrameStart {

@@ -10,6 +10,7 @@ use super::format::{
 };
 use super::log::{WalFile, is_full, quarantine};
 use super::reader::{Content, Piece, pieces, salt_of};
+use crate::encryption::REQUEST_OVERHEAD_BYTES;
 use crate::error::Error;
 use crate::fs::{FileSystem, keep_copy};
 
@@ -17,7 +18,7 @@ use crate::fs::{FileSystem, keep_copy};
 pub(super) const CLEAN: &str = "clean";
 
 /// A group is longer only when it is one frame. More than this without an intact frame is no torn group.
-const GROUP_BYTES_ON_DISK_MAX: usize = FRAME_HEADER_BYTES + limit::REQUEST_BYTES_MAX;
+const GROUP_BYTES_ON_DISK_MAX: usize = FRAME_HEADER_BYTES + limit::REQUEST_BYTES_MAX + REQUEST_OVERHEAD_BYTES;
 
 /// A range of a WAL file that is not what was written.
 #[derive(Clone, Debug, PartialEq, Eq)]

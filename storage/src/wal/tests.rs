@@ -30,6 +30,7 @@ fn header(number: u8) -> FrameHeader {
         key: RequestKey([number; 16]),
         received_at: UnixNanos(i64::from(number)),
         oldest_admitted: UnixNanos::MIN,
+        is_encrypted: false,
     }
 }
 
@@ -153,6 +154,20 @@ fn a_payload_longer_than_replay_takes_is_refused() {
     assert!(frames(&wal)[0].payload == longest);
 }
 
+#[test]
+fn an_encrypted_request_may_be_longer_by_what_encryption_adds() {
+    let longest = limit::REQUEST_BYTES_MAX + crate::encryption::REQUEST_OVERHEAD_BYTES;
+    let plain = header(1);
+    let encrypted = FrameHeader { is_encrypted: true, ..plain };
+    let place = Place { salt: 9, position: WalPosition(1), in_group: 0 };
+    let payload = vec![7; longest + 1];
+    let is_taken = |header: &FrameHeader, length: usize| {
+        decode_frame_header(&encode_frame_header(header, place, &payload[..length]), 9).is_some()
+    };
+    assert!(is_taken(&encrypted, longest) && !is_taken(&encrypted, longest + 1));
+    assert!(is_taken(&plain, limit::REQUEST_BYTES_MAX) && !is_taken(&plain, limit::REQUEST_BYTES_MAX + 1));
+}
+
 /// What a crash leaves is not marked as closed.
 fn without_mark(fs: &CrashFileSystem) -> CrashFileSystem {
     let fs = fs.crash(Crash::Everything);
@@ -162,8 +177,8 @@ fn without_mark(fs: &CrashFileSystem) -> CrashFileSystem {
 
 proptest! {
     #[test]
-    fn a_frame_is_read_as_it_was_written(tenant in any::<u32>(), signal in 0_usize..3, format in 0_usize..3, times in any::<(i64, i64)>(), key in any::<[u8; 16]>(), place in any::<(u64, u64, u32)>(), payload in proptest::collection::vec(any::<u8>(), 0..300)) {
-        let header = FrameHeader { tenant: TenantId(tenant), signal: SignalKind::ALL[signal], format: WireFormat::ALL[format], key: RequestKey(key), received_at: UnixNanos(times.0), oldest_admitted: UnixNanos(times.1) };
+    fn a_frame_is_read_as_it_was_written(tenant in any::<u32>(), signal in 0_usize..3, format in 0_usize..3, times in any::<(i64, i64)>(), key in any::<[u8; 16]>(), place in any::<(u64, u64, u32)>(), is_encrypted in any::<bool>(), payload in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let header = FrameHeader { tenant: TenantId(tenant), signal: SignalKind::ALL[signal], format: WireFormat::ALL[format], key: RequestKey(key), received_at: UnixNanos(times.0), oldest_admitted: UnixNanos(times.1), is_encrypted };
         let place = Place { salt: place.0, position: WalPosition(place.1), in_group: place.2 };
         let mut bytes = encode_frame_header(&header, place, &payload).to_vec();
         bytes.extend_from_slice(&payload);

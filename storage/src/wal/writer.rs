@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
-use trivium_model::{WalPosition, limit};
+use trivium_model::WalPosition;
 
 use super::format::{FRAME_HEADER_BYTES, FrameHeader};
 use super::log::{Failure, Files, Log, WalFile, remove_files};
@@ -80,8 +80,9 @@ impl Writer {
     }
 
     pub(super) fn append(&self, header: FrameHeader, payload: Bytes, committed: Committed) -> Result<(), Error> {
-        if payload.len() > limit::REQUEST_BYTES_MAX {
-            return Err(Error::TooLarge { bytes: payload.len(), max: limit::REQUEST_BYTES_MAX });
+        let max = header.payload_bytes_max();
+        if payload.len() > max {
+            return Err(Error::TooLarge { bytes: payload.len(), max });
         }
         let mut queue = lock(&self.shared.queue);
         if let Some(reason) = self.is_poisoned() {

@@ -91,7 +91,7 @@ async fn the_catalog_of_a_newer_version_is_left_alone() {
     catalog.close().await;
     let before = fs::read(folder.path().join(FILE_NAME)).expect("the database is there");
     let error = SqliteCatalog::open(folder.path()).await.expect_err("the version is unknown");
-    assert!(matches!(error, Error::UnknownFormat { found: 99, supported: 2, .. }), "{error}");
+    assert!(matches!(error, Error::UnknownFormat { found: 99, supported: 3, .. }), "{error}");
     assert_eq!(fs::read(folder.path().join(FILE_NAME)).expect("the database is there"), before);
 }
 

@@ -1,7 +1,5 @@
-use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -21,6 +19,7 @@ use trivium_model::PartId;
 use super::pages::CachedRowGroups;
 use crate::error::Error;
 use crate::part::page_cache::PageCache;
+use crate::part::source::Source;
 use crate::rows::RowRanges;
 
 /// Rows of one batch.
@@ -37,10 +36,7 @@ pub(crate) struct ColumnReader {
 }
 
 impl ColumnReader {
-    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
-        let file = File::open(path).map_err(Error::io("open", path))?;
-        let length = file.metadata().map_err(Error::io("look at", path))?.len();
-        let source = Source { file: Arc::new(file), length };
+    pub(crate) fn open(source: Source) -> Result<Self, Error> {
         let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
         let metadata = ArrowReaderMetadata::load(&source, options)?;
         Ok(Self { source, metadata })
@@ -48,6 +44,12 @@ impl ColumnReader {
 
     pub(crate) fn metadata(&self) -> &Arc<ParquetMetaData> {
         self.metadata.metadata()
+    }
+
+    /// Bytes of the file.
+    pub(crate) fn bytes(&self, range: &Range<u64>) -> Result<Bytes, Error> {
+        let length = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(usize::MAX);
+        Ok(self.source.get_bytes(range.start, length)?)
     }
 
     /// The columns of the file.
@@ -145,16 +147,9 @@ fn push(selectors: &mut Vec<RowSelector>, rows: u64, skip: bool) {
     }
 }
 
-/// Positional reads on one shared file: no seeking, no second descriptor per read.
-#[derive(Clone, Debug)]
-struct Source {
-    file: Arc<File>,
-    length: u64,
-}
-
 impl Length for Source {
     fn len(&self) -> u64 {
-        self.length
+        self.length()
     }
 }
 
@@ -166,25 +161,25 @@ impl ChunkReader for Source {
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
-        if start.checked_add(length as u64).is_none_or(|end| end > self.length) {
-            return Err(ParquetError::EOF(format!("{length} bytes at {start} of a file of {} bytes", self.length)));
+        if start.checked_add(length as u64).is_none_or(|end| end > self.length()) {
+            return Err(ParquetError::EOF(format!("{length} bytes at {start} of a file of {} bytes", self.length())));
         }
         let mut bytes = vec![0; length];
-        self.file.read_exact_at(&mut bytes, start)?;
+        self.read_exact_at(&mut bytes, start)?;
         Ok(bytes.into())
     }
 }
 
 /// A source from a position on.
 #[derive(Debug)]
-struct SourceFrom {
+pub(crate) struct SourceFrom {
     source: Source,
     position: u64,
 }
 
 impl Read for SourceFrom {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let read = self.source.file.read_at(buffer, self.position)?;
+        let read = self.source.read_at(buffer, self.position)?;
         self.position += read as u64;
         Ok(read)
     }

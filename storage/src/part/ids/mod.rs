@@ -50,13 +50,17 @@ mod tests {
 
     use super::*;
 
+    fn open(path: &std::path::Path) -> Result<IdIndex, crate::error::Error> {
+        IdIndex::open(path, crate::part::source::Source::plain(path)?)
+    }
+
     fn build(entries: &[(String, u32)], blocks: u32) -> (tempfile::NamedTempFile, IdIndex) {
         let mut writer = IdIndexWriter::default();
         entries.iter().for_each(|(token, block)| writer.add(fingerprint(token), *block));
         let bytes = writer.finish(blocks, 256);
         let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
         file.write_all(&bytes).expect("written");
-        let index = IdIndex::open(file.path()).expect("what was written opens");
+        let index = open(file.path()).expect("what was written opens");
         (file, index)
     }
 
@@ -74,7 +78,7 @@ mod tests {
             let sum = crc32c::crc32c(&bytes[..HEADER_BYTES - 4]).to_le_bytes();
             bytes[HEADER_BYTES - 4..HEADER_BYTES].copy_from_slice(&sum);
             std::fs::write(file.path(), &bytes).expect("written");
-            let error = IdIndex::open(file.path()).expect_err("the file is shorter").to_string();
+            let error = open(file.path()).expect_err("the file is shorter").to_string();
             assert!(error.contains("at least"), "{error}");
         }
     }
@@ -89,7 +93,7 @@ mod tests {
             let sum = crc32c::crc32c(&bytes[..HEADER_BYTES - 4]).to_le_bytes();
             bytes[HEADER_BYTES - 4..HEADER_BYTES].copy_from_slice(&sum);
             std::fs::write(file.path(), &bytes).expect("written");
-            IdIndex::open(file.path())
+            open(file.path())
         };
         let old = with_version(1).expect("version 1 is read");
         assert_eq!(old.blocks(fingerprint("absent")).expect("readable"), None);
@@ -128,11 +132,11 @@ mod tests {
             let mut bytes = whole.clone();
             bytes[position] ^= 0x55;
             std::fs::write(file.path(), &bytes).expect("written");
-            if let Ok(index) = IdIndex::open(file.path()) {
+            if let Ok(index) = open(file.path()) {
                 (0..50).for_each(|n| drop(index.blocks(fingerprint(&format!("t{n}")))));
             }
             std::fs::write(file.path(), &bytes[..position]).expect("written");
-            if let Ok(index) = IdIndex::open(file.path()) {
+            if let Ok(index) = open(file.path()) {
                 (0..50).for_each(|n| drop(index.blocks(fingerprint(&format!("t{n}")))));
             }
         }

@@ -1,11 +1,10 @@
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::bits::BitReader;
 use super::writer::rice_parameter;
 use super::{FINGERPRINT_BITS_MAX, HEADER_BYTES, MAGIC, VERSION};
 use crate::error::Error;
+use crate::part::source::Source;
 
 /// Bytes of a bucket at most: hostile or damaged offsets must not make us read a whole disk.
 const BUCKET_BYTES_MAX: usize = 1 << 20;
@@ -13,7 +12,7 @@ const BUCKET_BYTES_MAX: usize = 1 << 20;
 /// An open ID index. Keeps the header and the frequent tokens; a look-up reads eight bytes of directory and one bucket.
 #[derive(Debug)]
 pub(crate) struct IdIndex {
-    file: File,
+    file: Source,
     path: PathBuf,
     blocks: u32,
     block_rows: u32,
@@ -30,8 +29,7 @@ pub(crate) struct IdIndex {
 
 impl IdIndex {
     /// Opens the file and checks its header.
-    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
-        let file = File::open(path).map_err(Error::io("open", path))?;
+    pub(crate) fn open(path: &Path, file: Source) -> Result<Self, Error> {
         let mut header = [0; HEADER_BYTES];
         file.read_exact_at(&mut header, 0).map_err(Error::io("read the header of", path))?;
         let number = |index: usize| {
@@ -59,7 +57,7 @@ impl IdIndex {
         }
         let directory_start = HEADER_BYTES as u64 + u64::from(everywhere) * 8;
         let data_start = directory_start + ((1_u64 << bucket_bits) + 1) * 4;
-        let length = file.metadata().map_err(Error::io("look at", path))?.len();
+        let length = file.length();
         // Before memory is taken for what the header promises.
         if data_start > length {
             let (expected, found) = (format!("at least {data_start} bytes"), format!("{length} bytes"));

@@ -30,7 +30,12 @@ impl TextIndex {
         let name = Path::new(path.file_name().unwrap_or_default());
         let mapped = MmapDirectory::open(folder).map_err(tantivy::TantivyError::from)?;
         let bundle: FileSlice = tantivy::Directory::open_read(&mapped, name).map_err(tantivy::TantivyError::from)?;
-        let index = Index::open(BundleDirectory::open(path, &bundle)?)?;
+        Self::open_slice(path, &bundle)
+    }
+
+    /// Opens an index that something else reads the bytes of.
+    pub(crate) fn open_slice(path: &Path, bundle: &FileSlice) -> Result<Self, Error> {
+        let index = Index::open(BundleDirectory::open(path, bundle)?)?;
         let (_, field) = super::schema();
         let segments = index.searchable_segments()?;
         let [segment] = &segments[..] else {

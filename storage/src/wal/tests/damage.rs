@@ -160,21 +160,28 @@ fn a_newer_format_is_refused_and_left_alone() {
     let fs = written(1);
     let path = files(&fs).pop().expect("a file");
     fs.damage(&path, |bytes| {
-        bytes[8] = 4;
+        bytes[8] = 5;
         let sum = crc32c::crc32c(&bytes[..12]);
         bytes[12..16].copy_from_slice(&sum.to_le_bytes());
     });
     let before = fs.read(&path).expect("readable");
-    assert!(matches!(open(&fs), Err(Error::UnknownFormat { found: 4, .. })));
+    assert!(matches!(open(&fs), Err(Error::UnknownFormat { found: 5, .. })));
     assert_eq!(fs.read(&path).expect("readable"), before);
 }
 
-/// The files that version 2 left: no format in the frames, which are all OTLP.
+/// The files that version 2 left, no format in the frames, which are all OTLP, and version 3, nothing encrypted.
 #[test]
-fn the_files_of_the_version_before_are_read_as_otlp() {
+fn the_files_of_earlier_versions_are_read_as_plain_otlp() {
+    for version in [2, 3] {
+        check_earlier_version(version);
+    }
+}
+
+fn check_earlier_version(version: u8) {
     let fs = CrashFileSystem::new();
     let (mut log, salt) = (Vec::new(), 7);
-    let file = FileHeader { version: 2, first: WalPosition(1), after: WalPosition(0), salt, previous_sum: 0 };
+    let file =
+        FileHeader { version: version.into(), first: WalPosition(1), after: WalPosition(0), salt, previous_sum: 0 };
     log.extend_from_slice(&file.encode());
     let frame = FrameHeader { format: WireFormat::Otlp, ..header(5) };
     let place = Place { salt, position: WalPosition(1), in_group: 0 };
@@ -183,7 +190,7 @@ fn the_files_of_the_version_before_are_read_as_otlp() {
     fs.create_dir_all(folder()).expect("made");
     fs.write_file_synced(&folder().join(file.file_name()), &log).expect("written");
     let mut clean = encode_clean(WalPosition(1));
-    clean[8] = 2;
+    clean[8] = version;
     let sum = crc32c::crc32c(&clean[..20]);
     clean[20..].copy_from_slice(&sum.to_le_bytes());
     fs.write_file_synced(&folder().join("clean"), &clean).expect("written");

@@ -34,6 +34,7 @@ fn log_of_five() -> Option<Vec<Vec<u8>>> {
             key: RequestKey([number; 16]),
             received_at: UnixNanos(1_700_000_000_000_000_000),
             oldest_admitted: UnixNanos::MIN,
+            is_encrypted: false,
         };
         let done = done.clone();
         let payload = vec![number; 20 * usize::from(number)];
