@@ -44,7 +44,7 @@ impl std::fmt::Debug for MasterKeys {
 pub fn new_master_line(id: &str) -> Result<Zeroizing<String>, Error> {
     check_id(id).map_err(|problem| Error::Encrypted { problem })?;
     let key = Zeroizing::new(random::<KEY_BYTES>()?);
-    let encoded = Zeroizing::new(STANDARD.encode(&*key));
+    let encoded = Zeroizing::new(STANDARD.encode(*key));
     Ok(Zeroizing::new(format!("{id}:{}", &*encoded)))
 }
 

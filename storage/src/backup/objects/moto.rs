@@ -116,7 +116,7 @@ async fn a_backup_goes_to_s3_and_comes_back() {
     let parent = tempfile::tempdir().expect("a folder");
     let folder = parent.path().join("data");
     restore(&here, &folder, RestoreOptions::default(), silent()).await.expect("restored");
-    assert_eq!(verify(&folder, Options { deep: true }).await.expect("checked").findings, []);
+    assert_eq!(verify(&folder, Options { deep: true, ..Options::default() }).await.expect("checked").findings, []);
     assert_eq!(bodies(&open(&folder).await), expected(0..5));
 }
 

@@ -72,7 +72,7 @@ impl Scene {
         let parent = tempfile::tempdir().expect("a folder");
         let folder = parent.path().join("data");
         self.restore(&folder).await.expect("restored");
-        assert_eq!(verify(&folder, Options { deep: true }).await.expect("checked").findings, []);
+        assert_eq!(verify(&folder, Options { deep: true, ..Options::default() }).await.expect("checked").findings, []);
         assert_eq!(bodies(&open(&folder).await), expected(numbers));
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use trivium_model::{ManualClock, RequestKey};
 
 use super::*;
-use crate::backup::{BackupOptions, RestoreOptions, backup, restore};
+use crate::backup::{BackupOptions, Location, RestoreOptions, backup, restore};
 use crate::catalog::{Catalog, SqliteCatalog};
 use crate::config::StorageConfig;
 use crate::keys::{self, RotateReport};
@@ -452,15 +452,16 @@ async fn a_backup_is_encrypted_and_comes_back_with_the_key_file() {
     append(&storage, ANN, 3..4).await;
     let target = place.root.path().join("backup");
     let silent: crate::backup::Progress = Arc::new(|_, _| ());
-    let made =
-        backup(&place.data, &target, BackupOptions::default(), clock(), Arc::clone(&silent)).await.expect("made");
+    let made = backup(&place.data, &Location::folder(&target), BackupOptions::default(), clock(), Arc::clone(&silent))
+        .await
+        .expect("made");
     assert_eq!((made.rows, made.wal_frames, made.damaged.len()), (15, 1, 0));
     check_nothing_is_plain(&files_below(&target));
     storage.close().await;
     drop(storage);
     let restored = Place { data: place.root.path().join("restored"), ..Place::new() };
     let restored = Place { keys: place.keys.clone(), ..restored };
-    restore(&target, &restored.data, RestoreOptions::default(), silent).await.expect("restored");
+    restore(&Location::folder(&target), &restored.data, RestoreOptions::default(), silent).await.expect("restored");
     let error = restored.start_with(config()).await.expect_err("no key").to_string();
     assert!(error.contains("holds encrypted telemetry"), "{error}");
     assert_eq!(restored.verify().await.findings, []);
