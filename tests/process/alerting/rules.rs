@@ -79,7 +79,8 @@ async fn trouble(server: &Server) {
 
 /// Scenario: a file with a recording rule and alerting rules in PromQL, SQL and over logs; trouble comes and goes.
 /// Guarantee: what is recorded, `ALERTS` and `ALERTS_FOR_STATE` are found by PromQL; `for` is waited out; each alert fires with
-/// its labels, value and text, and resolves when its condition ends; the history tells it all; the API has Prometheus' shape.
+/// its labels, value and text, and resolves when its condition ends, but not when a service falls silent; the history tells it
+/// all; the API has Prometheus' shape.
 #[tokio::test(flavor = "multi_thread")]
 async fn rules_of_all_kinds_fire_and_resolve() {
     let folder = tempdir().expect("a folder");
@@ -115,9 +116,18 @@ async fn rules_of_all_kinds_fire_and_resolve() {
     check_shape(&server, &rules).await;
 
     write(&write_url(&server), &[(&[("__name__", "queue_depth"), ("job", "orders"), ("instance", "a")], 3.0)]).await;
-    for name in ["QueueLong", "PaymentsFail", "CardsDeclined"] {
+    for name in ["QueueLong", "PaymentsFail"] {
         until_gone(&server, name).await;
     }
+    // The service says nothing any more: that is not the end of its trouble.
+    eventually("CardsDeclined has no data", async || match &alerts(&server, "CardsDeclined").await[..] {
+        [alert] if alert["state"] == "firing" && alert["noDataSince"].is_string() => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+    let accepted = Complaint { trace: 5, time: now(), body: "card 5 accepted".into() };
+    send_complaints(&server, "payment", &[accepted]).await;
+    until_gone(&server, "CardsDeclined").await;
     assert_eq!(promql(&api, "ALERTS").await, serde_json::json!([]), "they end at once");
     assert_eq!(history(&server, "QueueLong").await, ["pending", "firing", "resolved"]);
     for rule in ["PaymentsFail", "CardsDeclined"] {

@@ -8,6 +8,7 @@ use super::selector::{RangeSeries, RangeVector};
 use super::{Evaluator, QueryError, Result, Steps, extended, over_time, parallel, rate, regression};
 use crate::annotations::{Annotations, Note};
 use crate::ast::{Call, Expr, Extension, Position, ValueType};
+use crate::engine::Check;
 use crate::histogram::Histogram;
 use crate::series::Series;
 use crate::value::SampleValue;
@@ -103,10 +104,10 @@ impl Evaluator<'_> {
         let series = std::mem::take(&mut vector.series);
         // Annotations of functions with a parameter before the range stand at that, as they do in Prometheus.
         let position = call.args.first().map_or(range.position, |arg| arg.position);
-        let task = Task { evaluator: self.task_options(), vector, steps, scalars, function, position, name };
+        let check = self.check;
+        let task = Task { evaluator: self.task_options(), vector, steps, scalars, function, position, name, check };
         let work = series.len().saturating_mul(steps.count);
         self.hold(work)?;
-        let check = self.check;
         // By reference, so that the samples are freed by the thread that has them.
         let results = parallel::map(series.iter().collect(), work * 4, |series| {
             check().map_err(QueryError::Ended)?;
@@ -140,6 +141,12 @@ impl Evaluator<'_> {
     }
 }
 
+/// After so many samples of windows it is asked whether the query goes on: one series may have millions of windows.
+const UNCHECKED_SAMPLES_MAX: usize = 1 << 20;
+
+/// How many samples the work on a histogram stands for.
+const HISTOGRAM_WORK: usize = 64;
+
 /// What of the options bears on windows.
 #[derive(Clone, Copy, Debug)]
 struct TaskOptions {
@@ -158,6 +165,7 @@ struct Task<'a> {
     function: WindowFunction,
     position: Position,
     name: &'a str,
+    check: Check<'a>,
 }
 
 impl Task<'_> {
@@ -198,12 +206,18 @@ impl Task<'_> {
             return Ok(());
         }
         let (mut floats, mut histograms, mut reset) = (Bounds::default(), Bounds::default(), Bounds::default());
+        let mut unchecked = 0;
         for (step, time) in self.steps.times().enumerate() {
+            if unchecked > UNCHECKED_SAMPLES_MAX {
+                unchecked = 0;
+                (self.check)().map_err(QueryError::Ended)?;
+            }
             let end = vector.end(time);
             let start = end - vector.range;
             let (after, until) = (start - behind, end + ahead);
             floats.advance(after, until, samples.times.len(), |index| samples.times[index]);
             histograms.advance(after, until, samples.histograms.len(), |index| samples.histograms[index].0);
+            unchecked += floats.high - floats.low + HISTOGRAM_WORK * (histograms.high - histograms.low);
             if floats.is_empty() && histograms.is_empty() {
                 continue;
             }
