@@ -20,14 +20,21 @@ const MERGE_FACTOR: usize = 4;
 /// Parts of one merge at most: bounds the memory and the time of one step.
 const INPUTS_MAX: usize = 64;
 
+/// The buffer for which [`full_rows`] are meant, and the least share of them: a merge holds its rows in memory several times
+/// over, so a server with little of it makes smaller parts, but not so small that they pile up.
+const BUFFER_BYTES: usize = 64 * 1024 * 1024;
+const SHARE_MIN: usize = 4;
+
 /// The rows from which a part is left alone. A buffer that was sealed because it was full makes parts of about this size,
 /// so that a busy server does not rewrite anything.
-pub(crate) const fn full_rows(signal: SignalKind) -> u32 {
-    match signal {
+pub(crate) fn full_rows(signal: SignalKind, buffer_bytes_max: usize) -> u32 {
+    let rows: u32 = match signal {
         SignalKind::Logs => 64 * 1024,
         SignalKind::Metrics => 256 * 1024,
         SignalKind::Traces => 128 * 1024,
-    }
+    };
+    let share = (BUFFER_BYTES / buffer_bytes_max.max(1)).clamp(1, SHARE_MIN);
+    rows / u32::try_from(share).unwrap_or(1)
 }
 
 /// The window in which a part lies, by its first time.
@@ -35,9 +42,9 @@ pub(crate) fn window(time: UnixNanos) -> i64 {
     time.0.div_euclid(WINDOW_NANOS)
 }
 
-/// The next merge that is due among the parts of one tenant and signal; `None` when nothing is.
-pub(crate) fn due(signal: SignalKind, parts: &[&PartRecord], now: UnixNanos) -> Option<Vec<PartId>> {
-    let full = full_rows(signal);
+/// The next merge that is due among the parts of one tenant and signal, which are left alone from `full` rows on; `None` when
+/// nothing is.
+pub(crate) fn due(parts: &[&PartRecord], full: u32, now: UnixNanos) -> Option<Vec<PartId>> {
     let mut windows: BTreeMap<i64, Vec<&PartRecord>> = BTreeMap::new();
     for part in parts.iter().filter(|part| part.rows < full) {
         windows.entry(window(part.first_time)).or_default().push(part);
@@ -110,7 +117,7 @@ mod tests {
 
     fn check(parts: &[PartRecord], now: i64, expected: Option<&[u8]>) {
         let parts: Vec<&PartRecord> = parts.iter().collect();
-        let due = due(SignalKind::Logs, &parts, UnixNanos(now));
+        let due = due(&parts, full_rows(SignalKind::Logs, BUFFER_BYTES), UnixNanos(now));
         assert_eq!(due, expected.map(|numbers| numbers.iter().map(|&number| PartId([number; 16])).collect()));
     }
 
@@ -123,7 +130,10 @@ mod tests {
 
     #[test]
     fn full_parts_are_left_alone() {
-        let full = full_rows(SignalKind::Logs);
+        let full = full_rows(SignalKind::Logs, BUFFER_BYTES);
+        assert_eq!(full_rows(SignalKind::Logs, BUFFER_BYTES / 2), full / 2);
+        assert_eq!(full_rows(SignalKind::Logs, 1), full / 4);
+        assert_eq!(full_rows(SignalKind::Logs, usize::MAX), full);
         let parts: Vec<PartRecord> = (1..=8).map(|number| part(number, full, 5)).collect();
         check(&parts, i64::MAX, None);
     }

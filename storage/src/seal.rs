@@ -171,7 +171,8 @@ impl Inner {
         let _one_at_a_time = self.compacting.lock().await;
         for (tenant, parts) in self.parts_by_tenant(signal) {
             let records: Vec<&PartRecord> = parts.iter().map(|part| part.record()).collect();
-            let Some(ids) = compaction::due(signal, &records, self.clock.now()) else { continue };
+            let full = compaction::full_rows(signal, self.config.buffer_bytes_max);
+            let Some(ids) = compaction::due(&records, full, self.clock.now()) else { continue };
             let inputs: Vec<Arc<Part>> =
                 parts.iter().filter(|part| ids.contains(&part.record().id)).map(Arc::clone).collect();
             self.merge(signal, tenant, inputs).await?;
