@@ -72,7 +72,7 @@ pub enum Error {
         warnings: String,
     },
     /// The deadline of the query passed.
-    #[error("the query was cancelled after {}; narrow it, or ask for more time with \"timeout\"", humantime::format_duration(*.after))]
+    #[error("the query was cancelled after {}; narrow it, or ask for more time with \"timeout\"", rounded(*.after))]
     Timeout {
         /// The time it had.
         after: Duration,
@@ -86,6 +86,16 @@ pub enum Error {
     /// A defect of ours.
     #[error("internal error: {0}")]
     Internal(String),
+}
+
+/// A duration for people: whole seconds from ten on, else whole milliseconds.
+fn rounded(duration: Duration) -> humantime::FormattedDuration {
+    let whole = if duration < Duration::from_secs(10) {
+        Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+    } else {
+        Duration::from_secs(duration.as_secs())
+    };
+    humantime::format_duration(whole)
 }
 
 impl Error {

@@ -552,11 +552,11 @@ test("PromQL: completed, checked and run by keyboard alone", async () => {
     await page.screenshot({ path: `${shots}/promql-completion-${width}-${theme}.png` });
     await accessible(page);
     await page.keyboard.press("Enter");
-    await page.keyboard.type("{job=");
+    await page.keyboard.type('{job="');
     // Values of labels are asked of the server, for this metric.
     await page.getByRole("option", { name: /payment/ }).first().waitFor();
     await page.keyboard.press("Escape");
-    for (let letter = 0; letter < 5; letter += 1) await page.keyboard.press("Backspace");
+    for (let letter = 0; letter < 6; letter += 1) await page.keyboard.press("Backspace");
     await page.keyboard.type("[5m] wrong");
     await page.keyboard.press("Escape");
     await page.locator(".cm-lintRange-error", { hasText: "wrong" }).waitFor();
