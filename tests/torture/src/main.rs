@@ -205,8 +205,9 @@ async fn one(
         Scenario::Memory => {
             let limits = match is_long {
                 true => memory::Limits { mib: 512, rss_percent_max: 80, goodput_percent_min: 80 },
-                // The goal is 70 %; clients and other work share the processors with a server that is not optimised.
-                false => memory::Limits { mib: 256, rss_percent_max: 90, goodput_percent_min: 40 },
+                // The goals are 256 MiB and 70 %; but here the server is not optimised, and clients and other work share its
+                // processors.
+                false => memory::Limits { mib: 512, rss_percent_max: 90, goodput_percent_min: 40 },
             };
             Box::pin(memory::run(run, effort, limits)).await
         }
