@@ -18,8 +18,8 @@ use crate::server::{Rows, Server, binary};
 
 /// MiB that the server may have in memory at any moment, with the settings of [`FLAGS`]. What it may hold: 128 of requests in
 /// work and about as much decoded, 128 of queries, as much of PromQL samples and again when series are joined, three buffers of
-/// 16 with what is sealed of them (one of which a request of 128 of labels may overshoot), caches of 128, and the rest.
-const PEAK_MIB_MAX: u64 = 1_536;
+/// 16 with what is sealed of them (one of which a request of 64 of labels may overshoot), caches of 128, and the rest.
+const PEAK_MIB_MAX: u64 = 1_024;
 
 const FLAGS: [&str; 14] = [
     "--in-flight-mib",

@@ -26,7 +26,7 @@ const IDENTITY_BEHIND: &[u8] = b"\0prometheus\0\0\x000";
 /// Bytes of the names and values of one label set. A reference is a byte or two on the wire, whatever it stands for.
 const SET_BYTES_MAX: usize = 1024 * 1024;
 
-/// Bytes that the different label sets of a request become, in sum: twice what it could bring without references.
+/// Bytes that the different label sets of a request become, in sum: no more by references than it could bring without.
 const REQUEST_BYTES_MAX: usize = limit::REQUEST_BYTES_MAX;
 
 /// The codes of a series.
