@@ -11,10 +11,11 @@ use anyhow::Context;
 use prometheus_client::registry::Registry;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
+use trivium_auth::Authenticator;
 use trivium_ingest::decode::ReplayDecoder;
 use trivium_ingest::{Ingest, IngestConfig, IngestDeps};
 use trivium_model::{Clock, SignalKind, SystemClock};
-use trivium_query::alerting::Alerting;
+use trivium_query::alerting::{AlertingDeps, Tenants};
 use trivium_query::{QueryConfig, QueryState};
 use trivium_scrape::ScrapeMetrics;
 use trivium_storage::catalog::SqliteCatalog;
@@ -22,7 +23,7 @@ use trivium_storage::fs::{FolderLock, RealFileSystem, lock_folder};
 use trivium_storage::{RecoveryReport, Storage, StorageConfig, StorageDeps};
 
 use crate::cli::{LogsArgs, ServeArgs};
-use crate::config::{Authentication, Config, LogFormat};
+use crate::config::{Authentication, Config, LogFormat, given};
 use crate::credentials;
 use crate::listeners::{self, Routers};
 use crate::redact::Redacting;
@@ -87,7 +88,10 @@ async fn run(
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let mut registry = Registry::default();
     let listeners = listeners::bind(config, &clock, &mut registry, config.auth == Authentication::Required).await?;
-    let bound = listeners.bound;
+    let (bound, tls) = (listeners.bound, listeners.tls.clone());
+    let stop = CancellationToken::new();
+    // Bound and not served, they would have who comes during a replay wait.
+    let (entrances, servers) = listeners.serve(query, &stop);
     let (storage, catalog, _lock) = open_storage(config, Arc::clone(&clock), &mut registry).await?;
     let redacting = Redacting::start(&config.redaction_file, &mut registry)?;
     let ingest = build_ingest(config, redacting.as_ref(), &storage, &clock, &mut registry);
@@ -104,13 +108,13 @@ async fn run(
             Some(Arc::new(Scraping::start(file, ingest.pipeline(), Arc::clone(&clock), scrape_metrics)?))
         }
     };
-    let stop = CancellationToken::new();
     let credentials = credentials::open(config, &storage, &clock).await?;
-    {
+    credentials.register_metrics(&mut registry);
+    let keeping = {
         let (credentials, stop) = (Arc::clone(&credentials), stop.clone());
-        tokio::spawn(async move { credentials.run(stop.cancelled()).await });
-    }
-    let alerting = start_alerting(config, demo, &state, &ingest, bound.http, query).await?;
+        tokio::spawn(async move { credentials.run(stop.cancelled()).await })
+    };
+    let alerting = start_alerting(config, demo, bound.http, &state, &ingest, &credentials, query).await?;
 
     let admin = server::Admin {
         storage: storage.clone(),
@@ -118,7 +122,7 @@ async fn run(
         scraping: scraping.clone(),
         redacting,
         alerting: Arc::clone(&alerting),
-        tls: listeners.tls.clone(),
+        tls,
         stop: stop.clone(),
     };
     let telemetry = telemetry.map(|telemetry| {
@@ -132,7 +136,7 @@ async fn run(
         .merge(crate::operation::router(storage.clone()));
     let routers =
         Routers { otlp_grpc: ingest.grpc_router(), otlp_http: ingest.http_router(), http: server::router(api, admin) };
-    let servers = listeners.serve(credentials::guard(&credentials, routers)?, query, &stop);
+    entrances.open(credentials::guard(&credentials, routers)?);
     let maintenance = {
         let (storage, stop) = (storage.clone(), stop.clone());
         tokio::spawn(async move { storage.maintain(stop.cancelled()).await })
@@ -159,7 +163,8 @@ async fn run(
     if let Some(demo) = demo {
         demo.abort();
     }
-    drop(maintenance.await);
+    // Both write to the catalog for the last time.
+    drop(tokio::join!(maintenance, keeping));
     close(&storage, &catalog).await;
     tracing::info!("stopped");
     Ok(if storage.failed().is_some() { ExitCode::from(2) } else { ExitCode::SUCCESS })
@@ -169,17 +174,21 @@ async fn run(
 async fn start_alerting(
     config: &Config,
     demo: bool,
+    address: std::net::SocketAddr,
     state: &Arc<QueryState>,
     ingest: &Ingest,
-    address: std::net::SocketAddr,
+    credentials: &Arc<Authenticator>,
     query: &Runtime,
-) -> anyhow::Result<Arc<Alerting>> {
-    let sink = Arc::new(PipelineSink(ingest.pipeline()));
-    // The lock on the folder, where the catalog is, is ours: what the last process held is ours too, without a wait until it
-    // lapses. A catalog that several processes share will need a name for each of them.
-    let holder = "server".to_owned();
-    let (settings, built_in) = (config.alerting(address), built_in(demo, config.self_telemetry));
-    let start = Alerting::start(settings, built_in, Arc::clone(state), sink, holder);
+) -> anyhow::Result<Arc<Tenants>> {
+    let deps = AlertingDeps {
+        state: Arc::clone(state),
+        sink: Arc::new(PipelineSink(ingest.pipeline())),
+        names: Arc::new(credentials::Names(Arc::clone(credentials))),
+        // The lock on the folder, where the catalog is, is ours: what the last process held is ours too, without a wait until
+        // it lapses. A catalog that several processes share will need a name for each of them.
+        holder: "server".to_owned(),
+    };
+    let start = Tenants::start(config.alerting(address), built_in(demo, config.self_telemetry), deps);
     query.spawn(start).await.context("the evaluators died")?.map_err(|error| anyhow::anyhow!("{error}"))
 }
 
@@ -257,7 +266,7 @@ fn storage_config(config: &Config) -> StorageConfig {
         page_cache_bytes_max: usize::try_from(config.page_cache_mib << 20).unwrap_or(usize::MAX),
         seal_after_seconds: config.seal_after().as_secs(),
         crash_loop_starts_max: config.crash_loop_starts,
-        encryption_key_file: Some(config.encryption_key_file.clone()).filter(|file| !file.as_os_str().is_empty()),
+        encryption_key_file: given(&config.encryption_key_file),
         encrypt: config.encrypt,
         ..StorageConfig::default()
     };

@@ -34,7 +34,7 @@ pub(crate) enum Command {
     Find(IdArgs),
     /// Run test scripts in the language of Prometheus' own PromQL tests against a server that is started for them.
     PromqlTest(PromqlTestArgs),
-    /// Show what redaction rules would change in OTLP files, or what a value would be stored as.
+    /// Show what redaction rules would change in OTLP files or in what is stored, or what a value would be stored as.
     Redact(RedactArgs),
     /// Check rules and SLOs, run their unit tests, or try them on stored history.
     Rules(RulesArgs),
@@ -78,12 +78,18 @@ pub(crate) struct ServeArgs {
     /// CAs in PEM of which clients must have a certificate [default: none, clients are not asked]
     #[arg(long, env = "TRIVIUM_TLS_CLIENT_CA_FILE")]
     tls_client_ca_file: Option<PathBuf>,
+    /// Lists in PEM of client certificates that their CAs have revoked [default: none]
+    #[arg(long, env = "TRIVIUM_TLS_CLIENT_CRL_FILE")]
+    tls_client_crl_file: Option<PathBuf>,
     /// Listeners that speak TLS, separated by commas [default: otlp_grpc,otlp_http,http]
     #[arg(long, env = "TRIVIUM_TLS_LISTENERS", value_delimiter = ',')]
     tls_listeners: Option<Vec<String>>,
     /// Those of them that require a client's certificate [default: otlp_grpc,otlp_http,http]
     #[arg(long, env = "TRIVIUM_TLS_CLIENT_CA_LISTENERS", value_delimiter = ',')]
     tls_client_ca_listeners: Option<Vec<String>>,
+    /// Connections that one address may hold on each listener, 0 for any number [default: 1024]
+    #[arg(long, env = "TRIVIUM_CONNECTIONS_PER_ADDRESS_MAX")]
+    connections_per_address_max: Option<usize>,
     /// Whether requests need credentials [default: open]
     #[arg(long, env = "TRIVIUM_AUTH")]
     auth: Option<Authentication>,
@@ -207,6 +213,9 @@ pub(crate) struct ServeArgs {
     /// A file in Prometheus' format of which `alerting` is read: alert_relabel_configs, and Alertmanagers with credentials
     #[arg(long = "alerting-config", env = "TRIVIUM_ALERTING_CONFIG_FILE")]
     alerting_config_file: Option<PathBuf>,
+    /// Folder with the rules, SLOs and receivers of the other tenants, each in the folder of its name [default: none]
+    #[arg(long, env = "TRIVIUM_TENANTS_DIR")]
+    tenants_dir: Option<PathBuf>,
     /// Where people reach this server, for links in notifications [default: http:// and the address of the API]
     #[arg(long, env = "TRIVIUM_EXTERNAL_URL")]
     external_url: Option<String>,
@@ -246,8 +255,10 @@ impl ServeArgs {
             tls_cert_file,
             tls_key_file,
             tls_client_ca_file,
+            tls_client_crl_file,
             tls_listeners,
             tls_client_ca_listeners,
+            connections_per_address_max,
             auth,
             auth_config_file,
             insecure_no_tls,
@@ -289,6 +300,7 @@ impl ServeArgs {
             alertmanager_config_file,
             alertmanager_urls,
             alerting_config_file,
+            tenants_dir,
             external_url,
             external_labels,
             evaluation_interval,
@@ -317,8 +329,7 @@ pub(crate) struct ServerArgs {
 impl ServerArgs {
     /// The server as the client asks it.
     pub(crate) fn server(&self) -> anyhow::Result<trivium_client::Server> {
-        let AccessArgs { token_file, ca_file } = &self.access;
-        trivium_client::Server::new(&self.url, token_file.as_deref(), ca_file.as_deref())
+        self.access.server(&self.url)
     }
 }
 
@@ -331,6 +342,13 @@ pub(crate) struct AccessArgs {
     /// File with the certificate of the CA, for https with one that is not public
     #[arg(long, env = "TRIVIUM_CA_FILE")]
     pub(crate) ca_file: Option<PathBuf>,
+}
+
+impl AccessArgs {
+    /// The server at an address.
+    pub(crate) fn server(&self, url: &str) -> anyhow::Result<trivium_client::Server> {
+        trivium_client::Server::new(url, self.token_file.as_deref(), self.ca_file.as_deref())
+    }
 }
 
 #[derive(Debug, Args)]
@@ -428,8 +446,25 @@ pub(crate) struct RedactArgs {
     #[arg(long, default_value_t = 5)]
     pub(crate) examples: usize,
     /// Print what the action hash stores instead of this value, to search for it
-    #[arg(long, value_name = "VALUE", conflicts_with = "files")]
+    #[arg(long, value_name = "VALUE", conflicts_with_all = ["files", "stored"])]
     pub(crate) hash: Option<String>,
+    /// Look at what a running server has stored instead of files: log records, spans, series, exemplars
+    #[arg(long, conflicts_with = "files")]
+    pub(crate) stored: bool,
+    /// With --stored: earliest time: RFC 3339, Unix nanoseconds or now-1d
+    #[arg(long, requires = "stored")]
+    pub(crate) start: Option<String>,
+    /// With --stored: latest time
+    #[arg(long, requires = "stored")]
+    pub(crate) end: Option<String>,
+    /// With --stored: records of each table at most, the newest
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub(crate) limit: u64,
+    /// API address of the running server
+    #[arg(long, env = "TRIVIUM_URL", default_value = "http://127.0.0.1:4319")]
+    pub(crate) url: String,
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
 }
 
 #[derive(Debug, Args)]

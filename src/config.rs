@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
+use trivium_listen::PerAddress;
 use trivium_model::SignalKind;
 use trivium_query::PromqlConfig;
-use trivium_query::alerting::AlertingConfig;
+use trivium_query::alerting::{AlertingConfig, AlertingFiles};
 use trivium_query::series::{SeriesConfig, TranslationStrategy};
 
 /// How log lines of the server look.
@@ -106,8 +107,10 @@ pub(crate) struct Config {
     pub(crate) tls_cert_file: PathBuf,
     pub(crate) tls_key_file: PathBuf,
     pub(crate) tls_client_ca_file: PathBuf,
+    pub(crate) tls_client_crl_file: PathBuf,
     pub(crate) tls_listeners: Vec<String>,
     pub(crate) tls_client_ca_listeners: Vec<String>,
+    pub(crate) connections_per_address_max: usize,
     pub(crate) auth: Authentication,
     pub(crate) auth_config_file: PathBuf,
     pub(crate) insecure_no_tls: bool,
@@ -149,6 +152,7 @@ pub(crate) struct Config {
     pub(crate) alertmanager_config_file: PathBuf,
     pub(crate) alertmanager_urls: Vec<String>,
     pub(crate) alerting_config_file: PathBuf,
+    pub(crate) tenants_dir: PathBuf,
     pub(crate) external_url: String,
     pub(crate) external_labels: Vec<String>,
     pub(crate) evaluation_interval: String,
@@ -168,8 +172,10 @@ impl Default for Config {
             tls_cert_file: PathBuf::new(),
             tls_key_file: PathBuf::new(),
             tls_client_ca_file: PathBuf::new(),
+            tls_client_crl_file: PathBuf::new(),
             tls_listeners: LISTENERS.map(str::to_owned).into(),
             tls_client_ca_listeners: LISTENERS.map(str::to_owned).into(),
+            connections_per_address_max: PerAddress::default().max,
             auth: Authentication::Open,
             auth_config_file: PathBuf::new(),
             insecure_no_tls: false,
@@ -211,6 +217,7 @@ impl Default for Config {
             alertmanager_config_file: PathBuf::new(),
             alertmanager_urls: Vec::new(),
             alerting_config_file: PathBuf::new(),
+            tenants_dir: PathBuf::new(),
             external_url: String::new(),
             external_labels: Vec::new(),
             evaluation_interval: "1m".into(),
@@ -221,11 +228,16 @@ impl Default for Config {
     }
 }
 
+/// A file or folder that a setting names, unless it is empty, which means none.
+pub(crate) fn given(path: &Path) -> Option<PathBuf> {
+    (!path.as_os_str().is_empty()).then(|| path.to_path_buf())
+}
+
 /// The listeners by the names of their settings.
 pub(crate) const LISTENERS: [&str; 3] = ["otlp_grpc", "otlp_http", "http"];
 
 /// One setting as the reference shows it: key, what it does.
-const REFERENCE: [(&str, &str); 56] = [
+const REFERENCE: [(&str, &str); 59] = [
     ("data_dir", "Where everything is kept. One process at a time; the folder is locked."),
     ("otlp_grpc", "Address of OTLP over gRPC; port 0 picks a free one."),
     ("otlp_http", "Address of OTLP over HTTP: /v1/logs, /v1/metrics, /v1/traces."),
@@ -233,24 +245,34 @@ const REFERENCE: [(&str, &str); 56] = [
     (
         "tls_cert_file",
         "Certificate of the server in PEM, then those that lead to its CA; empty speaks no TLS. Files that change are taken\n\
-         # within 10 s or at POST /-/reload, without a restart; what cannot be used leaves the one before.",
+         within 10 s or at POST /-/reload, without a restart; what cannot be used leaves the one before.",
     ),
     ("tls_key_file", "Private key of that certificate in PEM."),
     (
         "tls_client_ca_file",
         "CAs in PEM; clients must have a certificate of one of them (mutual TLS). Empty asks for none.",
     ),
+    (
+        "tls_client_crl_file",
+        "Lists in PEM of the certificates that those CAs have revoked, of each CA one; taken when they change, like the\n\
+         certificate. A CA without a list vouches for nobody. Empty: nobody is asked whether a certificate was revoked.",
+    ),
     ("tls_listeners", "Listeners that speak TLS: otlp_grpc, otlp_http, http."),
     ("tls_client_ca_listeners", "Those of them that require a client's certificate, when tls_client_ca_file is set."),
     (
+        "connections_per_address_max",
+        "Connections that one address (of IPv6: one /64) may hold on each listener; for each above, its idlest is closed, or\n\
+         the new one while all are at work. Loopback is exempt. 0: any number, for a proxy that brings all.",
+    ),
+    (
         "auth",
         "Whether requests need credentials: open (everybody who reaches the listeners may do everything) or required. The\n\
-         # first start with required writes a token for the first admin into the data folder.",
+         first start with required writes a token for the first admin into the data folder.",
     ),
     (
         "auth_config_file",
         "TOML file with what goes beyond tokens and users: hosts, origins, trusted_proxies, tls_at_proxy, session_idle,\n\
-         # session_lifetime, [[jwt]] issuers of services, [oidc] single sign-on (proto/auth/README.md).",
+         session_lifetime, [[jwt]] issuers of services, [oidc] single sign-on (proto/auth/README.md).",
     ),
     (
         "insecure_no_tls",
@@ -259,12 +281,12 @@ const REFERENCE: [(&str, &str); 56] = [
     (
         "insecure_no_auth",
         "Whether to listen without authentication on an address that other machines reach, so that whoever reaches it reads\n\
-         # and writes everything; refused unless this is set.",
+         and writes everything; refused unless this is set.",
     ),
     (
         "retention",
         "How long telemetry is kept, by its own time: 30d, 12h … or none for ever. Records that are older when they\n\
-         # arrive are refused and counted; with none, records of any age are taken.",
+         arrive are refused and counted; with none, records of any age are taken.",
     ),
     ("logs_retention", "How long log records are kept: a duration, none, or same as retention."),
     ("metrics_retention", "How long data points are kept, likewise."),
@@ -272,18 +294,18 @@ const REFERENCE: [(&str, &str); 56] = [
     (
         "scrape_config_file",
         "File in Prometheus' format whose scrape_configs say what is scraped; empty scrapes nothing. POST /-/reload reads\n\
-         # it again.",
+         it again.",
     ),
     (
         "redaction_file",
         "Rules (ingest/redact/README.md) by which secrets and personal data are taken out of requests before they are stored;\n\
-         # empty takes out nothing. POST /-/reload reads it again.",
+         empty takes out nothing. POST /-/reload reads it again.",
     ),
     (
         "encryption_key_file",
         "File with the master keys of encryption at rest, a line NAME:KEY each, the current one first (`trivium keys generate`\n\
-         # prints one); empty encrypts nothing. Without it a folder with encrypted telemetry is refused. Keep a copy elsewhere:\n\
-         # what is encrypted is lost with it.",
+         prints one); empty encrypts nothing. Without it a folder with encrypted telemetry is refused. Keep a copy elsewhere:\n\
+         what is encrypted is lost with it.",
     ),
     (
         "encrypt",
@@ -309,12 +331,12 @@ const REFERENCE: [(&str, &str); 56] = [
     (
         "buffer_mib",
         "MiB of memory in which rows of one signal gather before they become a part. More makes larger parts and less\n\
-         # compaction; a busy signal needs up to three times as much.",
+         compaction; a busy signal needs up to three times as much.",
     ),
     ("seal_after", "Age at which rows become a part even when the buffer is not full. Bounds what a restart replays."),
     (
         "in_flight_mib",
-        "MiB of export requests that may be in work at once; above it clients are told to come back later.",
+        "MiB of memory for export requests in work and their rows; above it clients are told to come back later.",
     ),
     (
         "page_cache_mib",
@@ -348,7 +370,7 @@ const REFERENCE: [(&str, &str); 56] = [
     (
         "otlp_translation_strategy",
         "How PromQL sees OpenTelemetry's names: UnderscoreEscapingWithSuffixes, UnderscoreEscapingWithoutSuffixes,\n\
-         # NoUTF8EscapingWithSuffixes or NoTranslation. Nothing that is stored depends on it.",
+         NoUTF8EscapingWithSuffixes or NoTranslation. Nothing that is stored depends on it.",
     ),
     (
         "promote_resource_attributes",
@@ -368,6 +390,11 @@ const REFERENCE: [(&str, &str); 56] = [
         "alerting_config_file",
         "A file in Prometheus' format (prometheus.yml), of which only `alerting` is read: alert_relabel_configs, and\n\
          # alertmanagers that are sent all alerts instead, with tls_config, basic_auth, authorization and oauth2.",
+    ),
+    (
+        "tenants_dir",
+        "A folder with the files of the other tenants: in the folder of a tenant's name rules/*.yaml, slos/*.yaml,\n\
+         # alertmanager.yml and alerting.yml, each if it is there. Read again by /-/reload. Empty: none.",
     ),
     (
         "external_url",
@@ -446,6 +473,9 @@ impl Config {
         }
         if is_set(&self.tls_client_ca_file) && !certificate {
             problems.push("tls_client_ca_file needs tls_cert_file and tls_key_file".into());
+        }
+        if is_set(&self.tls_client_crl_file) && !is_set(&self.tls_client_ca_file) {
+            problems.push("tls_client_crl_file needs tls_client_ca_file: it says whom of its clients to refuse".into());
         }
         for (key, names) in
             [("tls_listeners", &self.tls_listeners), ("tls_client_ca_listeners", &self.tls_client_ca_listeners)]
@@ -528,12 +558,14 @@ impl Config {
     pub(crate) fn alerting(&self, address: SocketAddr) -> AlertingConfig {
         let external_labels = self.external_labels.iter().filter_map(|label| label.split_once('='));
         AlertingConfig {
-            rule_files: self.rule_files.clone(),
-            slo_files: self.slo_files.clone(),
-            alertmanager_config: Some(self.alertmanager_config_file.clone())
-                .filter(|file| !file.as_os_str().is_empty()),
-            alertmanager_urls: self.alertmanager_urls.clone(),
-            alerting_config: Some(self.alerting_config_file.clone()).filter(|file| !file.as_os_str().is_empty()),
+            files: AlertingFiles {
+                rule_files: self.rule_files.clone(),
+                slo_files: self.slo_files.clone(),
+                alertmanager_config: given(&self.alertmanager_config_file),
+                alertmanager_urls: self.alertmanager_urls.clone(),
+                alerting_config: given(&self.alerting_config_file),
+            },
+            tenants_dir: given(&self.tenants_dir),
             external_url: match self.external_url.trim_end_matches('/') {
                 "" => format!("{}://{address}", self.scheme("http")),
                 url => url.to_owned(),
@@ -561,6 +593,7 @@ impl Config {
         );
         for (key, doc) in REFERENCE {
             let value = table.get(key).with_context(|| format!("setting {key} has no value"))?;
+            let doc = doc.replace('\n', "\n# ");
             text.push_str(&format!("\n# {doc}\n{key} = {value}\n"));
         }
         Ok(text)
@@ -617,6 +650,9 @@ mod tests {
         assert_eq!(problems(pair), Ok(()));
         assert!(problems("tls_cert_file = \"c\"").is_err_and(|error| error.contains("tls_key_file")));
         assert!(problems("tls_client_ca_file = \"c\"").is_err_and(|error| error.contains("needs tls_cert_file")));
+        let lists = format!("{pair}tls_client_crl_file = \"c\"");
+        assert!(problems(&lists).is_err_and(|error| error.contains("needs tls_client_ca_file")));
+        assert_eq!(problems(&format!("{lists}\ntls_client_ca_file = \"a\"")), Ok(()));
         let unknown = format!("{pair}tls_listeners = [\"grpc\"]");
         assert!(
             problems(&unknown).is_err_and(|error| error.contains("\"grpc\" is none of otlp_grpc, otlp_http, http"))

@@ -17,8 +17,9 @@ use trivium_auth::{
     OutgoingRequest, Route, RouteTable, routes,
 };
 use trivium_listen::Peer;
-use trivium_model::Clock;
+use trivium_model::{Clock, TenantId};
 use trivium_notify::{FetchRequest, OutgoingPolicy};
+use trivium_query::alerting::TenantNames;
 use trivium_storage::Storage;
 
 use crate::config::{Authentication, Config, LISTENERS};
@@ -98,6 +99,20 @@ fn read(path: &Path) -> anyhow::Result<AuthFile> {
     }
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     toml::from_str(&text).with_context(|| format!("{} is no auth_config_file", path.display()))
+}
+
+/// The tenants that credentials were made for.
+#[derive(Debug)]
+pub(crate) struct Names(pub(crate) Arc<Authenticator>);
+
+impl TenantNames for Names {
+    fn named(&self, name: &str) -> Option<TenantId> {
+        self.0.tenant_named(name)
+    }
+
+    fn name(&self, tenant: TenantId) -> Option<String> {
+        self.0.tenant_name(tenant)
+    }
 }
 
 /// Has every request of every listener pass the table of routes.

@@ -11,11 +11,13 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use trivium_listen::{Allowed, ClientCertificates, Door, ListenMetrics, Listener, Tls, TlsFiles};
+use trivium_auth as auth;
+use trivium_listen::{Allowed, ClientCertificates, Door, ListenMetrics, Listener, PerAddress, Tls, TlsFiles};
 use trivium_model::Clock;
 
-use crate::config::{Config, LISTENERS};
+use crate::config::{Config, LISTENERS, given};
 use crate::server::Bound;
+use crate::starting::Entrance;
 
 /// How often the files of the certificate are looked at.
 const CERTIFICATE_POLL_INTERVAL: Duration = Duration::from_secs(10);
@@ -28,6 +30,8 @@ pub(crate) struct Listeners {
     pub(crate) bound: Bound,
     /// The certificate, if any listener speaks TLS.
     pub(crate) tls: Option<Arc<Tls>>,
+    /// Whether all of them speak TLS, so that browsers may be told to come no other way.
+    is_tls_alone: bool,
 }
 
 /// What is served on each.
@@ -37,25 +41,56 @@ pub(crate) struct Routers {
     pub(crate) http: Router,
 }
 
+/// Where routers come in when there is something to serve.
+pub(crate) struct Entrances {
+    otlp_grpc: Entrance,
+    otlp_http: Entrance,
+    http: Entrance,
+}
+
+impl Entrances {
+    fn new() -> Self {
+        Self {
+            otlp_grpc: Entrance::new(auth::Door::OtlpGrpc),
+            otlp_http: Entrance::new(auth::Door::OtlpHttp),
+            http: Entrance::new(auth::Door::Api),
+        }
+    }
+
+    /// Ends the refusals.
+    pub(crate) fn open(&self, routers: Routers) {
+        self.otlp_grpc.open(routers.otlp_grpc);
+        self.otlp_http.open(routers.otlp_http);
+        self.http.open(routers.http);
+    }
+}
+
 /// A listener that serves, with the name that people know it by.
 pub(crate) type Serving = (&'static str, JoinHandle<std::io::Result<()>>);
 
 impl Listeners {
-    /// Serves until `stop`; the API on the runtime of queries.
-    pub(crate) fn serve(self, routers: Routers, query: &Runtime, stop: &CancellationToken) -> [Serving; 3] {
+    /// Serves until `stop`; the API on the runtime of queries. Everybody is told to come back until the entrances are opened.
+    pub(crate) fn serve(self, query: &Runtime, stop: &CancellationToken) -> (Entrances, [Serving; 3]) {
+        let entrances = Entrances::new();
         let stopped = || stop.clone().cancelled_owned();
         // Outside of everything, so that refusals have them too.
-        let otlp_http = trivium_listen::with_security_headers(routers.otlp_http);
-        let api = trivium_listen::with_security_headers(routers.http);
+        let with_headers = |router: Router| match self.is_tls_alone {
+            true => trivium_listen::with_transport_security(trivium_listen::with_security_headers(router)),
+            false => trivium_listen::with_security_headers(router),
+        };
+        let otlp_grpc = with_headers(entrances.otlp_grpc.router());
+        let otlp_http = with_headers(entrances.otlp_http.router());
+        let api = with_headers(entrances.http.router());
         if let Some(tls) = self.tls {
             let stopped = stopped();
             tokio::spawn(async move { tls.watch(CERTIFICATE_POLL_INTERVAL, stopped).await });
         }
-        [
-            ("gRPC", tokio::spawn(trivium_listen::serve(self.otlp_grpc, routers.otlp_grpc, stopped()))),
+        let serving = [
+            ("gRPC", tokio::spawn(trivium_listen::serve(self.otlp_grpc, otlp_grpc, stopped()))),
             ("HTTP", tokio::spawn(trivium_listen::serve(self.otlp_http, otlp_http, stopped()))),
             ("API", query.spawn(trivium_listen::serve(self.http, api, stopped()))),
-        ]
+        ];
+        (entrances, serving)
     }
 }
 
@@ -72,13 +107,16 @@ pub(crate) async fn bind(
     let tls = load(config, clock, &metrics).await?;
     let descriptors = trivium_listen::raise_descriptor_limit();
     let connections_max = trivium_listen::connections_max(descriptors, LISTENERS.len() as u64);
+    let per_address = PerAddress { max: config.connections_per_address_max, ..PerAddress::default() };
     let listen = async |name: &'static str, address: SocketAddr| {
         let tcp = TcpListener::bind(address).await.with_context(|| {
             let flag = name.replace('_', "-");
             format!("cannot listen on {address}; is another Trivium running? Choose another address with --{flag}")
         })?;
         let bound = tcp.local_addr().context("a listener has no address")?;
-        let listener = Listener::new(name, tcp, metrics.clone()).with_connections_max(connections_max);
+        let listener = Listener::new(name, tcp, metrics.clone())
+            .with_connections_max(connections_max)
+            .with_connections_per_address(per_address);
         let clients = match config.requires_client_certificate(name) {
             true => ClientCertificates::Required,
             false => ClientCertificates::NotAsked,
@@ -94,7 +132,9 @@ pub(crate) async fn bind(
     let (http, api_address) = listen(api, config.http).await?;
     let scheme = config.scheme(api);
     let bound = Bound { otlp_grpc: grpc_address, otlp_http: http_address, http: api_address, scheme };
-    Ok(Listeners { otlp_grpc, otlp_http, http, bound, tls })
+    // Of the port of gRPC too: what is promised holds for all ports of the name.
+    let is_tls_alone = LISTENERS.iter().all(|name| config.has_tls(name));
+    Ok(Listeners { otlp_grpc, otlp_http, http, bound, tls, is_tls_alone })
 }
 
 /// Refuses what would be open to others, and tells what is open to them by explicit setting.
@@ -126,8 +166,9 @@ async fn load(config: &Config, clock: &Arc<dyn Clock>, metrics: &ListenMetrics) 
     let files = TlsFiles {
         certificate: config.tls_cert_file.clone(),
         key: config.tls_key_file.clone(),
-        client_ca: Some(config.tls_client_ca_file.clone()).filter(|file| !file.as_os_str().is_empty()),
+        client_ca: given(&config.tls_client_ca_file),
+        client_crl: given(&config.tls_client_crl_file),
     };
     let tls = Tls::load(files, Arc::clone(clock), metrics.clone()).await;
-    Ok(Some(tls.context("cannot speak TLS with what tls_cert_file, tls_key_file and tls_client_ca_file name")?))
+    Ok(Some(tls.context("cannot speak TLS with the files that the settings tls_… name")?))
 }

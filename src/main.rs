@@ -17,6 +17,7 @@ mod rules;
 mod scrape;
 mod self_telemetry;
 mod server;
+mod starting;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -26,7 +27,7 @@ use clap::Parser;
 use crate::cli::{Cli, Command};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     match run(Cli::parse().command) {

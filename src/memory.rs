@@ -8,13 +8,23 @@ use crate::config::Config;
 /// Above it nothing is lowered: all defaults fit, and more is the operator's wish.
 const AMPLE: u64 = 4 << 30;
 
-/// Shares of the limit, as what it is divided by. A busy signal holds up to four buffers (one that is filled and may overshoot
-/// once, one like it that is sealed), and there are three signals: 12/64. Exports in work are decoded, which doubles them.
+/// What no setting lowers: the program's own data, compressors and encoders of what is sealed, threads.
+const BASE: u64 = 64 << 20;
+
+/// Shares of what is left of the limit, as what it is divided by. A busy signal holds up to four buffers (one that is filled and
+/// may overshoot once, one like it that is sealed), and there are three signals: 12/64.
 const BUFFER: u64 = 64;
-const IN_FLIGHT: u64 = 8;
+/// Half of what it could be: what connections hold, 50 KiB each, is counted nowhere.
+const IN_FLIGHT: u64 = 16;
 const PAGE_CACHE: u64 = 32;
-const QUERIES: u64 = 6;
+const QUERIES: u64 = 10;
 const SERIES_CACHE: u64 = 8;
+
+/// What a query takes besides what it asks its budget for, such as pages in work; a guess with room.
+const BYTES_OF_QUERY: u64 = 192 << 20;
+
+/// Queries at once however little memory there is: one that takes long must not keep a person from everything else.
+const QUERIES_MIN: u64 = 2;
 
 /// What a sample of PromQL takes while its query is evaluated: a time, a value, a start time.
 const BYTES_OF_SAMPLE: u64 = 24;
@@ -25,7 +35,8 @@ const IN_FLIGHT_MIB_MIN: u64 = 8;
 /// Lowers what a small limit has no room for; what was lowered, for the log.
 pub(crate) fn fit(config: &mut Config, limit: Option<u64>) -> Vec<String> {
     let Some(limit) = limit.filter(|limit| *limit < AMPLE) else { return Vec::new() };
-    let mib = limit >> 20;
+    let left = limit.saturating_sub(BASE).max(limit / 4);
+    let mib = left >> 20;
     let mut lowered = Vec::new();
     let mut lower = |key: &str, value: &mut u64, most: u64| {
         if *value > most {
@@ -39,8 +50,11 @@ pub(crate) fn fit(config: &mut Config, limit: Option<u64>) -> Vec<String> {
     lower("promql_cache_mib", &mut config.promql_cache_mib, mib / PAGE_CACHE);
     lower("query_memory_mib", &mut config.query_memory_mib, (mib / QUERIES).max(16));
     lower("series_cache_mib", &mut config.series_cache_mib, (mib / SERIES_CACHE).max(8));
+    let mut queries = config.query_concurrency as u64;
+    lower("query_concurrency", &mut queries, (left / BYTES_OF_QUERY).max(QUERIES_MIN));
+    config.query_concurrency = usize::try_from(queries).unwrap_or(usize::MAX);
     let mut samples = config.promql_samples_max as u64;
-    lower("promql_samples_max", &mut samples, (limit / QUERIES / BYTES_OF_SAMPLE).max(100_000));
+    lower("promql_samples_max", &mut samples, (left / QUERIES / BYTES_OF_SAMPLE).max(100_000));
     config.promql_samples_max = usize::try_from(samples).unwrap_or(usize::MAX);
     lowered
 }
@@ -124,10 +138,11 @@ mod tests {
         assert!(fit(&mut config, None).is_empty() && fit(&mut config, Some(AMPLE)).is_empty());
         assert_eq!(config, Config::default());
         let lowered = fit(&mut config, Some(512 << 20));
-        assert_eq!(lowered.len(), 7, "{lowered:?}");
-        assert_eq!((config.buffer_mib, config.in_flight_mib, config.page_cache_mib), (8, 64, 16));
-        assert_eq!((config.query_memory_mib, config.promql_cache_mib), (85, 16));
-        assert_eq!((config.series_cache_mib, config.promql_samples_max), (64, 3_728_270));
+        assert_eq!(lowered.len(), 8, "{lowered:?}");
+        assert_eq!((config.buffer_mib, config.in_flight_mib, config.page_cache_mib), (7, 28, 14));
+        assert_eq!((config.query_memory_mib, config.query_concurrency), (44, 2));
+        assert_eq!((config.series_cache_mib, config.promql_cache_mib), (56, 14));
+        assert_eq!(config.promql_samples_max, 1_957_341);
         config.buffer_mib = 2;
         assert!(fit(&mut config, Some(512 << 20)).is_empty(), "smaller values stay");
         fit(&mut config, Some(1));

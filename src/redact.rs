@@ -1,6 +1,8 @@
 //! Redaction rules: the file that `redaction_file` names, and the command `trivium redact`.
 
-use std::collections::HashMap;
+mod stored;
+
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -8,7 +10,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use prometheus_client::registry::Registry;
 use trivium_ingest::Redaction;
-use trivium_model::WireFormat;
+use trivium_model::{SignalKind, WireFormat};
 use trivium_redact::{Hit, Observer, Rules, UNREADABLE, shortened};
 
 use crate::cli::RedactArgs;
@@ -54,21 +56,51 @@ pub(crate) fn run(args: &RedactArgs) -> anyhow::Result<ExitCode> {
         let key = rules.hash_key().context("the rules name no hash_key_file")?;
         return crate::print(&key.hashed(value.as_bytes()));
     }
-    if !args.dry_run || args.files.is_empty() {
-        bail!("give --dry-run and files of OTLP requests, or --hash with a value; redaction itself is done by `serve`");
+    if !args.dry_run || args.files.is_empty() != args.stored {
+        bail!(
+            "give --dry-run and files of OTLP requests, or --dry-run --stored to look at what a server has, or --hash with a value; \
+             redaction itself is done by `serve`"
+        );
     }
-    let mut report = Report { rules: &rules, counts: HashMap::new(), examples_max: args.examples, requests: [0; 2] };
+    let mut report = Report::new(&rules, args.examples);
     for file in &args.files {
         report.read(file).with_context(|| format!("cannot read {}", file.display()))?;
     }
-    crate::print(report.render().trim_end())
+    if args.stored {
+        crate::block_on(report.ask(args))?;
+    }
+    crate::print(report.render(if args.stored { "stored records and series" } else { "requests" }).trim_end())
 }
 
 /// What was found of one rule.
 #[derive(Default)]
 struct Found {
     count: u64,
+    /// How often under each key, and in texts without one.
+    fields: BTreeMap<String, u64>,
+    services: BTreeMap<String, u64>,
     examples: Vec<String>,
+}
+
+/// Fields, and services, of a rule that are told apart.
+const NAMES_MAX: usize = 1_000;
+
+/// Those of them that are shown.
+const NAMES_SHOWN: usize = 5;
+
+fn count(names: &mut BTreeMap<String, u64>, name: &str) {
+    let is_told_apart = names.len() < NAMES_MAX || names.contains_key(name);
+    *names.entry(if is_told_apart { name.to_owned() } else { "others".to_owned() }).or_default() += 1;
+}
+
+/// The most frequent names.
+fn render_names(names: &BTreeMap<String, u64>) -> String {
+    let mut frequent: Vec<_> = names.iter().collect();
+    frequent.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+    let shown: Vec<String> =
+        frequent.iter().take(NAMES_SHOWN).map(|(name, count)| format!("{name} ({count})")).collect();
+    let more = frequent.len().saturating_sub(NAMES_SHOWN);
+    if more > 0 { format!("{} and {more} more", shown.join(", ")) } else { shown.join(", ") }
 }
 
 struct Report<'a> {
@@ -77,12 +109,16 @@ struct Report<'a> {
     examples_max: usize,
     /// How many there were, and how many of them would be changed.
     requests: [u64; 2],
+    /// What was not looked at.
+    notes: Vec<String>,
 }
 
 /// Gathers the hits of one signal.
 struct OfSignal<'r, 'a> {
     report: &'r mut Report<'a>,
     signal: &'static str,
+    /// Empty when it is not known.
+    service: &'r str,
 }
 
 impl Observer for OfSignal<'_, '_> {
@@ -90,11 +126,15 @@ impl Observer for OfSignal<'_, '_> {
         let examples_max = self.report.examples_max;
         let found = self.report.counts.entry((hit.rule, self.signal)).or_default();
         found.count += 1;
+        let key = cut(&String::from_utf8_lossy(hit.key));
+        count(&mut found.fields, if key.is_empty() { "texts without a key" } else { &key });
+        if !self.service.is_empty() {
+            count(&mut found.services, &cut(self.service));
+        }
         if found.examples.len() >= examples_max {
             return;
         }
-        let key = String::from_utf8_lossy(hit.key);
-        let place = if key.is_empty() { String::new() } else { format!("{}: ", cut(&key)) };
+        let place = if key.is_empty() { String::new() } else { format!("{key}: ") };
         let after = hit.after.map_or("left out".into(), |after| format!("{:?}", cut(&String::from_utf8_lossy(after))));
         let example = format!("{place}{} → {after}", shortened(hit.before));
         if !found.examples.contains(&example) {
@@ -103,27 +143,59 @@ impl Observer for OfSignal<'_, '_> {
     }
 }
 
+/// The beginning of a text that comes from telemetry, without what a terminal would obey.
 fn cut(text: &str) -> String {
     const SHOWN_MAX: usize = 80;
-    text.chars().take(SHOWN_MAX).collect()
+    text.chars().take(SHOWN_MAX).map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
-impl Report<'_> {
+impl<'a> Report<'a> {
+    fn new(rules: &'a Rules, examples_max: usize) -> Self {
+        Self { rules, counts: HashMap::new(), examples_max, requests: [0; 2], notes: Vec::new() }
+    }
+
     fn read(&mut self, file: &Path) -> anyhow::Result<()> {
         for request in crate::import::requests(file)? {
             let (signal, payload) = request?;
-            let rules = self.rules;
-            let mut observer = OfSignal { report: self, signal: signal.as_str() };
-            let redacted = rules.redact(signal, WireFormat::Otlp, &payload, &mut observer)?;
-            self.requests[0] += 1;
-            self.requests[1] += u64::from(matches!(redacted, std::borrow::Cow::Owned(_)));
+            self.look(signal, "", &payload)?;
         }
         Ok(())
     }
 
-    fn render(&self) -> String {
+    /// Looks at what a running server has stored.
+    async fn ask(&mut self, args: &RedactArgs) -> anyhow::Result<()> {
+        let server = args.access.server(&args.url)?;
+        let range = stored::Range { start: args.start.as_deref(), end: args.end.as_deref(), limit: args.limit };
+        for source in &stored::SOURCES {
+            let answer = source.ask(&server, &range).await.with_context(|| format!("cannot read {}", source.table))?;
+            if answer.is_partial {
+                let count = answer.records.len();
+                self.notes.push(format!(
+                    "of {} only {count} were looked at; raise --limit or ask for less time",
+                    source.table
+                ));
+            }
+            for record in &answer.records {
+                self.look(source.signal, &record.service, &record.payload)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn look(&mut self, signal: SignalKind, service: &str, payload: &[u8]) -> anyhow::Result<()> {
+        let rules = self.rules;
+        let mut observer = OfSignal { report: self, signal: signal.as_str(), service };
+        let redacted = rules.redact(signal, WireFormat::Otlp, payload, &mut observer)?;
+        let is_changed = matches!(redacted, std::borrow::Cow::Owned(_));
+        self.requests[0] += 1;
+        self.requests[1] += u64::from(is_changed);
+        Ok(())
+    }
+
+    fn render(&self, what: &str) -> String {
         let [all, changed] = self.requests;
-        let mut text = format!("{changed} of {all} requests would be changed; nothing was\n");
+        let mut text = format!("{changed} of {all} {what} would be changed; nothing was\n");
+        self.notes.iter().for_each(|note| text.push_str(&format!("{note}\n")));
         let names = self.rules.names().enumerate();
         for (rule, name) in names.chain([(trivium_redact::Counts::UNREADABLE, UNREADABLE)]) {
             let mut found: Vec<_> = self.counts.iter().filter(|((known, _), _)| *known == rule).collect();
@@ -133,6 +205,10 @@ impl Report<'_> {
             }
             for ((_, signal), found) in found {
                 text.push_str(&format!("\n{name}: {} in {signal}\n", found.count));
+                text.push_str(&format!("  under {}\n", render_names(&found.fields)));
+                if !found.services.is_empty() {
+                    text.push_str(&format!("  of {}\n", render_names(&found.services)));
+                }
                 for example in &found.examples {
                     text.push_str(&format!("  {example}\n"));
                 }

@@ -17,7 +17,7 @@ use tracing::field::Empty;
 use tracing::{Instrument, Span};
 use trivium_listen::{Peer, Tls};
 use trivium_model::SignalKind;
-use trivium_query::alerting::Alerting;
+use trivium_query::alerting::Tenants;
 use trivium_storage::Storage;
 
 use crate::redact::Redacting;
@@ -48,7 +48,7 @@ pub(crate) struct Admin {
     pub(crate) registry: Arc<Mutex<Registry>>,
     pub(crate) scraping: Option<Arc<Scraping>>,
     pub(crate) redacting: Option<Redacting>,
-    pub(crate) alerting: Arc<Alerting>,
+    pub(crate) alerting: Arc<Tenants>,
     pub(crate) tls: Option<Arc<Tls>>,
     pub(crate) stop: CancellationToken,
 }
@@ -211,7 +211,7 @@ async fn reload_all(admin: &Admin) -> Result<Vec<String>, String> {
     if let Some(tls) = &admin.tls {
         tls.reload().await.map_err(|error| error.to_string())?;
     }
-    let mut reloaded = vec![admin.alerting.reload()?];
+    let mut reloaded = vec![admin.alerting.reload().await?];
     if let Some((redacting, rules)) = redacting {
         reloaded.insert(0, redacting.apply(rules));
     }

@@ -47,7 +47,8 @@ step "web UI in Chromium"
 ui_log="$(mktemp)"
 (cd ui/app && TRIVIUM_BINARY="$CARGO_TARGET_DIR/debug/trivium" node --test --test-reporter=tap tests/browser.mjs) > "$ui_log" 2>&1 || ui_failed="the web UI"
 grep -E "^(not )?ok |^# frame" "$ui_log" || true
-[ -z "${ui_failed:-}" ] || grep -vE "^ok " "$ui_log" | tail -n 200
+# Of what failed the reason, and what the test said before.
+[ -z "${ui_failed:-}" ] || grep -E -A 24 "^(not ok |# attempt )" "$ui_log" | tail -n 300
 
 step "torture"
 TRIVIUM_BUILT=1 ./tests/torture/run.sh short || tortured="torture"

@@ -144,7 +144,7 @@ impl Pipeline {
     /// Takes a request that is already in memory. Returns after the fsync; after an error nothing was stored, unless the
     /// future was dropped in between, and sending the request again is safe in every case.
     pub async fn export(&self, request: ExportRequest) -> Result<Outcome, Error> {
-        let reservation = self.admission.begin(request.body.len())?;
+        let reservation = self.admission.begin(self.admission.memory_of(request.body.len()))?;
         self.export_reserved(request, reservation).await
     }
 
@@ -290,8 +290,9 @@ fn prepare(
             (changed.payload.clone(), Some(changed), false)
         }
     };
-    reservation.shrink_to(payload.len());
+    reservation.hold_for(payload.len())?;
     let decoded = decode::decode_with(signal, wire_format, &payload, &context, Some(&tools.labels))?;
+    reservation.settle(payload.len() + decoded.batch.as_ref().map_or(0, RecordBatch::get_array_memory_size));
     if is_unread {
         // The decoder refuses what redaction cannot read. Should it ever not, nothing is stored unread.
         return Err(Error::Malformed("it cannot be searched for secrets".into()));

@@ -71,6 +71,9 @@ pub enum Error {
         /// What is missing.
         warnings: String,
     },
+    /// What is needed cannot be had now.
+    #[error("{0}")]
+    Unavailable(String),
     /// The deadline of the query passed.
     #[error("the query was cancelled after {}; narrow it, or ask for more time with \"timeout\"", rounded(*.after))]
     Timeout {
@@ -109,6 +112,7 @@ impl Error {
             Self::NotFound(_) => ErrorKind::NotFound,
             Self::Limit { .. } | Self::Memory { .. } | Self::BodyTooLarge { .. } => ErrorKind::LimitExceeded,
             Self::Busy { .. } => ErrorKind::ResourceExhausted,
+            Self::Unavailable(_) => ErrorKind::Unavailable,
             Self::Timeout { .. } | Self::Cancelled => ErrorKind::Cancelled,
             Self::Incomplete { .. } => ErrorKind::Corrupted,
             Self::Storage(error) => error.kind(),

@@ -2,11 +2,11 @@ use std::sync::Arc;
 
 use prometheus_client::registry::Registry;
 use trivium_model::{Clock, UnixNanos};
-use trivium_slo::Slos;
 use trivium_storage::Storage;
 use trivium_views::Views;
 
 use crate::admission::Admission;
+use crate::alerting::TenantSlos;
 use crate::config::QueryConfig;
 use crate::engine::Engine;
 use crate::series::SeriesState;
@@ -23,8 +23,8 @@ pub struct QueryState {
     pub config: QueryConfig,
     /// When this process began to answer.
     pub started: UnixNanos,
-    /// Objectives and what was measured of them.
-    pub slos: Slos,
+    /// Objectives of each tenant and what was measured of them.
+    pub slos: TenantSlos,
     /// What people saved.
     pub views: Views,
     /// What queries for series share.
@@ -44,7 +44,7 @@ pub fn build(config: QueryConfig, storage: Storage, clock: Arc<dyn Clock>, regis
     let admission = Admission::new(&config);
     let metrics = QueryMetrics::register(registry);
     let series = SeriesState::new(config.series.clone(), config.promql.answer_cache_bytes_max);
-    let slos = Slos::new(Arc::clone(&clock));
+    let slos = TenantSlos::new(Arc::clone(&clock));
     let views = Views::new(storage.state(), Arc::clone(&clock));
     let started = clock.now();
     Arc::new(QueryState { storage, clock, config, started, slos, views, series, engine, admission, metrics })

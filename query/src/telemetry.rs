@@ -29,18 +29,29 @@ struct Endpoint {
 }
 
 /// The numbers of rules and notifications in the text format, under the names of Prometheus and Alertmanager.
-pub(crate) fn rules_exposition(groups: &[Arc<GroupStatus>], notifications: &[MetricSample]) -> String {
+///
+/// Of each tenant: its name, which is a label unless it is the default one, its groups, its notifications.
+pub(crate) fn rules_exposition(
+    tenants: impl Iterator<Item = (Option<String>, Vec<Arc<GroupStatus>>, Vec<MetricSample>)>,
+) -> String {
     let mut families: BTreeMap<(String, bool), Vec<(String, f64)>> = BTreeMap::new();
-    for status in groups {
-        let labels = format!("{{rule_group={:?}}}", status.group.key());
-        for (name, is_counter, value) in group_numbers(&status.metrics) {
-            let name = format!("prometheus_rule_{name}");
-            families.entry((name, is_counter)).or_default().push((labels.clone(), value));
+    for (tenant, groups, notifications) in tenants {
+        let tenant = tenant.map(|name| format!("tenant={name:?}"));
+        let labels = |own: Option<String>| match own.into_iter().chain(tenant.clone()).collect::<Vec<_>>() {
+            none if none.is_empty() => String::new(),
+            some => format!("{{{}}}", some.join(",")),
+        };
+        for status in &groups {
+            let labels = labels(Some(format!("rule_group={:?}", status.group.key())));
+            for (name, is_counter, value) in group_numbers(&status.metrics) {
+                let name = format!("prometheus_rule_{name}");
+                families.entry((name, is_counter)).or_default().push((labels.clone(), value));
+            }
         }
-    }
-    for sample in notifications {
-        let labels = sample.label.as_ref().map(|(name, value)| format!("{{{name}={value:?}}}")).unwrap_or_default();
-        families.entry((sample.name.to_owned(), sample.is_counter)).or_default().push((labels, sample.value));
+        for sample in notifications {
+            let labels = labels(sample.label.as_ref().map(|(name, value)| format!("{name}={value:?}")));
+            families.entry((sample.name.to_owned(), sample.is_counter)).or_default().push((labels, sample.value));
+        }
     }
     let mut text = String::new();
     for ((name, is_counter), samples) in families {

@@ -158,6 +158,22 @@ impl Error {
         }
     }
 
+    /// Whether it says nothing of the bytes on disk: they could not be read this time. What is missing, or shorter than it was,
+    /// is damage.
+    pub(crate) fn is_passing(&self) -> bool {
+        use std::io::ErrorKind::{InvalidData, NotFound, UnexpectedEof};
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self);
+        while let Some(error) = cause {
+            if let Some(error) = error.downcast_ref::<std::io::Error>()
+                && !matches!(error.kind(), InvalidData | NotFound | UnexpectedEof)
+            {
+                return true;
+            }
+            cause = error.source();
+        }
+        false
+    }
+
     pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { action, path, source }
@@ -179,5 +195,23 @@ impl From<parquet::errors::ParquetError> for Error {
 impl From<tantivy::TantivyError> for Error {
     fn from(source: tantivy::TantivyError) -> Self {
         Self::Text { action: "handle the text index", source: Box::new(source) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Error as IoError, ErrorKind as IoKind};
+
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_read_is_not_damaged() {
+        let io = |kind| Error::io("read", "columns.parquet")(IoError::from(kind));
+        let eio = || IoError::from_raw_os_error(5);
+        assert!(Error::io("read", "x")(eio()).is_passing() && io(IoKind::PermissionDenied).is_passing());
+        assert!(Error::from(parquet::errors::ParquetError::from(eio())).is_passing());
+        assert!(!io(IoKind::NotFound).is_passing() && !io(IoKind::UnexpectedEof).is_passing());
+        assert!(!Error::Internal("a defect".into()).is_passing());
+        assert!(!Error::from(parquet::errors::ParquetError::EOF("short".into())).is_passing());
     }
 }

@@ -82,6 +82,20 @@ mod tests {
     }
 
     #[test]
+    fn a_new_folder_is_its_owners_alone_and_one_that_is_there_stays_as_it_is() {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = |path: &Path| std::fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
+        let folder = tempfile::tempdir().expect("a folder");
+        let new = folder.path().join("above/data");
+        drop(lock_folder(&new).expect("a new folder"));
+        assert_eq!(mode(&new), 0o700);
+        assert_ne!(mode(&folder.path().join("above")), 0o700, "what is above is not ours");
+        std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o755)).expect("it is ours");
+        drop(lock_folder(&new).expect("a folder that is there"));
+        assert_eq!(mode(&new), 0o755, "told, and left to whoever decided it");
+    }
+
+    #[test]
     fn a_half_restored_folder_is_refused() {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join(RESTORING), "").expect("written");

@@ -22,6 +22,8 @@ mod remembered;
 mod rows;
 pub mod schema;
 mod seal;
+#[cfg(test)]
+mod simulation;
 mod storage;
 mod table;
 mod telemetry;

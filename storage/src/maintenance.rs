@@ -151,7 +151,7 @@ impl Inner {
         }
     }
 
-    async fn forget_requests(&self) -> Result<(), Error> {
+    pub(crate) async fn forget_requests(&self) -> Result<(), Error> {
         let window = Duration::from_secs(self.config.remember_requests_seconds);
         self.catalog.forget_request_keys_before(self.clock.now().before(window)).await
     }
@@ -189,10 +189,18 @@ impl Inner {
         if unread.is_empty() {
             return Ok(());
         }
-        let ids: Vec<PartId> = unread.iter().map(|record| record.id).collect();
+        let removed = self.remove_for_good(unread.clone()).await;
+        if removed.is_err() {
+            lock(&self.retired).put_back(unread);
+        }
+        removed
+    }
+
+    async fn remove_for_good(self: &Arc<Self>, parts: Vec<PartRecord>) -> Result<(), Error> {
+        let ids: Vec<PartId> = parts.iter().map(|record| record.id).collect();
         let inner = Arc::clone(self);
         crate::seal::blocking(move || {
-            unread.iter().try_for_each(|record| inner.fs.remove_dir_all(&inner.part_folder(record)))
+            parts.iter().try_for_each(|record| inner.fs.remove_dir_all(&inner.part_folder(record)))
         })
         .await?;
         self.catalog.purge_tombstones(ids).await
@@ -206,15 +214,25 @@ impl Inner {
             let checked = Arc::clone(&part);
             let Err(error) = crate::seal::blocking(move || checked.verify(false)).await else { continue };
             // A newer build wrote it, and will read it.
-            if matches!(error, Error::UnknownFormat { .. }) || self.reindex(part.record(), &error).await {
+            if matches!(error, Error::UnknownFormat { .. }) {
+                continue;
+            }
+            // First, because the columns may be read well where the index could not: then nothing is lost at all.
+            let cause = match self.reindex(part.record(), &error).await {
+                Ok(()) => continue,
+                Err(cause) => cause,
+            };
+            // A disk that did not answer once must not cost the rows.
+            if error.is_passing() || cause.is_passing() {
+                tracing::warn!(%error, part = %part.record().id, "a part could not be read, and is left in its place");
                 continue;
             }
             self.quarantine(part.record(), &error).await;
         }
     }
 
-    /// Makes the indexes of a part anew when its columns are intact, and serves it under another name. Whether it did.
-    pub(crate) async fn reindex(self: &Arc<Self>, record: &PartRecord, error: &Error) -> bool {
+    /// Makes the indexes of a part anew when its columns are intact, and serves it under another name; else says why not.
+    pub(crate) async fn reindex(self: &Arc<Self>, record: &PartRecord, error: &Error) -> Result<(), Error> {
         let (inner, old) = (Arc::clone(self), record.clone());
         let written = async {
             self.ensure_key(old.tenant).await?;
@@ -229,17 +247,14 @@ impl Inner {
             Ok(new) => self.replace(record.signal, vec![new], vec![record.id], 0).await,
             Err(error) => Err(error),
         };
-        match published {
+        match &published {
             Ok(()) => {
                 tracing::error!(%error, part = %record.id, signal = %record.signal, "made the damaged indexes of a part anew");
                 self.metrics.reindexed.inc();
-                true
             }
-            Err(cause) => {
-                tracing::debug!(%cause, part = %record.id, "the indexes of the part cannot be made anew");
-                false
-            }
+            Err(cause) => tracing::debug!(%cause, part = %record.id, "the indexes of the part cannot be made anew"),
         }
+        published
     }
 
     /// Takes one part out of service and keeps its files for inspection.

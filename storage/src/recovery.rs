@@ -29,6 +29,9 @@ use crate::table::{Retired, Table};
 use crate::telemetry::StorageMetrics;
 use crate::wal::{Damage, Frame, FrameHeader, Wal, WalConfig, WalRecovery};
 
+/// A replay that takes longer says how far it is.
+const TELL_EVERY: Duration = Duration::from_secs(5);
+
 /// What the start found and did.
 #[derive(Debug, Default)]
 pub struct RecoveryReport {
@@ -74,7 +77,8 @@ impl Storage {
         // Before anything is changed.
         let keys = open_keyring(&config, &*deps.catalog).await?;
         let parts = folder.join("parts");
-        deps.fs.create_dir_all(&parts)?;
+        // Now, and not with the first part: when the sync of its entry failed then, the next part would find the folder there.
+        SignalKind::ALL.iter().try_for_each(|signal| deps.fs.create_dir_all(&parts.join(signal.as_str())))?;
         // Folders of signals that a process made and did not live to sync the entries of; the WAL does it for `parts`.
         deps.fs.sync_dir(&parts)?;
         let window = Duration::from_secs(config.crash_loop_window_seconds);
@@ -194,10 +198,20 @@ impl Inner {
                     self.table_mut(record.signal).add(Arc::new(part));
                     continue;
                 }
+                // Whether it is there is not known: a disk that does not answer must not cost the rows of every part.
+                Err(error) if error.is_passing() => return Err(error),
                 Err(error) => error,
             };
-            if self.reindex(record, &error).await {
-                continue;
+            match self.reindex(record, &error).await {
+                Ok(()) => continue,
+                // On a full disk an index cannot be written, and the rows are there: the background check tries again.
+                Err(cause) if cause.is_passing() => {
+                    tracing::warn!(%cause, part = %record.id, "a damaged index could not be made anew, which is tried again later");
+                    let part = Part::open_with(record.clone(), self.part_folder(record), &self.pages, &self.keys);
+                    self.table_mut(record.signal).add(Arc::new(part));
+                    continue;
+                }
+                Err(_) => {}
             }
             report.damaged_parts.push((record.id, error.to_string()));
             self.quarantine(record, &error).await;
@@ -320,8 +334,14 @@ impl Inner {
     async fn replay(self: &Arc<Self>, positions: [WalPosition; 3], report: &mut RecoveryReport) -> Result<(), Error> {
         let after = positions.into_iter().min().unwrap_or_default();
         let mut reader = self.wal.replay(after);
+        let (wal_mib, mut bytes, mut told_at) = (self.wal.bytes_on_disk() >> 20, 0, self.clock.now());
         while let Some(frame) = reader.next_frame()? {
             let signal = frame.header.signal;
+            bytes += frame.payload.len() as u64;
+            if self.clock.now().since(told_at) >= TELL_EVERY {
+                told_at = self.clock.now();
+                tracing::info!(replayed_mib = bytes >> 20, wal_mib, rows = report.replayed_rows, "replaying the WAL");
+            }
             self.visible.store(frame.position.0, Ordering::Release);
             if frame.position <= positions[signal.index()] {
                 continue;

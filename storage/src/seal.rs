@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
@@ -24,6 +25,10 @@ use crate::part::{EncodedPart, NewPart, Part, PartRecord, encode_part};
 use crate::schema;
 use crate::storage::{Inner, lock};
 use crate::table::Sealing;
+
+/// How often a change of the catalog is tried, and the pause in between.
+const PUBLISH_ATTEMPTS: u32 = 3;
+const PUBLISH_PAUSE: Duration = Duration::from_millis(100);
 
 /// Windows of time that one buffer is split into at most; with a wider spread of times the windows become longer than a
 /// day, so that a sender of random times cannot create thousands of files.
@@ -240,6 +245,18 @@ impl Inner {
         Ok(Unpublished { inner: Arc::clone(self), records: vec![record] })
     }
 
+    /// Repeats a change that failed, which may have been made all the same: whoever goes on without it would ask for parts
+    /// that are gone, until the next start.
+    async fn publish_surely(&self, publish: &Publish) -> Result<(), Error> {
+        for _ in 1..PUBLISH_ATTEMPTS {
+            match self.catalog.publish(publish.clone()).await {
+                Err(Error::Catalog { .. }) => tokio::time::sleep(PUBLISH_PAUSE).await,
+                other => return other,
+            }
+        }
+        self.catalog.publish(publish.clone()).await
+    }
+
     /// Publishes parts in the place of others, in the catalog first and then for the queries.
     pub(crate) async fn replace(
         &self,
@@ -258,7 +275,7 @@ impl Inner {
             request_keys: Vec::new(),
             at: self.clock.now(),
         };
-        self.catalog.publish(publish.clone()).await?;
+        self.publish_surely(&publish).await?;
         let parts = self.open_parts(&publish.add);
         let removed = {
             let mut table = self.table_mut(signal);

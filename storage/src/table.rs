@@ -1,6 +1,6 @@
 //! What a signal's table consists of at this moment: parts, the buffer that is being sealed, the open buffer.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Weak};
 
 use trivium_model::{PartId, SignalKind, TenantId, WalPosition};
@@ -22,7 +22,8 @@ pub(crate) struct Sealing {
 pub(crate) struct Table {
     pub(crate) open: Buffer,
     pub(crate) sealing: Option<Arc<Sealing>>,
-    parts: HashMap<TenantId, Vec<Arc<Part>>>,
+    /// In the order of tenants, so that the same requests lead to the same steps.
+    parts: BTreeMap<TenantId, Vec<Arc<Part>>>,
 }
 
 /// Parts that are no longer published but may still be read; their files go when the last reader is gone.
@@ -31,7 +32,7 @@ pub(crate) struct Retired(Vec<(Weak<Part>, PartRecord)>);
 
 impl Table {
     pub(crate) fn new(signal: SignalKind) -> Self {
-        Self { open: Buffer::new(signal), sealing: None, parts: HashMap::new() }
+        Self { open: Buffer::new(signal), sealing: None, parts: BTreeMap::new() }
     }
 
     /// The published parts of a tenant, in the order of their first times.
@@ -79,5 +80,10 @@ impl Retired {
     /// The parts that nobody reads any more.
     pub(crate) fn unread(&mut self) -> Vec<PartRecord> {
         self.0.extract_if(.., |(part, _)| part.strong_count() == 0).map(|(_, record)| record).collect()
+    }
+
+    /// Parts that nobody reads and whose files could not be removed: the next attempt finds them again.
+    pub(crate) fn put_back(&mut self, unread: Vec<PartRecord>) {
+        self.0.extend(unread.into_iter().map(|record| (Weak::new(), record)));
     }
 }

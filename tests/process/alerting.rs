@@ -10,3 +10,4 @@ mod reload;
 mod rules;
 mod side_by_side;
 mod slos;
+mod tenants;

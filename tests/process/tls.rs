@@ -127,6 +127,12 @@ async fn every_listener_speaks_tls_and_takes_a_new_certificate() {
     let export = client.post(format!("{}/v1/logs", server.url("otlp_http")));
     let sent = export.header("content-type", "application/json").body(LOG).send().await.expect("an answer");
     assert_eq!(sent.status(), 200);
+    assert!(!sent.headers().contains_key("strict-transport-security"), "an address is not told");
+    let ca = reqwest::Certificate::from_pem(&std::fs::read(certificates.path("ca.pem")).expect("it is there"));
+    let http1 = reqwest::Client::builder().add_root_certificate(ca.expect("a CA")).http1_only().build();
+    let named = http1.expect("a client").get(server.url("http")).header("host", "trivium.example");
+    let named = named.send().await.expect("an answer");
+    assert_eq!(named.headers()["strict-transport-security"], "max-age=31536000");
     assert_eq!(number(&client, &server, "SELECT count(*) FROM logs WHERE body = 'over TLS'").await, 1);
     let strange = reqwest::Client::builder().tls_built_in_root_certs(false).build().expect("a client");
     assert!(strange.get(format!("{}/healthz", server.url("http"))).send().await.is_err(), "no CA, no trust");
@@ -334,6 +340,7 @@ async fn every_answer_has_the_headers_that_keep_browsers_in_check() {
         assert_ne!(status.as_u16(), 500, "{what}");
         assert_eq!(header("x-content-type-options"), "nosniff", "{what}");
         assert_eq!(header("referrer-policy"), "no-referrer", "{what}");
+        assert_eq!(header("strict-transport-security"), "", "{what}: never over plain HTTP");
         let policy = header("content-security-policy");
         assert!(policy.contains("frame-ancestors 'none'"), "{what}: {policy}");
         assert!(!policy.contains("unsafe") && !policy.contains('*'), "{what}: {policy}");

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::certificate::PeerCertificate;
 use crate::telemetry::Closed;
 
 /// How long a handshake may take in all.
@@ -22,10 +22,15 @@ const PLAIN_BYTES_MAX: u64 = 64 * 1024;
 const PLAIN_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
     content-type: text/plain; charset=utf-8\r\n\
     x-content-type-options: nosniff\r\n\
+    content-security-policy: default-src 'none'; frame-ancestors 'none'\r\n\
+    cache-control: no-store\r\n\
     connection: close\r\n\
     content-length: 66\r\n\
     \r\n\
     This port speaks TLS only: use https:// (OTLP: insecure to false)\n";
+
+/// The stream, and the certificate of the client followed by those of its issuers.
+type Shaken = (TlsStream<TcpStream>, Vec<CertificateDer<'static>>);
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -50,18 +55,12 @@ impl HandshakeError {
     }
 }
 
-/// The encrypted stream, and who the client is when it had to say.
-pub(crate) async fn accept(
-    stream: TcpStream,
-    config: Arc<ServerConfig>,
-) -> Result<(TlsStream<TcpStream>, Option<PeerCertificate>), HandshakeError> {
+/// The encrypted stream, and the client's certificates when it had to show them.
+pub(crate) async fn accept(stream: TcpStream, config: Arc<ServerConfig>) -> Result<Shaken, HandshakeError> {
     tokio::time::timeout(HANDSHAKE_TIMEOUT, shake(stream, config)).await.unwrap_or(Err(HandshakeError::TimedOut))
 }
 
-async fn shake(
-    stream: TcpStream,
-    config: Arc<ServerConfig>,
-) -> Result<(TlsStream<TcpStream>, Option<PeerCertificate>), HandshakeError> {
+async fn shake(stream: TcpStream, config: Arc<ServerConfig>) -> Result<Shaken, HandshakeError> {
     let mut first = [0];
     if stream.peek(&mut first).await? == 0 {
         return Err(HandshakeError::Gone);
@@ -73,8 +72,9 @@ async fn shake(
     }
     let stream = TlsAcceptor::from(config).accept(stream).await?;
     let (_, session) = stream.get_ref();
-    let certificate = session.peer_certificates().and_then(<[_]>::first).and_then(PeerCertificate::read);
-    Ok((stream, certificate))
+    let chain =
+        session.peer_certificates().map(|chain| chain.iter().cloned().map(CertificateDer::into_owned).collect());
+    Ok((stream, chain.unwrap_or_default()))
 }
 
 /// Answers in plain text, and reads what was sent: closing on unread bytes resets the connection before the answer is read.

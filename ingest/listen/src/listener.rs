@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,9 +14,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::connections::{Connection, Connections, Entry};
+use crate::certificate::PeerCertificate;
+use crate::connections::{Connection, Connections, Entry, Room};
 use crate::handshake;
 use crate::request::{Peer, Requests};
+use crate::source::{PerAddress, Seldom};
 use crate::stream::Tracked;
 use crate::telemetry::{Closed, ListenMetrics};
 use crate::tls::{ClientCertificates, Tls};
@@ -75,12 +77,14 @@ pub struct Listener {
     tls: Option<(Arc<Tls>, ClientCertificates)>,
     metrics: ListenMetrics,
     connections_max: usize,
+    per_address: PerAddress,
 }
 
 impl Listener {
     /// Plain HTTP; `name` is what metrics and logs call it.
     pub fn new(name: &'static str, tcp: TcpListener, metrics: ListenMetrics) -> Self {
-        Self { tcp, name, tls: None, metrics, connections_max: CONNECTIONS_MAX }
+        let per_address = PerAddress::default();
+        Self { tcp, name, tls: None, metrics, connections_max: CONNECTIONS_MAX, per_address }
     }
 
     /// The same over TLS.
@@ -93,6 +97,13 @@ impl Listener {
     #[must_use]
     pub fn with_connections_max(self, connections_max: usize) -> Self {
         Self { connections_max: connections_max.clamp(1, CONNECTIONS_MAX), ..self }
+    }
+
+    /// The same with at most this many connections of one address: for each above, its idlest one is closed, and when it has
+    /// none that is idle, the new one.
+    #[must_use]
+    pub fn with_connections_per_address(self, per_address: PerAddress) -> Self {
+        Self { per_address, ..self }
     }
 }
 
@@ -110,6 +121,8 @@ struct Server {
     tls: Option<(Arc<Tls>, ClientCertificates)>,
     metrics: ListenMetrics,
     connections: Arc<Connections>,
+    /// Warnings about addresses above their number.
+    address_warnings: Seldom,
 }
 
 /// Serves until `shutdown` completes, then stops accepting, lets requests in work end, and closes every connection.
@@ -122,9 +135,10 @@ pub async fn serve(
     router: Router,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
-    let Listener { tcp, name, tls, metrics, connections_max } = listener.into();
-    let connections = Arc::new(Connections::new());
-    let server = Arc::new(Server { http: settings(), router, name, tls, metrics, connections });
+    let Listener { tcp, name, tls, metrics, connections_max, per_address } = listener.into();
+    let connections = Arc::new(Connections::new(per_address));
+    let address_warnings = Seldom::default();
+    let server = Arc::new(Server { http: settings(), router, name, tls, metrics, connections, address_warnings });
     let mut tasks = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     loop {
@@ -139,8 +153,7 @@ pub async fn serve(
         };
         match accepted {
             Ok((stream, address)) => {
-                server.make_room(tasks.len() >= connections_max);
-                let entry = server.connections.enter(server.tls.is_some());
+                let Some(entry) = server.admit(address.ip(), tasks.len() >= connections_max) else { continue };
                 tasks.spawn(Arc::clone(&server).converse(stream, address, entry));
             }
             Err(error) => server.refused(&error).await,
@@ -180,6 +193,33 @@ fn settings() -> Builder<TokioExecutor> {
 }
 
 impl Server {
+    /// Takes a connection in, and says which other has to go for it; `None` when it has to go itself.
+    fn admit(&self, address: IpAddr, is_over: bool) -> Option<Entry> {
+        let source = self.connections.source(address);
+        let room = self.connections.make_room_of(source);
+        let reason = match room {
+            Room::Free => None,
+            Room::Evicted => Some(Closed::AddressIdle),
+            Room::Refused => Some(Closed::AddressRefused),
+        };
+        if let Some(reason) = reason {
+            self.metrics.closed(self.name, reason);
+            if let Some(closed) = self.address_warnings.tell() {
+                tracing::warn!(
+                    name = self.name, %address, closed,
+                    "an address has more connections than connections_per_address_max; its idlest are closed, and new \
+                     ones while all are at work"
+                );
+            }
+        }
+        if room == Room::Refused {
+            return None;
+        }
+        // What the address itself gave is room enough.
+        self.make_room(is_over && room == Room::Free);
+        Some(self.connections.enter(source, self.tls.is_some()))
+    }
+
     /// Before a connection comes in, closes one that costs a place and asks for nothing.
     fn make_room(&self, is_over: bool) {
         if is_over && self.connections.evict_idlest() {
@@ -209,8 +249,9 @@ impl Server {
         let _open = self.metrics.opened(self.name);
         let Some((tls, clients)) = &self.tls else {
             let peer = Peer { address, is_tls: false, certificate: None };
-            return self.speak(stream, &entry, peer).await;
+            return self.speak(stream, &entry, peer, std::future::pending()).await;
         };
+        let changes = tls.changes();
         let Some(config) = tls.config(*clients) else {
             tracing::error!(name = self.name, "client certificates are required, and no CA of theirs is configured");
             return self.metrics.closed(self.name, Closed::HandshakeFailed);
@@ -221,9 +262,16 @@ impl Server {
         };
         entry.connection.shook_hands();
         match shaken {
-            Ok((stream, certificate)) => {
-                let peer = Peer { address, is_tls: true, certificate: certificate.map(Arc::new) };
-                self.speak(stream, &entry, peer).await;
+            Ok((stream, chain)) => {
+                let certificate = chain.first().and_then(PeerCertificate::read).map(Arc::new);
+                let peer = Peer { address, is_tls: true, certificate };
+                let distrusted = async {
+                    match chain.is_empty() {
+                        true => std::future::pending().await,
+                        false => tls.distrust(changes, chain).await,
+                    }
+                };
+                self.speak(stream, &entry, peer, distrusted).await;
             }
             Err(error) => {
                 tracing::debug!(name = self.name, %address, %error, "no TLS handshake");
@@ -232,7 +280,8 @@ impl Server {
         }
     }
 
-    async fn speak<S>(&self, stream: S, entry: &Entry, peer: Peer)
+    /// Speaks HTTP until the connection ends, or has to: when it is told to go, or its client is `distrusted`.
+    async fn speak<S>(&self, stream: S, entry: &Entry, peer: Peer, distrusted: impl Future<Output = ()>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -243,6 +292,10 @@ impl Server {
         let ended = tokio::select! {
             ended = conversation.as_mut() => Some(ended),
             () = connection.closing() => None,
+            () = distrusted => {
+                self.metrics.closed(self.name, Closed::Distrusted);
+                None
+            }
             () = self.silence(&connection) => return,
         };
         let ended = match ended {

@@ -108,11 +108,12 @@ mod tests {
 
     use super::*;
     use crate::connections::Connections;
+    use crate::source::PerAddress;
 
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_reads_nothing_ends_the_write_and_one_that_reads_slowly_does_not() {
-        let connections = Arc::new(Connections::new());
-        let entry = connections.enter(false);
+        let connections = Arc::new(Connections::new(PerAddress::default()));
+        let entry = connections.enter(None, false);
         let (ours, mut theirs) = tokio::io::duplex(64);
         let mut stream = Tracked::new(ours, Arc::clone(&entry.connection));
         let reader = tokio::spawn(async move {

@@ -13,15 +13,19 @@ const CLOSED: &str = "trivium_listener_closed_connections";
 const EXPOSED: &str = "trivium_listener_exposed";
 const RELOADS: &str = "trivium_tls_reloads";
 const NOT_AFTER: &str = "trivium_tls_certificate_not_after_seconds";
+const NEXT_UPDATE: &str = "trivium_tls_crl_next_update_seconds";
 
 /// Why we closed a connection, or did not take it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Closed {
     Idle,
+    AddressIdle,
+    AddressRefused,
     Silent,
     SlowHandshake,
     HandshakeTimeout,
     HandshakeFailed,
+    Distrusted,
     PlainHttp,
     NotAccepted,
 }
@@ -30,10 +34,13 @@ impl Closed {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Idle => "idle",
+            Self::AddressIdle => "address_idle",
+            Self::AddressRefused => "address_refused",
             Self::Silent => "silent",
             Self::SlowHandshake => "slow_handshake",
             Self::HandshakeTimeout => "handshake_timeout",
             Self::HandshakeFailed => "handshake_failed",
+            Self::Distrusted => "distrusted",
             Self::PlainHttp => "plain_http",
             Self::NotAccepted => "not_accepted",
         }
@@ -71,6 +78,7 @@ pub struct ListenMetrics {
     exposed: Family<LacksLabels, Gauge>,
     reloads: Family<ResultLabels, Counter>,
     not_after: Gauge,
+    next_update: Gauge,
 }
 
 impl ListenMetrics {
@@ -86,6 +94,11 @@ impl ListenMetrics {
             NOT_AFTER,
             "When the certificate expires, in Unix seconds; 0 without",
             self.not_after.clone(),
+        );
+        registry.register(
+            NEXT_UPDATE,
+            "When the first revocation list is out of date, in Unix seconds; 0 without",
+            self.next_update.clone(),
         );
         for result in ["ok", "error"] {
             drop(self.reloads.get_or_create(&ResultLabels { result }));
@@ -116,6 +129,10 @@ impl ListenMetrics {
 
     pub(crate) fn certificate_until(&self, unix_seconds: i64) {
         self.not_after.set(unix_seconds);
+    }
+
+    pub(crate) fn revocation_until(&self, unix_seconds: i64) {
+        self.next_update.set(unix_seconds);
     }
 }
 

@@ -1,26 +1,32 @@
-//! Certificates from PEM files, exchanged while the server runs.
+//! Certificates and revocation lists from PEM files, exchanged while the server runs.
 
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use ring::digest::{Context, SHA256};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use tokio::io::AsyncReadExt;
+use tokio::sync::watch;
 use trivium_model::Clock;
 
-use crate::certificate::validity;
+use crate::certificate::{RevocationLists, validity};
 use crate::telemetry::ListenMetrics;
 
 /// Bytes of one PEM file: far more than any chain, far less than any accident.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Bytes of the file of revocation lists: some 300,000 revoked certificates.
+const REVOCATION_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// What clients may speak after the handshake. Those that do not say are understood by their first bytes.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -34,6 +40,8 @@ pub struct TlsFiles {
     pub key: PathBuf,
     /// The CAs whose certificates clients must have, in PEM.
     pub client_ca: Option<PathBuf>,
+    /// The lists of certificates that those CAs have revoked, in PEM.
+    pub client_crl: Option<PathBuf>,
 }
 
 /// Whether clients must have a certificate of [`TlsFiles::client_ca`].
@@ -83,6 +91,10 @@ pub struct Tls {
     current: RwLock<Loaded>,
     /// What could not be used when it was looked at last, so that it is told once.
     refused: Mutex<Option<Fingerprint>>,
+    /// Whether it was told that the revocation lists are out of date.
+    is_outdated: AtomicBool,
+    /// Told when the files were exchanged.
+    changes: watch::Sender<()>,
 }
 
 type Fingerprint = [u8; 32];
@@ -90,7 +102,16 @@ type Fingerprint = [u8; 32];
 struct Loaded {
     fingerprint: Fingerprint,
     open: Arc<ServerConfig>,
-    mutual: Option<Arc<ServerConfig>>,
+    mutual: Option<Mutual>,
+    /// When the certificate begins and ceases to be valid.
+    validity: [i64; 2],
+}
+
+/// What a listener that requires client certificates needs.
+struct Mutual {
+    config: Arc<ServerConfig>,
+    verifier: Arc<dyn ClientCertVerifier>,
+    revoked: Option<RevocationLists>,
 }
 
 /// The files as they were read.
@@ -98,6 +119,7 @@ struct Contents {
     certificate: Vec<u8>,
     key: Vec<u8>,
     client_ca: Option<Vec<u8>>,
+    client_crl: Option<Vec<u8>>,
 }
 
 impl Tls {
@@ -109,36 +131,68 @@ impl Tls {
     /// are better served than none.
     pub async fn load(files: TlsFiles, clock: Arc<dyn Clock>, metrics: ListenMetrics) -> Result<Arc<Self>, TlsError> {
         let contents = Contents::read(&files).await?;
-        let (loaded, [not_before, not_after]) = build(&files, &contents, &clock)?;
-        let now = clock.now().0.div_euclid(1_000_000_000);
-        if !(not_before..=not_after).contains(&now) {
-            let file = files.certificate.display();
+        let loaded = build(&files, &contents, &clock)?;
+        if !loaded.is_valid_at(seconds(&clock)) {
+            let (file, [not_before, not_after]) = (files.certificate.display(), loaded.validity);
             tracing::error!(%file, not_before, not_after, "the certificate is not valid at this time; clients will refuse it");
         }
-        metrics.certificate_until(not_after);
-        Ok(Arc::new(Self { files, clock, metrics, current: RwLock::new(loaded), refused: Mutex::default() }))
+        let tls = Self {
+            files,
+            clock,
+            metrics,
+            current: RwLock::new(loaded),
+            refused: Mutex::default(),
+            is_outdated: AtomicBool::new(false),
+            changes: watch::Sender::new(()),
+        };
+        tls.tell_times();
+        Ok(Arc::new(tls))
     }
 
-    /// Reads the files again; what cannot be used leaves the certificate as it is.
+    /// Reads the files again; what cannot be used leaves all as it is.
     ///
     /// # Errors
     ///
-    /// When a file cannot be read or used, or the certificate is not valid at this time.
+    /// When a file cannot be read or used, the certificate is not valid at this time, or a revocation list is older than the
+    /// one in use.
     pub async fn reload(&self) -> Result<Reloaded, TlsError> {
         let contents = Contents::read(&self.files).await?;
-        if contents.fingerprint() == self.fingerprint() {
+        if contents.fingerprint() == self.current().fingerprint {
             return Ok(Reloaded::Unchanged);
         }
-        let (loaded, [not_before, not_after]) = build(&self.files, &contents, &self.clock)?;
-        let now = self.clock.now().0.div_euclid(1_000_000_000);
-        if !(not_before..=not_after).contains(&now) {
+        let loaded = build(&self.files, &contents, &self.clock)?;
+        if !loaded.is_valid_at(seconds(&self.clock)) {
             // Without the time that it is now: the text tells whether the problem is the same as before.
+            let [not_before, not_after] = loaded.validity;
             let problem = format!("is valid from {not_before} to {not_after} (Unix time) only");
             return Err(TlsError::Content { path: self.files.certificate.clone(), problem });
         }
+        if let (Some(path), Some(new), Some(used)) =
+            (&self.files.client_crl, loaded.revoked(), self.current().revoked())
+        {
+            new.check_newer(used).map_err(|problem| wrong(path, problem))?;
+        }
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = loaded;
-        self.metrics.certificate_until(not_after);
+        self.is_outdated.store(false, Ordering::Relaxed);
+        self.tell_times();
+        self.changes.send_replace(());
         Ok(Reloaded::Changed)
+    }
+
+    /// Says until when all is valid, and once when revocation lists are not any more.
+    fn tell_times(&self) {
+        let current = self.current();
+        let next_update = current.revoked().map(RevocationLists::next_update);
+        self.metrics.certificate_until(current.validity[1]);
+        self.metrics.revocation_until(next_update.unwrap_or_default());
+        let is_outdated = next_update.is_some_and(|next_update| next_update <= seconds(&self.clock));
+        if is_outdated && !self.is_outdated.swap(true, Ordering::Relaxed) {
+            let file = self.files.client_crl.as_deref().unwrap_or_else(|| Path::new("")).display();
+            tracing::error!(
+                %file, next_update,
+                "a revocation list is out of date: what it revokes stays revoked, what was revoked since is let in"
+            );
+        }
     }
 
     /// Looks at the files at an interval until `stop` completes. A file that cannot be used is told once, not every time.
@@ -154,6 +208,7 @@ impl Tls {
 
     async fn look(&self) {
         let result = self.reload().await;
+        self.tell_times();
         let refused = match &result {
             Ok(_) => None,
             // What is in the files may be what it was, and usable by now: a certificate that was not yet valid.
@@ -181,16 +236,53 @@ impl Tls {
 
     /// What a new connection is to be encrypted with; `None` when a certificate is required and there is no CA for it.
     pub(crate) fn config(&self, clients: ClientCertificates) -> Option<Arc<ServerConfig>> {
-        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        let current = self.current();
         match clients {
             ClientCertificates::NotAsked => Some(Arc::clone(&current.open)),
-            ClientCertificates::Required => current.mutual.clone(),
+            ClientCertificates::Required => current.mutual.as_ref().map(|mutual| Arc::clone(&mutual.config)),
         }
     }
 
-    fn fingerprint(&self) -> Fingerprint {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).fingerprint
+    /// What [`Self::distrust`] waits for; to be had before [`Self::config`], so that no change is missed.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
     }
+
+    /// Completes once a client with these certificates would not be let in any more: its CA is gone, it was revoked, or it has
+    /// expired. It is looked at when the files change.
+    pub(crate) async fn distrust(&self, mut changes: watch::Receiver<()>, chain: Vec<CertificateDer<'static>>) {
+        while changes.changed().await.is_ok() {
+            if !self.trusts(&chain) {
+                return;
+            }
+        }
+        std::future::pending().await
+    }
+
+    fn trusts(&self, chain: &[CertificateDer<'_>]) -> bool {
+        let verifier = self.current().mutual.as_ref().map(|mutual| Arc::clone(&mutual.verifier));
+        let (Some(verifier), Some((client, issuers))) = (verifier, chain.split_first()) else { return false };
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(seconds(&self.clock).try_into().unwrap_or_default()));
+        verifier.verify_client_cert(client, issuers, now).is_ok()
+    }
+
+    fn current(&self) -> RwLockReadGuard<'_, Loaded> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Loaded {
+    fn is_valid_at(&self, now: i64) -> bool {
+        (self.validity[0]..=self.validity[1]).contains(&now)
+    }
+
+    fn revoked(&self) -> Option<&RevocationLists> {
+        self.mutual.as_ref()?.revoked.as_ref()
+    }
+}
+
+fn seconds(clock: &Arc<dyn Clock>) -> i64 {
+    clock.now().0.div_euclid(1_000_000_000)
 }
 
 impl fmt::Debug for Tls {
@@ -201,15 +293,20 @@ impl fmt::Debug for Tls {
 
 impl Contents {
     async fn read(files: &TlsFiles) -> Result<Self, TlsError> {
-        let client_ca = match &files.client_ca {
-            Some(path) => Some(read(path).await?),
-            None => None,
+        let read_some = async |path: &Option<PathBuf>, bytes_max| match path {
+            Some(path) => read(path, bytes_max).await.map(Some),
+            None => Ok(None),
         };
-        Ok(Self { certificate: read(&files.certificate).await?, key: read(&files.key).await?, client_ca })
+        Ok(Self {
+            certificate: read(&files.certificate, FILE_BYTES_MAX).await?,
+            key: read(&files.key, FILE_BYTES_MAX).await?,
+            client_ca: read_some(&files.client_ca, FILE_BYTES_MAX).await?,
+            client_crl: read_some(&files.client_crl, REVOCATION_BYTES_MAX).await?,
+        })
     }
 
     fn fingerprint(&self) -> Fingerprint {
-        fingerprint([Some(&self.certificate[..]), Some(&self.key[..]), self.client_ca.as_deref()])
+        fingerprint([Some(&*self.certificate), Some(&*self.key), self.client_ca.as_deref(), self.client_crl.as_deref()])
     }
 }
 
@@ -225,13 +322,13 @@ fn fingerprint<const N: usize>(parts: [Option<&[u8]>; N]) -> Fingerprint {
     fingerprint
 }
 
-async fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+async fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, TlsError> {
     let failed = |source| TlsError::File { path: path.to_path_buf(), source };
     let file = tokio::fs::File::open(path).await.map_err(failed)?;
     let mut bytes = Vec::new();
-    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).await.map_err(failed)?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(wrong(path, format!("is larger than {FILE_BYTES_MAX} bytes; a PEM file is expected")));
+    file.take(bytes_max + 1).read_to_end(&mut bytes).await.map_err(failed)?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(wrong(path, format!("is larger than {bytes_max} bytes; a PEM file is expected")));
     }
     Ok(bytes)
 }
@@ -240,8 +337,7 @@ fn wrong(path: &Path, problem: String) -> TlsError {
     TlsError::Content { path: path.to_path_buf(), problem }
 }
 
-/// The configurations, and when the certificate is valid.
-fn build(files: &TlsFiles, contents: &Contents, clock: &Arc<dyn Clock>) -> Result<(Loaded, [i64; 2]), TlsError> {
+fn build(files: &TlsFiles, contents: &Contents, clock: &Arc<dyn Clock>) -> Result<Loaded, TlsError> {
     let chain = certificates(&files.certificate, &contents.certificate)?;
     let times = chain.first().and_then(validity);
     let (not_before, not_after) =
@@ -250,17 +346,44 @@ fn build(files: &TlsFiles, contents: &Contents, clock: &Arc<dyn Clock>) -> Resul
         wrong(&files.key, format!("has no private key in PEM (-----BEGIN PRIVATE KEY-----): {error}"))
     })?;
     let open = server_config(files, None, &chain, &key, clock)?;
-    let mutual = match (&files.client_ca, &contents.client_ca) {
+    let mutual = match verifier(files, contents)? {
+        Some((verifier, revoked)) => {
+            let config = server_config(files, Some(Arc::clone(&verifier)), &chain, &key, clock)?;
+            Some(Mutual { config, verifier, revoked })
+        }
+        None => None,
+    };
+    Ok(Loaded { fingerprint: contents.fingerprint(), open, mutual, validity: [not_before, not_after] })
+}
+
+type Verifier = (Arc<dyn ClientCertVerifier>, Option<RevocationLists>);
+
+/// What decides about client certificates, if any are asked for.
+fn verifier(files: &TlsFiles, contents: &Contents) -> Result<Option<Verifier>, TlsError> {
+    let (Some(path), Some(pem)) = (&files.client_ca, &contents.client_ca) else { return Ok(None) };
+    let mut roots = RootCertStore::empty();
+    for root in certificates(path, pem)? {
+        roots.add(root).map_err(|error| wrong(path, format!("has a certificate that is no CA's: {error}")))?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let revoked = match (&files.client_crl, &contents.client_crl) {
         (Some(path), Some(pem)) => {
-            let mut roots = RootCertStore::empty();
-            for root in certificates(path, pem)? {
-                roots.add(root).map_err(|error| wrong(path, format!("has a certificate that is no CA's: {error}")))?;
+            let algorithms = provider.signature_verification_algorithms.all;
+            let lists = RevocationLists::read(pem, &roots.roots, algorithms).map_err(|problem| wrong(path, problem))?;
+            for issuer in lists.missing(&roots.roots) {
+                let file = path.display();
+                tracing::warn!(%file, issuer, "there is no revocation list of this CA; clients that it vouches for are refused");
             }
-            Some(server_config(files, Some(Arc::new(roots)), &chain, &key, clock)?)
+            Some(lists)
         }
         _ => None,
     };
-    Ok((Loaded { fingerprint: contents.fingerprint(), open, mutual }, [not_before, not_after]))
+    let lists = revoked.as_ref().map(RevocationLists::to_ders).unwrap_or_default();
+    // With lists, every certificate up to the CA is looked up, and one of which no list knows is refused. A list that is out of
+    // date keeps those out that it names; it refuses nobody else, or a forgotten renewal would end all telemetry.
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).with_crls(lists).build();
+    let verifier = verifier.map_err(|error| wrong(path, format!("cannot be used: {error}")))?;
+    Ok(Some((verifier, revoked)))
 }
 
 fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
@@ -276,7 +399,7 @@ fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>,
 /// that a certificate of a CA that was taken away opens no door.
 fn server_config(
     files: &TlsFiles,
-    client_roots: Option<Arc<RootCertStore>>,
+    clients: Option<Arc<dyn ClientCertVerifier>>,
     chain: &[CertificateDer<'static>],
     key: &PrivateKeyDer<'static>,
     clock: &Arc<dyn Clock>,
@@ -284,14 +407,11 @@ fn server_config(
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let time = Arc::new(Time(Arc::clone(clock)));
     let refused = |error: &dyn fmt::Display| wrong(&files.certificate, format!("cannot be used: {error}"));
-    let builder = ServerConfig::builder_with_details(Arc::clone(&provider), time)
+    let builder = ServerConfig::builder_with_details(provider, time)
         .with_safe_default_protocol_versions()
         .map_err(|error| refused(&error))?;
-    let builder = match client_roots {
-        Some(roots) => {
-            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build();
-            builder.with_client_cert_verifier(verifier.map_err(|error| refused(&error))?)
-        }
+    let builder = match clients {
+        Some(verifier) => builder.with_client_cert_verifier(verifier),
         None => builder.with_no_client_auth(),
     };
     let mut config = builder.with_single_cert(chain.to_vec(), key.clone_key()).map_err(|error| {

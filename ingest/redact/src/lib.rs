@@ -4,7 +4,7 @@
 //! versions of Prometheus remote write. Refuses to know where requests come from and where they are stored.
 //!
 //! Flow: [`Rules::load`] reads and checks the file → [`Rules::redact`] walks a request → `screen` tells for a record at
-//! once whether a text in it can match → `text` finds what is secret → `rewrite` copies the message around what changed.
+//! once of which rules a text in it can match → `text` finds what is secret → `rewrite` copies the message around what changed.
 //!
 //! Invariants: a request in which nothing is found is handed back as it came, without allocation. What cannot be read is
 //! never passed on unread. Every bound of the decoder (depth, rows, bytes) holds here too.
@@ -15,6 +15,7 @@ mod config;
 mod glob;
 mod hit;
 mod keys;
+mod leaf;
 mod remote_write;
 mod rewrite;
 mod rules;

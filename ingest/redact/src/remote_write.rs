@@ -47,7 +47,7 @@ struct Table<'p> {
 /// What is stored instead of a request; `None` when it may be stored as it is.
 pub(crate) fn redact<'p>(walker: &mut Walker<'p, '_>, payload: &'p [u8]) -> Result<Option<Vec<u8>>, Unreadable> {
     let texts = walker.may_match(payload);
-    if !texts && !has_listed_key(walker, payload)? {
+    if texts == 0 && !has_listed_key(walker, payload)? {
         return Ok(None);
     }
     let mut table = Table::read(payload)?;
@@ -81,7 +81,7 @@ fn assemble<'p>(
     table: &Table<'p>,
     payload: &'p [u8],
     edits: Vec<Edit<'p>>,
-    texts: bool,
+    texts: u64,
 ) -> Result<Option<Vec<u8>>, Unreadable> {
     let is_changed = edits.iter().any(|edit| !matches!(edit, Edit::Keep));
     let mut edits = edits.into_iter();
@@ -118,7 +118,7 @@ fn assemble<'p>(
 }
 
 /// A text to which nothing refers: it is what a label was, or nobody knows what.
-fn unused<'p>(walker: &mut Walker<'p, '_>, text: &[u8], is_changed: bool, texts: bool) -> Edit<'p> {
+fn unused<'p>(walker: &mut Walker<'p, '_>, text: &[u8], is_changed: bool, texts: u64) -> Edit<'p> {
     if is_changed { Edit::Replace(Cow::Borrowed(&[])) } else { walker.unknown(text, texts) }
 }
 
@@ -126,7 +126,7 @@ fn series<'p>(
     walker: &mut Walker<'p, '_>,
     table: &mut Table<'p>,
     message: &'p [u8],
-    texts: bool,
+    texts: u64,
 ) -> Result<Option<Vec<u8>>, Unreadable> {
     let references = references(message, LABELS)?;
     if walker.rules.asks_service() {
@@ -152,7 +152,7 @@ fn series<'p>(
     })
 }
 
-fn other<'p>(walker: &mut Walker<'p, '_>, value: Value<'_>, texts: bool) -> Edit<'p> {
+fn other<'p>(walker: &mut Walker<'p, '_>, value: Value<'_>, texts: u64) -> Edit<'p> {
     if let Value::Bytes(content) = value { walker.unknown(content, texts) } else { Edit::Keep }
 }
 
@@ -191,7 +191,7 @@ fn described<'p>(
     walker: &mut Walker<'p, '_>,
     table: &mut Table<'p>,
     message: &'p [u8],
-    texts: bool,
+    texts: u64,
 ) -> Result<Option<Vec<u8>>, Unreadable> {
     let mut rewrite = Rewrite::new(message);
     let mut fields = Fields::new(message);
@@ -293,7 +293,7 @@ impl<'p> Table<'p> {
         &mut self,
         walker: &mut Walker<'p, '_>,
         references: &[u64],
-        texts: bool,
+        texts: u64,
     ) -> Result<Option<Vec<u64>>, Unreadable> {
         let (pairs, rest) = references.as_chunks::<2>();
         let mut relabelled = Vec::with_capacity(references.len());
@@ -307,7 +307,7 @@ impl<'p> Table<'p> {
         Ok((relabelled != references).then_some(relabelled))
     }
 
-    fn label(&mut self, walker: &mut Walker<'p, '_>, name: u64, value: u64, texts: bool) -> Result<Label, Unreadable> {
+    fn label(&mut self, walker: &mut Walker<'p, '_>, name: u64, value: u64, texts: u64) -> Result<Label, Unreadable> {
         let Active { keys, patterns } = walker.active;
         let known = (name, value, keys, patterns);
         if let Some(label) = self.labels.get(&known) {

@@ -108,8 +108,8 @@ impl Rules {
             with_cards |= if rule.finders.iter().any(|finder| matches!(finder, Finder::Card)) { bit } else { 0 };
         }
         let screens = SignalKind::ALL.map(|signal| {
-            let of_signal = rules.iter().filter(|rule| rule.signals.contains(&signal));
-            Screen::new(of_signal.flat_map(|rule| &rule.finders))
+            let of_signal = rules.iter().enumerate().filter(|(_, rule)| rule.signals.contains(&signal));
+            Screen::new(of_signal.flat_map(|(index, rule)| rule.finders.iter().map(move |finder| (1 << index, finder))))
         });
         Self { rules, hash_key, keys, by_signal, by_place, with_services, with_cards, screens }
     }

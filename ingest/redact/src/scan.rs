@@ -19,13 +19,32 @@ SV28TL23TN24TR26UA29VA22VG24XK20YE30";
 /// Bytes of the part of an address before the `@` (RFC 5321).
 const LOCAL_BYTES_MAX: usize = 64;
 
-/// Whether a run of `length_min` bytes of a kind may be here. A run that long covers every `length_min`th byte, so that no
-/// other is looked at, but around those that are of the kind.
-fn has_run(bytes: &[u8], length_min: usize, is_kind: impl Fn(u8) -> bool, enough: impl Fn(&[u8]) -> bool) -> bool {
+/// What a number with a check digit is written with: its characters, and what stands between two of them.
+trait Alphabet {
+    fn is_character(byte: u8) -> bool;
+    fn is_separator(byte: u8) -> bool;
+}
+
+/// Whether a run of `length_min` characters and separators may be here. A run that long covers every `length_min`th byte, so
+/// that no other is looked at, but around those that are of the kind.
+#[inline]
+fn has_run<A: Alphabet>(bytes: &[u8], length_min: usize, enough: impl Fn(&[u8]) -> bool) -> bool {
+    let is_kind = |byte: u8| A::is_character(byte) || A::is_separator(byte);
+    let is_character_at = |at: usize| bytes.get(at).is_some_and(|byte| A::is_character(*byte));
+    let is_kind_at = |at: usize| bytes.get(at).is_some_and(|byte| is_kind(*byte));
+    // A run that long has half of its length on one side of the probe at the least.
+    let half = (length_min - 1) / 2;
+    let goes_on = |probe: usize| {
+        (is_kind_at(probe + half) && is_kind_at(probe + half / 2))
+            || (is_kind_at(probe - half) && is_kind_at(probe - half / 2))
+    };
     let mut probe = length_min - 1;
     let mut behind = 0;
     while let Some(byte) = bytes.get(probe) {
-        if !is_kind(*byte) {
+        // A separator inside of a number stands between two characters; most spaces stand between words.
+        let is_inside = A::is_character(*byte)
+            || (A::is_separator(*byte) && is_character_at(probe - 1) && is_character_at(probe + 1));
+        if !is_inside || !goes_on(probe) {
             behind = probe + 1;
             probe += length_min;
             continue;
@@ -43,15 +62,24 @@ fn has_run(bytes: &[u8], length_min: usize, is_kind: impl Fn(u8) -> bool, enough
     false
 }
 
-#[inline]
-fn is_card_byte(byte: u8) -> bool {
-    byte.is_ascii_digit() || byte == b' ' || byte == b'-'
+struct OfCards;
+
+impl Alphabet for OfCards {
+    #[inline]
+    fn is_character(byte: u8) -> bool {
+        byte.is_ascii_digit()
+    }
+
+    #[inline]
+    fn is_separator(byte: u8) -> bool {
+        byte == b' ' || byte == b'-'
+    }
 }
 
 /// Whether a card number may be here.
 #[inline]
 pub(crate) fn may_hold_card(bytes: &[u8]) -> bool {
-    has_run(bytes, CARD_DIGITS.start, is_card_byte, |run| {
+    has_run::<OfCards>(bytes, CARD_DIGITS.start, |run| {
         run.iter().filter(|byte| byte.is_ascii_digit()).count() >= CARD_DIGITS.start
     })
 }
@@ -161,15 +189,24 @@ fn has_luhn_digit(digits: &[u8]) -> bool {
     digits.iter().rev().enumerate().map(value).sum::<u32>() % 10 == 0
 }
 
-#[inline]
-fn is_iban_byte(byte: u8) -> bool {
-    byte.is_ascii_digit() || byte.is_ascii_uppercase() || byte == b' '
+struct OfIbans;
+
+impl Alphabet for OfIbans {
+    #[inline]
+    fn is_character(byte: u8) -> bool {
+        byte.is_ascii_digit() || byte.is_ascii_uppercase()
+    }
+
+    #[inline]
+    fn is_separator(byte: u8) -> bool {
+        byte == b' '
+    }
 }
 
 /// Whether an IBAN may be here.
 #[inline]
 pub(crate) fn may_hold_iban(bytes: &[u8]) -> bool {
-    has_run(bytes, IBAN_MIN, is_iban_byte, |run| run.windows(4).any(begins_iban))
+    has_run::<OfIbans>(bytes, IBAN_MIN, |run| run.windows(4).any(begins_iban))
 }
 
 fn begins_iban(window: &[u8]) -> bool {
@@ -234,6 +271,21 @@ fn is_local_byte(byte: u8) -> bool {
 
 fn is_domain_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-') || byte >= 0x80
+}
+
+/// Whether an e-mail address may be here: a byte of a name before an `@`, and behind it a dot inside of what may be a domain, with
+/// two bytes behind it that are no digits.
+#[inline]
+pub(crate) fn may_hold_email(bytes: &[u8]) -> bool {
+    memchr::memchr_iter(b'@', bytes).any(|at| {
+        let is_named = at.checked_sub(1).and_then(|before| bytes.get(before)).is_some_and(|byte| is_local_byte(*byte));
+        let after = bytes.get(at + 1..).unwrap_or_default();
+        let is_top = |byte: &u8| is_domain_byte(*byte) && !byte.is_ascii_digit() && *byte != b'.';
+        is_named
+            && after.iter().take_while(|byte| is_domain_byte(**byte)).enumerate().skip(1).any(|(dot, byte)| {
+                *byte == b'.' && after.get(dot + 1..dot + 3).is_some_and(|top| top.iter().all(is_top))
+            })
+    })
 }
 
 /// Finds e-mail addresses: a name, `@`, and a domain of two labels at the least, the last one without digits.
@@ -360,6 +412,12 @@ mod tests {
             ("@", vec![]),
         ] {
             assert_eq!(found(emails, text), expected, "{text}");
+            // In a record, a text stands between bytes of any kind.
+            let between = [b"\x0a\x12..@", text.as_bytes(), b".\x22\xff"].concat();
+            assert!(expected.is_empty() || (may_hold_email(text.as_bytes()) && may_hold_email(&between)), "{text}");
+        }
+        for text in ["com.example.Order@1a2b3c4d, next", "user@host ", "a@1.2.3", "image@sha256:00", "@a.bc"] {
+            assert!(!may_hold_email(text.as_bytes()), "{text}");
         }
     }
 

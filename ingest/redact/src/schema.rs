@@ -148,6 +148,11 @@ impl Kind {
         matches!(self, Self::Request(_) | Self::OfResource(_) | Self::OfScope(_) | Self::WriteRequest)
     }
 
+    /// Whether it is all of a request.
+    pub(crate) fn is_request(self) -> bool {
+        matches!(self, Self::Request(_) | Self::WriteRequest)
+    }
+
     /// Whether a field of such a message becomes a row.
     pub(crate) fn is_row(self, number: u32) -> bool {
         match self {

@@ -6,11 +6,12 @@ use trivium_model::{SignalKind, WireFormat, limit};
 
 use crate::hit::{Hit, Observer};
 use crate::keys::KeyMemo;
+use crate::leaf::{Leaf, is_plain, leaf, pair, string_value};
 use crate::remote_write;
 use crate::rewrite::{Place as FieldPlace, Rewrite};
 use crate::rules::{Active, Place, Rules, unreadable};
 use crate::schema::{Field, Kind};
-use crate::wire::{Fields, Malformed, Value, write_bytes};
+use crate::wire::{Fields, Malformed, Value};
 
 /// Why a request is not redacted. It cannot be stored either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,6 +43,9 @@ const CUT: &[u8] = &[0x10, 0];
 /// Integers of as many digits as a card number has.
 const CARD_INTEGERS: std::ops::Range<u64> = 1_000_000_000_000..10_000_000_000_000_000_000;
 
+/// Bytes that such an integer has as an `AnyValue`, at the least.
+const CARD_INTEGER_BYTES: usize = 7;
+
 /// What becomes of a field.
 pub(crate) enum Edit<'a> {
     Keep,
@@ -61,6 +65,8 @@ pub(crate) struct Walker<'p, 'r> {
     signal: SignalKind,
     pub(crate) active: Active,
     memo: KeyMemo<'p>,
+    /// Memory for the screen.
+    lower: Vec<u8>,
     pub(crate) observer: &'r mut dyn Observer,
     rows: usize,
     /// By how much the request grew, what shrank not counted.
@@ -70,7 +76,7 @@ pub(crate) struct Walker<'p, 'r> {
 impl<'p, 'r> Walker<'p, 'r> {
     pub(crate) fn new(rules: &'r Rules, signal: SignalKind, observer: &'r mut dyn Observer) -> Self {
         let (active, memo) = (rules.of_signal(signal), KeyMemo::new(&rules.keys));
-        Self { rules, signal, active, memo, observer, rows: 0, grown_bytes: 0 }
+        Self { rules, signal, active, memo, lower: Vec::new(), observer, rows: 0, grown_bytes: 0 }
     }
 
     /// What is stored instead of a request; `None` when it may be stored as it is.
@@ -81,8 +87,8 @@ impl<'p, 'r> Walker<'p, 'r> {
         payload: &'p [u8],
     ) -> Result<Option<Vec<u8>>, Unreadable> {
         let redacted = match format {
-            WireFormat::Otlp => self.message(payload, Kind::Request(signal), true),
-            WireFormat::RemoteWrite1 => self.message(payload, Kind::WriteRequest, true),
+            WireFormat::Otlp => self.message(payload, Kind::Request(signal), u64::MAX),
+            WireFormat::RemoteWrite1 => self.message(payload, Kind::WriteRequest, u64::MAX),
             WireFormat::RemoteWrite2 => remote_write::redact(self, payload),
         }?;
         match redacted {
@@ -101,17 +107,20 @@ impl<'p, 'r> Walker<'p, 'r> {
         self.active = self.rules.of_signal(self.signal);
     }
 
-    /// Whether a pattern can match in these bytes.
+    /// The rules of which a pattern can match in these bytes.
     #[inline]
-    pub(crate) fn may_match(&self, bytes: &[u8]) -> bool {
-        self.active.patterns != 0 && self.rules.screen(self.signal).may_match(bytes)
+    pub(crate) fn may_match(&mut self, bytes: &[u8]) -> u64 {
+        if self.active.patterns == 0 {
+            return 0;
+        }
+        self.rules.screen(self.signal).may_match(bytes, &mut self.lower) & self.active.patterns
     }
 
-    /// A message of a kind, with `texts` when a pattern may match in it.
-    fn message(&mut self, message: &'p [u8], kind: Kind, texts: bool) -> Result<Option<Vec<u8>>, Unreadable> {
+    /// A message of a kind. `texts` are the rules of which a pattern may match in it.
+    fn message(&mut self, message: &'p [u8], kind: Kind, texts: u64) -> Result<Option<Vec<u8>>, Unreadable> {
         self.enter(message, kind)?;
-        let texts = texts && (!kind.is_screened() || self.may_match(message));
-        if !texts && self.active.keys == 0 && self.active.patterns & self.rules.with_cards == 0 && !has_rows(kind) {
+        let texts = if texts != 0 && kind.is_screened() { texts & self.may_match(message) } else { texts };
+        if texts == 0 && self.active.keys == 0 && self.active.patterns & self.rules.with_cards == 0 && !has_rows(kind) {
             return Ok(None);
         }
         let mut rewrite = Rewrite::new(message);
@@ -122,6 +131,10 @@ impl<'p, 'r> Walker<'p, 'r> {
             let place = FieldPlace { start, end: fields.position() };
             if kind.is_row(number) {
                 self.count_row()?;
+            }
+            if kind.is_request() {
+                // What tells no service of its own, such as a help text, is not one of the service before it.
+                self.leave_service();
             }
             match value {
                 Value::Bytes(content) => match self.field(content, kind.field(number), texts)? {
@@ -156,13 +169,14 @@ impl<'p, 'r> Walker<'p, 'r> {
         if self.rows > limit::REQUEST_ROWS_MAX { Err(Unreadable::TooManyRecords) } else { Ok(()) }
     }
 
-    fn field(&mut self, content: &'p [u8], field: Field, texts: bool) -> Result<Edit<'p>, Unreadable> {
+    fn field(&mut self, content: &'p [u8], field: Field, texts: u64) -> Result<Edit<'p>, Unreadable> {
         match field {
             Field::Opaque => Ok(Edit::Keep),
             Field::Text(place) => Ok(Edit::of(self.text(place, &[], content, texts)?)),
             Field::Message(kind) => {
                 self.contained(content, kind.is_framing(), |walker| walker.message(content, kind, texts))
             }
+            Field::Value(_) if texts == 0 && self.has_nothing(content) => Ok(Edit::Keep),
             Field::Attribute => self.key_value(content, Place::Attributes, 1, texts),
             Field::Value(place) => {
                 self.contained(content, false, |walker| walker.any_value(content, place, &[], 1, texts))
@@ -170,6 +184,13 @@ impl<'p, 'r> Walker<'p, 'r> {
             Field::Label => self.label(content, texts),
             Field::Unknown => Ok(self.unknown(content, texts)),
         }
+    }
+
+    /// Whether an `AnyValue` has no keys in it and no number that may be secret. In doubt, no.
+    #[inline]
+    fn has_nothing(&self, value: &[u8]) -> bool {
+        let may_be_card = || value.first() == Some(&0x18) && value.len() >= CARD_INTEGER_BYTES;
+        is_plain(value) && (self.active.patterns & self.rules.with_cards == 0 || !may_be_card())
     }
 
     /// Keeps what is wrong with a message from what surrounds it, as the decoder does, unless it is wrong with all of it.
@@ -192,8 +213,8 @@ impl<'p, 'r> Walker<'p, 'r> {
     }
 
     /// A field that this version does not know. Its content is left out when a pattern matches in its bytes.
-    pub(crate) fn unknown(&mut self, content: &[u8], texts: bool) -> Edit<'p> {
-        if texts && self.rules.finds(self.active.patterns, content) {
+    pub(crate) fn unknown(&mut self, content: &[u8], texts: u64) -> Edit<'p> {
+        if texts != 0 && self.rules.finds(self.active.patterns & texts, content) {
             unreadable(content, self.observer);
             return Edit::Replace(Cow::Borrowed(&[]));
         }
@@ -201,9 +222,9 @@ impl<'p, 'r> Walker<'p, 'r> {
     }
 
     /// Whether a pattern matches in the bytes of a group, a form of message that nobody uses any more.
-    fn is_secret(&mut self, message: &[u8], place: FieldPlace, texts: bool) -> bool {
+    fn is_secret(&mut self, message: &[u8], place: FieldPlace, texts: u64) -> bool {
         let group = message.get(place.start..place.end).unwrap_or_default();
-        let is_secret = texts && self.rules.finds(self.active.patterns, group);
+        let is_secret = texts != 0 && self.rules.finds(self.active.patterns & texts, group);
         if is_secret {
             unreadable(group, self.observer);
         }
@@ -216,9 +237,9 @@ impl<'p, 'r> Walker<'p, 'r> {
         place: Place,
         key: &[u8],
         text: &[u8],
-        texts: bool,
+        texts: u64,
     ) -> Result<Option<Vec<u8>>, Unreadable> {
-        let rules = if texts { self.rules.at(self.active.patterns, place) } else { 0 };
+        let rules = self.rules.at(self.active.patterns & texts, place);
         if rules == 0 || text.is_empty() {
             return Ok(None);
         }
@@ -249,13 +270,14 @@ impl<'p, 'r> Walker<'p, 'r> {
         self.memo.rules_of(&self.rules.keys, key) != 0
     }
 
-    fn key_value(
-        &mut self,
-        message: &'p [u8],
-        place: Place,
-        depth: usize,
-        texts: bool,
-    ) -> Result<Edit<'p>, Unreadable> {
+    fn key_value(&mut self, message: &'p [u8], place: Place, depth: usize, texts: u64) -> Result<Edit<'p>, Unreadable> {
+        if texts == 0
+            && let Some((key, value)) = pair(message)
+            && self.has_nothing(value)
+            && self.rule_of_key(key, place).is_none()
+        {
+            return Ok(Edit::Keep);
+        }
         match self.key_value_inside(message, place, depth, texts) {
             Err(Unreadable::Malformed) => Ok(self.malformed(message)),
             result => result,
@@ -267,7 +289,7 @@ impl<'p, 'r> Walker<'p, 'r> {
         message: &'p [u8],
         place: Place,
         depth: usize,
-        texts: bool,
+        texts: u64,
     ) -> Result<Edit<'p>, Unreadable> {
         let key = key_of(message)?;
         let rule = self.rule_of_key(key, place);
@@ -322,7 +344,7 @@ impl<'p, 'r> Walker<'p, 'r> {
         place: Place,
         key: &[u8],
         depth: usize,
-        texts: bool,
+        texts: u64,
     ) -> Result<Option<Vec<u8>>, Unreadable> {
         if depth > limit::VALUE_DEPTH_MAX {
             return Ok(self.too_deep(message, texts));
@@ -365,7 +387,7 @@ impl<'p, 'r> Walker<'p, 'r> {
         place: Place,
         key: &[u8],
         depth: usize,
-        texts: bool,
+        texts: u64,
     ) -> Result<Option<Vec<u8>>, Unreadable> {
         let mut rewrite = Rewrite::new(message);
         let mut fields = Fields::new(message);
@@ -392,8 +414,8 @@ impl<'p, 'r> Walker<'p, 'r> {
     }
 
     /// What is nested deeper than anybody will see. It is left out where it might hold something.
-    fn too_deep(&mut self, message: &[u8], texts: bool) -> Option<Vec<u8>> {
-        let may_hold = self.active.keys != 0 || (texts && self.rules.finds(self.active.patterns, message));
+    fn too_deep(&mut self, message: &[u8], texts: u64) -> Option<Vec<u8>> {
+        let may_hold = self.active.keys != 0 || (texts != 0 && self.rules.finds(self.active.patterns & texts, message));
         if message.len() <= CUT.len() || !may_hold {
             return None;
         }
@@ -416,14 +438,14 @@ impl<'p, 'r> Walker<'p, 'r> {
     }
 
     /// A label of remote write 1.0.
-    fn label(&mut self, message: &'p [u8], texts: bool) -> Result<Edit<'p>, Unreadable> {
+    fn label(&mut self, message: &'p [u8], texts: u64) -> Result<Edit<'p>, Unreadable> {
         match self.label_inside(message, texts) {
             Err(Unreadable::Malformed) => Ok(self.malformed(message)),
             result => result,
         }
     }
 
-    fn label_inside(&mut self, message: &'p [u8], texts: bool) -> Result<Edit<'p>, Unreadable> {
+    fn label_inside(&mut self, message: &'p [u8], texts: u64) -> Result<Edit<'p>, Unreadable> {
         let (name, _) = name_and_value(message)?;
         let mut rewrite = Rewrite::new(message);
         let mut fields = Fields::new(message);
@@ -447,7 +469,7 @@ impl<'p, 'r> Walker<'p, 'r> {
     }
 
     /// The value of a label. The name of a metric is none, whatever the lists say: without it there is no series.
-    pub(crate) fn label_value(&mut self, name: &'p [u8], value: &[u8], texts: bool) -> Result<Edit<'p>, Unreadable> {
+    pub(crate) fn label_value(&mut self, name: &'p [u8], value: &[u8], texts: u64) -> Result<Edit<'p>, Unreadable> {
         if name == b"__name__" {
             return Ok(Edit::of(self.text(Place::Other, name, value, texts)?));
         }
@@ -478,40 +500,6 @@ fn has_rows(kind: Kind) -> bool {
                 | Kind::Summary
                 | Kind::WriteSeries
         )
-}
-
-/// What an `AnyValue` holds, as a text where it has one.
-enum Leaf<'a> {
-    Nothing,
-    Text(Cow<'a, [u8]>),
-    Structure,
-}
-
-/// The set member of an `AnyValue`: the last one, as protobuf demands of a oneof.
-fn leaf(message: &[u8]) -> Result<Leaf<'_>, Malformed> {
-    let mut fields = Fields::new(message);
-    let mut found = Leaf::Nothing;
-    while let Some((number, value)) = fields.next()? {
-        let text = |text: String| Leaf::Text(Cow::Owned(text.into_bytes()));
-        found = match (number, value) {
-            (1 | 7, Value::Bytes([])) => Leaf::Nothing,
-            (1 | 7, Value::Bytes(bytes)) => Leaf::Text(Cow::Borrowed(bytes)),
-            (2, Value::Varint(value)) => text((value != 0).to_string()),
-            (3, Value::Varint(value)) => text((value as i64).to_string()),
-            (4, Value::Fixed64(bits)) => text(f64::from_le_bytes(bits).to_string()),
-            (5 | 6, Value::Bytes(_)) => Leaf::Structure,
-            _ => found,
-        };
-    }
-    // A text that a later member hides is on the disk all the same.
-    Ok(if matches!(found, Leaf::Nothing) && message.len() > 2 { Leaf::Structure } else { found })
-}
-
-/// An `AnyValue` that is a text.
-fn string_value(text: &[u8]) -> Vec<u8> {
-    let mut message = Vec::with_capacity(text.len() + 4);
-    write_bytes(&mut message, 1, text);
-    message
 }
 
 /// The key of a `KeyValue`.

@@ -47,7 +47,7 @@ impl Receiver {
     /// Lets a request of which `bytes` are known to come begin, before any of its body is read.
     fn begin(&self, tenant: TenantId, signal: SignalKind, bytes: usize) -> Result<Reservation, Error> {
         self.pipeline.quotas().admit(tenant, signal)?;
-        self.admission.begin(bytes)
+        self.admission.begin(self.admission.memory_of(bytes))
     }
 }
 

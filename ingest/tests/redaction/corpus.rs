@@ -10,7 +10,9 @@ use trivium_proto::otlp::common::v1::any_value::Value as Any;
 use trivium_proto::otlp::common::v1::{AnyValue, ArrayValue, InstrumentationScope, KeyValue, KeyValueList};
 use trivium_proto::otlp::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use trivium_proto::otlp::metrics::v1::{
-    Exemplar, Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, exemplar, metric, number_data_point,
+    AggregationTemporality, Exemplar, ExponentialHistogram, ExponentialHistogramDataPoint, Gauge, Histogram,
+    HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Summary, SummaryDataPoint, exemplar,
+    metric, number_data_point,
 };
 use trivium_proto::otlp::resource::v1::Resource;
 use trivium_proto::otlp::trace::v1::{ResourceSpans, ScopeSpans, Span, Status, span};
@@ -124,6 +126,33 @@ fn logs_json() -> String {
     )
 }
 
+fn traces_json() -> String {
+    let everything = everything().replace('\n', "\\n");
+    format!(
+        r#"{{"resourceSpans":[{{"resource":{{"attributes":[{{"key":"password","value":{{"stringValue":"{PASSWORD}"}}}}]}},
+        "schemaUrl":"{everything}","scopeSpans":[{{"scope":{{"name":"{everything}"}},"spans":[{{
+        "traceId":"07070707070707070707070707070708","spanId":"0909090909090909","name":"{everything}",
+        "traceState":"{everything}","startTimeUnixNano":"{NOW}","endTimeUnixNano":"{NOW}",
+        "status":{{"code":2,"message":"{everything}"}},
+        "attributes":[{{"key":"password","value":{{"kvlistValue":{{"values":[
+            {{"key":"note","value":{{"stringValue":"{everything}"}}}}]}}}}}}],
+        "events":[{{"name":"{everything}","timeUnixNano":"{NOW}"}}]}}]}}]}}]}}"#
+    )
+}
+
+fn metrics_json() -> String {
+    let everything = everything().replace('\n', "\\n");
+    format!(
+        r#"{{"resourceMetrics":[{{"scopeMetrics":[{{"metrics":[{{"name":"orders_json","description":"{everything}",
+        "unit":"{everything}","sum":{{"aggregationTemporality":2,"isMonotonic":true,"dataPoints":[{{
+            "timeUnixNano":"{NOW}","asDouble":0.5,
+            "attributes":[{{"key":"password","value":{{"stringValue":"{PASSWORD}"}}}},
+                {{"key":"note","value":{{"stringValue":"{everything}"}}}}],
+            "exemplars":[{{"timeUnixNano":"{NOW}","asDouble":0.5,
+                "filteredAttributes":[{{"key":"note","value":{{"stringValue":"{everything}"}}}}]}}]}}]}}}}]}}]}}]}}"#
+    )
+}
+
 fn traces() -> ExportTraceServiceRequest {
     let event =
         span::Event { name: everything(), attributes: attributes(), time_unix_nano: NOW as u64, ..Default::default() };
@@ -163,19 +192,50 @@ fn metrics() -> ExportMetricsServiceRequest {
         time_unix_nano: NOW as u64,
         value: Some(number_data_point::Value::AsDouble(0.5)),
         attributes: attributes(),
-        exemplars: vec![exemplar],
+        exemplars: vec![exemplar.clone()],
         ..NumberDataPoint::default()
     };
-    let metric = Metric {
+    let data = [metric::Data::Gauge(Gauge { data_points: vec![point] })].into_iter().chain(distributions(&exemplar));
+    let metrics = data.map(|data| Metric {
         name: everything(),
         description: everything(),
         unit: everything(),
         metadata: attributes(),
-        data: Some(metric::Data::Gauge(Gauge { data_points: vec![point] })),
-    };
-    let scope_metrics = vec![ScopeMetrics { scope: scope(), metrics: vec![metric], schema_url: everything() }];
+        data: Some(data),
+    });
+    let scope_metrics = vec![ScopeMetrics { scope: scope(), metrics: metrics.collect(), schema_url: everything() }];
     let metrics = ResourceMetrics { resource: resource(), scope_metrics, schema_url: everything() };
     ExportMetricsServiceRequest { resource_metrics: vec![metrics] }
+}
+
+/// A point of every other kind.
+fn distributions(exemplar: &Exemplar) -> [metric::Data; 3] {
+    let (time_unix_nano, exemplars) = (NOW as u64, vec![exemplar.clone()]);
+    let histogram = HistogramDataPoint {
+        time_unix_nano,
+        attributes: attributes(),
+        exemplars: exemplars.clone(),
+        count: 1,
+        bucket_counts: vec![1, 0],
+        explicit_bounds: vec![1.0],
+        ..HistogramDataPoint::default()
+    };
+    let exponential = ExponentialHistogramDataPoint {
+        time_unix_nano,
+        attributes: attributes(),
+        exemplars,
+        ..ExponentialHistogramDataPoint::default()
+    };
+    let summary = SummaryDataPoint { time_unix_nano, attributes: attributes(), ..SummaryDataPoint::default() };
+    let aggregation_temporality = AggregationTemporality::Cumulative as i32;
+    [
+        metric::Data::Histogram(Histogram { data_points: vec![histogram], aggregation_temporality }),
+        metric::Data::ExponentialHistogram(ExponentialHistogram {
+            data_points: vec![exponential],
+            aggregation_temporality,
+        }),
+        metric::Data::Summary(Summary { data_points: vec![summary] }),
+    ]
 }
 
 fn labels() -> Vec<(String, String)> {
@@ -196,8 +256,20 @@ fn write_v1() -> v1::WriteRequest {
             exemplars: vec![exemplar],
             ..v1::TimeSeries::default()
         }],
-        metadata: vec![v1::MetricMetadata { help: everything(), ..v1::MetricMetadata::default() }],
+        metadata: vec![described("orders_total")],
     }
+}
+
+/// A help text and a unit of version 1.0, which are remembered beside the samples.
+fn described(name: &str) -> v1::MetricMetadata {
+    let (help, unit) = (everything(), everything());
+    v1::MetricMetadata { metric_type: 1, metric_family_name: name.to_owned(), help, unit }
+}
+
+/// A request of version 1.0 with nothing but descriptions, as Prometheus sends every minute.
+pub(crate) fn write_descriptions() -> Vec<u8> {
+    let metadata = vec![described("orders_total"), described(&everything())];
+    v1::WriteRequest { timeseries: Vec::new(), metadata }.encode_to_vec()
 }
 
 fn write_v2() -> v2::Request {
@@ -222,7 +294,9 @@ pub(crate) fn requests() -> Vec<(SignalKind, WireFormat, PayloadFormat, Vec<u8>)
         (Logs, WireFormat::Otlp, Protobuf, logs().encode_to_vec()),
         (Logs, WireFormat::Otlp, Json, logs_json().into_bytes()),
         (Traces, WireFormat::Otlp, Protobuf, traces().encode_to_vec()),
+        (Traces, WireFormat::Otlp, Json, traces_json().into_bytes()),
         (Metrics, WireFormat::Otlp, Protobuf, metrics().encode_to_vec()),
+        (Metrics, WireFormat::Otlp, Json, metrics_json().into_bytes()),
         (Metrics, WireFormat::RemoteWrite1, Protobuf, write_v1().encode_to_vec()),
         (Metrics, WireFormat::RemoteWrite2, Protobuf, write_v2().encode_to_vec()),
     ]

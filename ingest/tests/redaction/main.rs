@@ -80,6 +80,9 @@ impl Server {
             let outcome = self.export(signal, wire_format, format, body).await;
             assert!(outcome.accepted > 0 && outcome.rejected.is_empty(), "{signal} {wire_format:?}: {outcome:?}");
         }
+        let (format, body) = (PayloadFormat::Protobuf, corpus::write_descriptions());
+        let outcome = self.export(SignalKind::Metrics, WireFormat::RemoteWrite1, format, body).await;
+        assert_eq!((outcome.accepted, outcome.rejected.len()), (0, 0));
     }
 
     fn rows(&self, signal: SignalKind) -> usize {
@@ -90,7 +93,7 @@ impl Server {
 
     /// Everything that a query can see, as text.
     fn visible(&self) -> String {
-        let mut text = String::new();
+        let mut text = self.descriptions();
         for signal in SignalKind::ALL {
             let snapshot = self.storage.snapshot(TenantId::DEFAULT, signal);
             let parts = snapshot.parts.iter().flat_map(|part| part.read(None, None).expect("readable"));
@@ -99,6 +102,11 @@ impl Server {
             }
         }
         text
+    }
+
+    /// What remote write 1.0 said of metrics, which is kept in memory.
+    fn descriptions(&self) -> String {
+        format!("{:?}", self.storage.metric_descriptions(TenantId::DEFAULT))
     }
 
     /// The secrets whose words an index of a part knows.
@@ -159,6 +167,9 @@ async fn the_search_finds_what_is_there() {
     for secret in SECRETS {
         assert!(found.iter().any(|(known, _)| *known == secret), "{secret} is not in the WAL");
         assert!(visible.contains(secret), "{secret} is not in the rows");
+        // A password in a text that is no `password=` is nobody's to find.
+        let is_described = server.descriptions().contains(secret) || secret == SECRETS[0];
+        assert!(is_described, "{secret} is not in the help texts");
     }
     server.storage.flush().await.expect("published");
     let indexed = server.indexed();
@@ -174,6 +185,7 @@ async fn no_planted_secret_reaches_the_disk() {
         server.export_corpus().await;
         assert_eq!(planted(folder.path()), [], "in the WAL");
         assert!(SECRETS.iter().all(|secret| !server.visible().contains(secret)), "in the rows");
+        assert!(server.descriptions().contains("the order was placed"), "what is no secret of a help text is kept");
         for rule in ["credentials", "mail", "card", "jwt", "auth", "aws", "key", "iban", "badge"] {
             let count = server.metric(&format!("trivium_ingest_redacted_total{{signal=\"logs\",rule=\"{rule}\"}}"));
             assert!(count > 0.0, "{rule} is not counted");

@@ -204,6 +204,21 @@ impl AuthConfig {
     }
 }
 
+impl AuthConfig {
+    /// URLs of issuers and providers that are asked without TLS on a network, where their answers can be exchanged.
+    pub(crate) fn asked_in_plain_text(&self) -> Vec<&str> {
+        let keys = self.jwt.iter().filter_map(|jwt| jwt.jwks_url.as_deref());
+        let urls = keys.chain(self.oidc.iter().map(|oidc| &*oidc.issuer));
+        urls.filter(|url| url.starts_with("http://") && !is_on_this_machine(url)).collect()
+    }
+}
+
+fn is_on_this_machine(url: &str) -> bool {
+    let host = url.parse::<http::Uri>().ok().and_then(|url| url.host().map(str::to_owned)).unwrap_or_default();
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
 impl ClaimMapping {
     fn validate(&self, at: &str) -> Result<(), Error> {
         if self.roles.is_empty() && self.default_role.is_none() {
@@ -221,4 +236,32 @@ impl ClaimMapping {
 
 fn required(value: &str, field: &str, at: &str) -> Result<(), Error> {
     if value.trim().is_empty() { Err(Error::invalid(format!("{at}: {field} is empty"))) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_asked_in_plain_text_on_a_network_is_told() {
+        let jwt = |url: &str| JwtConfig {
+            issuer: "https://issuer".into(),
+            audience: "trivium".into(),
+            jwks_file: None,
+            jwks_url: Some(url.into()),
+            claims: ClaimMapping::default(),
+        };
+        for (url, is_told) in [
+            ("http://keycloak/keys", true),
+            ("http://127.0.0.1.example/keys", true),
+            ("http://localhost@keycloak/keys", true),
+            ("https://keycloak/keys", false),
+            ("http://127.0.0.1:8080/keys", false),
+            ("http://[::1]/keys", false),
+            ("http://localhost:8080/keys", false),
+        ] {
+            let config = AuthConfig { jwt: vec![jwt(url)], ..AuthConfig::default() };
+            assert_eq!(config.asked_in_plain_text() == [url], is_told, "{url}");
+        }
+    }
 }

@@ -98,6 +98,14 @@ struct Admitted {
     pending: Option<Pending>,
 }
 
+/// Answers a request with a refusal in the words of its protocol, also one that nobody was asked about yet.
+pub async fn refuse(error: &Error, door: Door, request: Request<Body>) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let response = refuse::response(error, door, &parts.method, &parts.headers);
+    discard(&parts, body).await;
+    response
+}
+
 /// Who was refused, as far as we know.
 struct Refused {
     error: Error,
@@ -123,9 +131,7 @@ impl AuthLayer {
             Ok(admitted) => admitted,
             Err(refused) => {
                 self.report(&parts, &route, address, &refused);
-                let response = refuse::response(&refused.error, self.door, &parts.method, &parts.headers);
-                discard(&parts, body).await;
-                return Ok(response);
+                return Ok(refuse(&refused.error, self.door, Request::from_parts(parts, body)).await);
             }
         };
         if let Some(principal) = admitted.principal {
@@ -186,10 +192,9 @@ impl AuthLayer {
             }
             _ => {}
         }
-        if let Some(asked) = parts.headers.get(ORGANIZATION)
-            && config.mode == Mode::Required
-            && asked.as_bytes() != principal.tenant_name.as_bytes()
-        {
+        // All of them: a proxy may have looked at another than we would.
+        let mut asked = parts.headers.get_all(ORGANIZATION).iter();
+        if config.mode == Mode::Required && asked.any(|asked| asked.as_bytes() != principal.tenant_name.as_bytes()) {
             let message = format!("X-Scope-OrgID names another tenant than the credential, {}", principal.tenant_name);
             return Err(Error::forbidden(message));
         }
@@ -227,6 +232,9 @@ impl AuthLayer {
     fn report(&self, parts: &Parts, route: &str, address: Option<IpAddr>, refused: &Refused) {
         if !matches!(refused.error, Error::Unauthenticated { .. } | Error::Forbidden { .. } | Error::Throttled { .. }) {
             return;
+        }
+        if let (Error::Forbidden { .. }, Some(principal)) = (&refused.error, &refused.principal) {
+            self.authenticator.metrics.forbidden(&principal.how, principal.role);
         }
         let target = format!("{} {route}", parts.method);
         let (tenant, mut event) = match &refused.principal {

@@ -23,6 +23,7 @@ mod role;
 pub mod routes;
 mod secret;
 mod store;
+mod telemetry;
 #[cfg(test)]
 mod testing;
 mod token;
@@ -34,7 +35,7 @@ pub use authenticator::{AuthDeps, Authenticator};
 pub use config::{AuthConfig, ClaimMapping, JwtConfig, Mode, OidcConfig, PasswordCost};
 pub use error::Error;
 pub use fetch::{HttpClient, NoClient, OutgoingAnswer, OutgoingRequest};
-pub use layer::{AuditDetail, AuthLayer, AuthService};
+pub use layer::{AuditDetail, AuthLayer, AuthService, refuse};
 pub use manage::{NewToken, NewUser, TenantInfo, TokenInfo, UserChange, UserInfo};
 pub use principal::{Caller, How, Permission, Principal};
 pub use refuse::Door;

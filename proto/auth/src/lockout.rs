@@ -87,6 +87,16 @@ impl Lockout {
         give_back(&mut counts.addresses, &source);
     }
 
+    /// How many pairs of name and address, and how many addresses, have to wait at this time.
+    pub(crate) fn waiting(&self, now: UnixNanos) -> [usize; 2] {
+        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let waits = |failures: &Failures, free| wait(Some(failures), free, now).is_some();
+        [
+            counts.names.values().filter(|failures| waits(failures, FREE_PER_NAME)).count(),
+            counts.addresses.values().filter(|failures| waits(failures, FREE_PER_ADDRESS)).count(),
+        ]
+    }
+
     /// Takes an attempt back that was never decided.
     pub(crate) fn undecided(&self, name: &str, address: Option<IpAddr>) {
         let source = Source::of(address);

@@ -1,6 +1,8 @@
 //! The one place that says a refusal in the words of each protocol.
 
 use axum::body::Body;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, ORIGIN, RETRY_AFTER,
@@ -34,14 +36,55 @@ const UNAUTHENTICATED: i32 = 16;
 
 /// Bytes of a message in a gRPC header; clients limit headers to 8 KiB.
 const GRPC_MESSAGE_BYTES_MAX: usize = 1024;
+const GRPC_DETAILS_BYTES_MAX: usize = 2 * 1024;
 
-/// `google.rpc.Status` without details.
+/// `google.rpc.Status`.
 #[derive(Clone, PartialEq, Message)]
 struct RpcStatus {
     #[prost(int32, tag = "1")]
     code: i32,
     #[prost(string, tag = "2")]
     message: String,
+    /// `RetryInfo` of what passes, without which an OTLP client need not try again; nothing of what does not.
+    #[prost(message, repeated, tag = "3")]
+    details: Vec<Any>,
+}
+
+/// `google.protobuf.Any`.
+#[derive(Clone, PartialEq, Message)]
+struct Any {
+    #[prost(string, tag = "1")]
+    type_url: String,
+    #[prost(bytes = "vec", tag = "2")]
+    value: Vec<u8>,
+}
+
+/// `google.rpc.RetryInfo`.
+#[derive(Clone, Copy, PartialEq, Message)]
+struct RetryInfo {
+    #[prost(message, optional, tag = "1")]
+    retry_delay: Option<RetryDelay>,
+}
+
+/// `google.protobuf.Duration`.
+#[derive(Clone, Copy, PartialEq, Message)]
+struct RetryDelay {
+    #[prost(int64, tag = "1")]
+    seconds: i64,
+    #[prost(int32, tag = "2")]
+    nanos: i32,
+}
+
+impl RpcStatus {
+    fn of(error: &Error, code: i32) -> Self {
+        let details = error.retry_after().map(|delay| {
+            let seconds = i64::try_from(delay.as_secs()).unwrap_or(i64::MAX);
+            let nanos = i32::try_from(delay.subsec_nanos()).unwrap_or_default();
+            let info = RetryInfo { retry_delay: Some(RetryDelay { seconds, nanos }) };
+            Any { type_url: "type.googleapis.com/google.rpc.RetryInfo".into(), value: info.encode_to_vec() }
+        });
+        Self { code, message: error.to_string(), details: details.into_iter().collect() }
+    }
 }
 
 /// The HTTP status, the gRPC code and the name of the kind.
@@ -70,7 +113,7 @@ pub(crate) fn response(error: &Error, door: Door, method: &Method, headers: &Hea
     let essence = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = essence.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let mut response = match door {
-        Door::OtlpGrpc if *method == Method::POST && essence.starts_with("application/grpc") => return grpc(error),
+        Door::OtlpGrpc if *method == Method::POST && essence.starts_with("application/grpc") => grpc(error),
         Door::OtlpHttp if matches!(&*essence, "application/x-protobuf" | "application/protobuf") => protobuf(error),
         Door::OtlpHttp | Door::OtlpGrpc => rpc_json(error),
         Door::Api => json(error),
@@ -112,7 +155,7 @@ fn rpc_json(error: &Error) -> Response<Body> {
 
 fn protobuf(error: &Error) -> Response<Body> {
     let (_, code, _) = statuses(error);
-    with_body(error, "application/x-protobuf", RpcStatus { code, message: error.to_string() }.encode_to_vec().into())
+    with_body(error, "application/x-protobuf", RpcStatus::of(error, code).encode_to_vec().into())
 }
 
 fn with_body(error: &Error, content_type: &'static str, body: Bytes) -> Response<Body> {
@@ -145,6 +188,12 @@ fn grpc(error: &Error) -> Response<Body> {
     headers.insert("grpc-status", HeaderValue::from(code));
     if let Ok(message) = HeaderValue::from_str(&percent_encode(&error.to_string())) {
         headers.insert("grpc-message", message);
+    }
+    let details = STANDARD_NO_PAD.encode(RpcStatus::of(error, code).encode_to_vec());
+    if details.len() <= GRPC_DETAILS_BYTES_MAX
+        && let Ok(details) = HeaderValue::from_str(&details)
+    {
+        headers.insert("grpc-status-details-bin", details);
     }
     response
 }
@@ -199,6 +248,7 @@ mod tests {
         assert_eq!(json["code"], 16);
 
         let grpc = at(Door::OtlpGrpc, "application/grpc+proto");
+        assert_eq!(grpc.headers()[WWW_AUTHENTICATE], "Bearer realm=\"trivium\"");
         assert_eq!((grpc.status().as_u16(), &grpc.headers()["grpc-status"]), (200, &HeaderValue::from_static("16")));
         assert_eq!(at(Door::OtlpGrpc, "application/x-protobuf").status().as_u16(), 401);
     }

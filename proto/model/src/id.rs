@@ -98,6 +98,11 @@ pub struct TenantId(pub u32);
 impl TenantId {
     /// The tenant of a server without credentials.
     pub const DEFAULT: Self = Self(0);
+
+    /// The name of something that every tenant has one of: itself for the default tenant, `name/7` for others.
+    pub fn own(self, name: &str) -> String {
+        if self == Self::DEFAULT { name.to_owned() } else { format!("{name}/{self}") }
+    }
 }
 
 impl fmt::Display for TenantId {

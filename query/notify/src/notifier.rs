@@ -21,6 +21,9 @@ use crate::silence::SilenceState;
 #[cfg(test)]
 mod tests;
 
+/// The name of the right to notify.
+const LEASE_NAME: &str = "notify";
+
 /// For how long the right to notify is taken, and how often it is prolonged.
 const LEASE: Duration = Duration::from_secs(30);
 const LEASE_RENEWAL: Duration = Duration::from_secs(10);
@@ -221,8 +224,8 @@ impl Notifier {
 
     /// Takes or prolongs the right to notify. Who takes it over reads what the other kept.
     async fn renew_lease(&self) {
-        let Surroundings { store, clock, holder, .. } = &self.surroundings;
-        let lease = match store.lease("notify", holder, clock.now(), LEASE).await {
+        let Surroundings { store, tenant, clock, holder, .. } = &self.surroundings;
+        let lease = match store.lease(&tenant.own(LEASE_NAME), holder, clock.now(), LEASE).await {
             Ok(lease) => lease,
             Err(error) => return tracing::error!(%error, "the right to notify could not be prolonged"),
         };

@@ -407,7 +407,9 @@ impl Evaluator {
         {
             return Some(lease);
         }
-        let answer = self.deps.store.lease(LEASE, &self.config.holder, now, self.config.lease_ttl).await;
+        let answer =
+            self.deps.store.lease(&self.config.tenant.own(LEASE), &self.config.holder, now, self.config.lease_ttl);
+        let answer = answer.await;
         let lease = answer.unwrap_or_else(|error| {
             tracing::warn!(%error, "the lease on measuring SLOs could not be prolonged");
             None

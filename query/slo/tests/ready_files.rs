@@ -55,5 +55,5 @@ fn ready_rules_explain_themselves() {
             alerts += 1;
         }
     }
-    assert_eq!(alerts, 26);
+    assert_eq!(alerts, 29);
 }

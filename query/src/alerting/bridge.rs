@@ -43,6 +43,7 @@ pub(super) struct Bridge(Arc<Inner>);
 
 #[derive(Debug)]
 pub(super) struct Inner {
+    tenant: TenantId,
     state: Arc<QueryState>,
     querier: Arc<StoreQuerier>,
     notifier: Arc<Notifier>,
@@ -67,6 +68,7 @@ struct Firing {
 
 impl Bridge {
     pub(super) async fn open(
+        tenant: TenantId,
         state: Arc<QueryState>,
         querier: Arc<StoreQuerier>,
         notifier: Arc<Notifier>,
@@ -76,12 +78,13 @@ impl Bridge {
     ) -> Result<Self, String> {
         let store = state.storage.state();
         let failed = |error: trivium_model::StateError| format!("the incidents could not be read: {error}");
-        let kept = store.list(TenantId::DEFAULT, INCIDENTS, "").await.map_err(failed)?;
+        let kept = store.list(tenant, INCIDENTS, "").await.map_err(failed)?;
         let incidents = kept.first().and_then(|record| serde_json::from_slice(&record.value).ok()).unwrap_or_default();
-        let kept = store.list(TenantId::DEFAULT, EVIDENCE, "").await.map_err(failed)?;
+        let kept = store.list(tenant, EVIDENCE, "").await.map_err(failed)?;
         let evidence =
             kept.into_iter().filter_map(|record| Some((record.key, serde_json::from_slice(&record.value).ok()?)));
         Ok(Self(Arc::new(Inner {
+            tenant,
             state,
             querier,
             notifier,
@@ -220,7 +223,7 @@ impl Inner {
         let Ok(value) = value else { return };
         let mut changes = vec![StateChange::Put { kind: INCIDENTS.into(), key: "all".into(), value }];
         changes.extend(forgotten.into_iter().map(|key| StateChange::Delete { kind: EVIDENCE.into(), key }));
-        if let Err(error) = self.state.storage.state().apply(TenantId::DEFAULT, None, changes).await {
+        if let Err(error) = self.state.storage.state().apply(self.tenant, None, changes).await {
             tracing::warn!(%error, "the incidents could not be kept; they are kept with the next alert");
         }
     }
@@ -233,7 +236,7 @@ impl Inner {
         {
             return Arc::clone(topology);
         }
-        let read = tokio::time::timeout(GRAPH_WAIT, service_graph::edges(&self.state, now)).await;
+        let read = tokio::time::timeout(GRAPH_WAIT, service_graph::edges(&self.state, self.tenant, now)).await;
         match read {
             Ok(Ok(edges)) => {
                 let edges = edges.iter().map(|(caller, callee)| (caller.as_str(), callee.as_str()));
@@ -285,8 +288,13 @@ impl Inner {
         }
         alerts.sort_by(|left, right| (left.0.starts_at_ms, &left.0.rule).cmp(&(right.0.starts_at_ms, &right.0.rule)));
         alerts.truncate(ALERTS_MAX);
-        let question =
-            Question { alerts, incident: incident.to_owned(), asked: None, external_url: self.external_url.clone() };
+        let question = Question {
+            tenant: self.tenant,
+            alerts,
+            incident: incident.to_owned(),
+            asked: None,
+            external_url: self.external_url.clone(),
+        };
         let evidence = diagnose(&self.state, &self.querier, &question).await;
         lock(&self.evidence).insert(incident.to_owned(), evidence.clone());
         let change = StateChange::Put {
@@ -294,7 +302,7 @@ impl Inner {
             key: incident.to_owned(),
             value: evidence.to_string().into_bytes(),
         };
-        if let Err(error) = self.state.storage.state().apply(TenantId::DEFAULT, None, vec![change]).await {
+        if let Err(error) = self.state.storage.state().apply(self.tenant, None, vec![change]).await {
             tracing::warn!(%error, incident, "the evidence of an incident could not be kept");
         }
         if !tells_something(&evidence) {
@@ -311,6 +319,7 @@ impl Inner {
     /// What changed at a time, without any alert.
     pub(super) async fn explain_at(&self, asked: Asked) -> Value {
         let question = Question {
+            tenant: self.tenant,
             alerts: Vec::new(),
             incident: String::new(),
             asked: Some(asked),

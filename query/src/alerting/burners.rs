@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use trivium_diagnosis::attributes::{self, Contrast};
 use trivium_diagnosis::patterns::{self, Miner, Phase};
-use trivium_model::TimeRange;
+use trivium_model::{TenantId, TimeRange};
 use trivium_slo::{Indicator, SloDefinition, SpanIndicator};
 
 use super::diagnosis::{SpanRow, Stretch, Telemetry};
@@ -24,11 +24,11 @@ const ATTRIBUTES_MAX: usize = 10;
 const PATTERNS_MAX: usize = 5;
 
 /// `None` for indicators that are not over spans: metrics have no attributes beyond their groups.
-pub(super) async fn top(state: &Arc<QueryState>, slo: &SloDefinition) -> Option<Value> {
+pub(super) async fn top(state: &Arc<QueryState>, tenant: TenantId, slo: &SloDefinition) -> Option<Value> {
     let Indicator::Spans(indicator) = &slo.indicator else { return None };
     let now = state.clock.now();
     let range = TimeRange { start: now.before(BACK), end: now };
-    match Telemetry::new(state, Instant::now() + TIME_MAX).read(range).await {
+    match Telemetry::new(state, tenant, Instant::now() + TIME_MAX).read(range).await {
         Ok(stretch) => {
             let indicator = indicator.clone();
             let work = tokio::task::spawn_blocking(move || contrast(&stretch, &indicator, range));

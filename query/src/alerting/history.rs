@@ -24,10 +24,11 @@ struct Event {
 /// When alerts fired between two times, by the names of their rules, in milliseconds.
 pub(super) async fn firings(
     store: &dyn StateStore,
+    tenant: TenantId,
     start: UnixNanos,
     end: UnixNanos,
 ) -> Result<BTreeMap<String, Vec<Interval>>, Error> {
-    let events = store.history(TenantId::DEFAULT, "alert", TimeRange { start, end }, EVENTS_MAX).await;
+    let events = store.history(tenant, "alert", TimeRange { start, end }, EVENTS_MAX).await;
     let mut events = events.map_err(|error| Error::Internal(format!("cannot read the history of alerts: {error}")))?;
     events.reverse();
     let millis = |time: UnixNanos| time.0.div_euclid(NANOS_PER_MILLI);
@@ -80,7 +81,8 @@ mod tests {
             event(30, "Slow", "resolved", "1"),
         ];
         store.apply(TenantId::DEFAULT, None, changes).await.expect("it is written");
-        let firings = firings(&store, UnixNanos(0), UnixNanos(40_000_000_000)).await.expect("it is read");
+        let firings =
+            firings(&store, TenantId::DEFAULT, UnixNanos(0), UnixNanos(40_000_000_000)).await.expect("it is read");
         assert_eq!(firings["Slow"], [(20_000, 30_000), (25_000, 40_000)]);
         assert_eq!(firings["Old"], [(0, 5_000)]);
     }

@@ -7,6 +7,7 @@
 
 mod bridge;
 mod burners;
+mod definitions;
 mod diagnosis;
 mod history;
 mod log_rows;
@@ -16,72 +17,50 @@ mod slo_counts;
 mod slo_rules;
 mod slo_series;
 mod sql_rows;
+mod tenant_slos;
+mod tenants;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use trivium_alert::{
-    Deps, GroupStatus, Interval, LeaseOptions, Options, RuleManager, RuleSet, Sink, SourceFile, read_files,
-};
-use trivium_model::{TenantId, UnixNanos};
+use trivium_alert::{Deps, GroupStatus, Interval, LeaseOptions, Options, RuleManager, RuleSet};
+use trivium_model::{Clock, TenantId, UnixNanos};
 use trivium_notify::{
-    AlertRelabelling, AlertingFile, Config as NotifyConfig, ExternalSender, Network, Notifier, OutgoingPolicy,
-    RuntimeTimer, Surroundings,
+    AlertRelabelling, AlertingFile, ExternalSender, MetricSample, Notifier, OutgoingPolicy, RuntimeTimer, Surroundings,
 };
-use trivium_slo::{Evaluator, EvaluatorConfig, EvaluatorDeps, SloSet, Slos};
+use trivium_slo::{Evaluator, EvaluatorConfig, EvaluatorDeps, Slos};
 
 use crate::admission::Permit;
 use crate::error::Error;
 use crate::state::QueryState;
 use bridge::Bridge;
+use definitions::{Definitions, Files};
 pub(crate) use diagnosis::Asked;
 use slo_counts::SliceCounter;
 
+pub use definitions::{AlertingConfig, AlertingFiles, BuiltIn};
 pub(crate) use querier::StoreQuerier;
 pub(crate) use slo_rules::SloTemplates;
 pub(crate) use slo_series::WithSlos;
+pub use tenant_slos::TenantSlos;
+pub use tenants::{AlertingDeps, TenantNames, Tenants};
 
 /// For how long the right to evaluate is taken. After a crash another process takes over when it is over.
 const LEASE_TTL: Duration = Duration::from_secs(30);
 
-/// What is evaluated and who is told.
-#[derive(Clone, Debug)]
-pub struct AlertingConfig {
-    /// Rule files; `*` and `?` stand within the last part of a path.
-    pub rule_files: Vec<String>,
-    /// Files of SLOs, likewise.
-    pub slo_files: Vec<String>,
-    /// Alertmanager's configuration; without it notifications are only recorded.
-    pub alertmanager_config: Option<PathBuf>,
-    /// Addresses of Alertmanagers that are sent all alerts instead.
-    pub alertmanager_urls: Vec<String>,
-    /// A file in Prometheus' format whose `alerting` says how alerts are relabelled, and to which Alertmanagers they are
-    /// sent, with which credentials.
-    pub alerting_config: Option<PathBuf>,
-    /// Where people reach this installation.
-    pub external_url: String,
-    /// Labels of this installation, added to alerts.
-    pub external_labels: BTreeMap<String, String>,
-    /// How often groups without interval are evaluated.
-    pub evaluation_interval: Duration,
-    /// Networks that are not public and may nevertheless be notified.
-    pub notify_allow_networks: Vec<String>,
-    /// How long a backtest may take.
-    pub backtest_timeout: Duration,
-}
-
-/// The evaluators while they run.
+/// The evaluators of one tenant while they run.
 #[derive(Debug)]
-pub struct Alerting {
+pub(crate) struct Alerting {
+    tenant: TenantId,
     config: AlertingConfig,
-    state: Arc<QueryState>,
-    rules: Mutex<Option<RuleManager>>,
-    /// Rules that come with the product rather than from files, such as the demo's.
+    files: Files,
     built_in: BuiltIn,
+    state: Arc<QueryState>,
+    slos: Slos,
+    rules: Mutex<Option<RuleManager>>,
     pub(crate) notifier: Arc<Notifier>,
     pub(crate) querier: Arc<StoreQuerier>,
     templates: Arc<SloTemplates>,
@@ -92,41 +71,23 @@ pub struct Alerting {
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
-/// Files that are part of the program.
-#[derive(Clone, Debug, Default)]
-pub struct BuiltIn {
-    /// Name and text of rule files.
-    pub rules: Vec<(String, String)>,
-    /// Name and text of SLO files.
-    pub slos: Vec<(String, String)>,
-}
-
-/// All that files say, checked.
-struct Definitions {
-    rules: RuleSet,
-    slos: SloSet,
-    notify: NotifyConfig,
-    alerting: AlertingFile,
-    policy: OutgoingPolicy,
-}
-
 impl Alerting {
-    /// Reads all files and begins. An error says what is wrong in which file; nothing runs then.
-    pub async fn start(
+    /// Reads the files of a tenant and begins. An error says what is wrong in which file; nothing runs then.
+    async fn start(
+        tenant: TenantId,
         config: AlertingConfig,
+        files: Files,
         built_in: BuiltIn,
-        state: Arc<QueryState>,
-        sink: Arc<dyn Sink>,
-        holder: String,
+        deps: &AlertingDeps,
     ) -> Result<Arc<Self>, String> {
-        let querier = Arc::new(StoreQuerier::new(Arc::clone(&state)));
-        let templates = Arc::new(SloTemplates::new(state.slos.clone()));
-        let definitions = definitions(&config, &built_in, &templates)?;
-        state.slos.replace(definitions.slos);
-        let rules = with_slo_rules(definitions.rules, &state.slos, &config);
+        let AlertingDeps { state, sink, holder, .. } = deps;
+        let slos = state.slos.of(tenant);
+        let templates = Arc::new(SloTemplates::new(slos.clone()));
+        let found = files.find();
+        let definitions = Definitions::read(&config, &found, &built_in, &templates)?;
         let surroundings = Surroundings {
             store: state.storage.state(),
-            tenant: TenantId::DEFAULT,
+            tenant,
             clock: Arc::clone(&state.clock),
             timer: Arc::new(RuntimeTimer),
             holder: holder.clone(),
@@ -134,11 +95,12 @@ impl Alerting {
         let notifier =
             Notifier::new(definitions.notify, &config.external_url, definitions.policy.clone(), surroundings);
         let notifier = Arc::new(notifier.await.map_err(|error| error.to_string())?);
-        let external = external(&config, &definitions.alerting, definitions.policy)?;
+        let external = external(&found, &definitions.alerting, definitions.policy)?;
         let relabelling = Arc::new(AlertRelabelling::new(&definitions.alerting));
-        let stop = CancellationToken::new();
+        let querier = Arc::new(StoreQuerier::new(Arc::clone(state)));
         let bridge = Bridge::open(
-            Arc::clone(&state),
+            tenant,
+            Arc::clone(state),
             Arc::clone(&querier),
             Arc::clone(&notifier),
             external.clone(),
@@ -147,47 +109,62 @@ impl Alerting {
         )
         .await?;
         let incidents = bridge.inner();
-        let deps = Deps {
+        let rule_deps = Deps {
             querier: Arc::clone(&querier) as _,
-            sink,
+            sink: Arc::clone(sink),
             store: state.storage.state(),
             notifier: Arc::new(bridge),
             templates: Arc::clone(&templates) as _,
             clock: Arc::clone(&state.clock),
         };
-        let lease = LeaseOptions { name: "rules".into(), holder: holder.clone(), ttl: LEASE_TTL };
-        let manager = RuleManager::start(deps, options(&config), lease, rules);
-        let tasks = tasks(&state, &querier, &notifier, external.as_ref(), &stop, &holder);
-        Ok(Arc::new(Self {
+        // From here on nothing is awaited: a request that is given up leaves all of it or nothing.
+        slos.replace(definitions.slos);
+        let rules = with_slo_rules(definitions.rules, &slos, &config);
+        let lease = LeaseOptions { name: tenant.own("rules"), holder: holder.clone(), ttl: LEASE_TTL };
+        let manager = RuleManager::start(rule_deps, options(tenant, &config), lease, rules);
+        let mut alerting = Self {
+            tenant,
             config,
-            state,
-            rules: Mutex::new(Some(manager)),
+            files,
             built_in,
+            state: Arc::clone(state),
+            slos,
+            rules: Mutex::new(Some(manager)),
             notifier,
             querier,
             templates,
             external,
             relabelling,
             incidents,
-            stop,
-            tasks: Mutex::new(tasks),
-        }))
+            stop: CancellationToken::new(),
+            tasks: Mutex::default(),
+        };
+        alerting.tasks = Mutex::new(alerting.spawn(holder));
+        Ok(Arc::new(alerting))
     }
 
-    /// Reads all files again. When one of them is wrong, everything stays as it was; else says what is in force now.
-    pub fn reload(&self) -> Result<String, String> {
-        let definitions = definitions(&self.config, &self.built_in, &self.templates)?;
+    /// Whether files could be loaded for a tenant that has no alerting yet.
+    fn check(config: &AlertingConfig, files: &Files, clock: Arc<dyn Clock>) -> Result<(), String> {
+        let templates = SloTemplates::new(Slos::new(clock));
+        Definitions::read(config, &files.find(), &BuiltIn::default(), &templates).map(drop)
+    }
+
+    /// Reads all files again.
+    fn read(&self) -> Result<Definitions, String> {
+        Definitions::read(&self.config, &self.files.find(), &self.built_in, &self.templates)
+    }
+
+    /// Has what was read take effect.
+    fn apply(&self, definitions: Definitions) -> Result<(), String> {
         self.notifier
             .reload(definitions.notify, &self.config.external_url, definitions.policy)
             .map_err(|error| error.to_string())?;
         // Which Alertmanagers are sent to is fixed at the start.
         self.relabelling.replace(&definitions.alerting);
-        let slos = definitions.slos.slos.len();
-        self.state.slos.replace(definitions.slos);
-        let rules = definitions.rules.groups.iter().map(|group| group.rules.len()).sum::<usize>();
-        let all = with_slo_rules(definitions.rules, &self.state.slos, &self.config);
+        self.slos.replace(definitions.slos);
+        let all = with_slo_rules(definitions.rules, &self.slos, &self.config);
         self.with_rules(|manager| manager.reload(all));
-        Ok(format!("{rules} rules, {slos} SLOs"))
+        Ok(())
     }
 
     fn with_rules<T>(&self, look: impl FnOnce(&RuleManager) -> T) -> Option<T> {
@@ -212,7 +189,7 @@ impl Alerting {
     }
 
     pub(crate) fn slos(&self) -> &Slos {
-        &self.state.slos
+        &self.slos
     }
 
     /// Where all alerts are sent, when they are not notified here.
@@ -226,7 +203,7 @@ impl Alerting {
         start: UnixNanos,
         end: UnixNanos,
     ) -> Result<BTreeMap<String, Vec<Interval>>, Error> {
-        history::firings(&*self.state.storage.state(), start, end).await
+        history::firings(&*self.state.storage.state(), self.tenant, start, end).await
     }
 
     /// Incidents, the newest first, with what explains them.
@@ -247,13 +224,13 @@ impl Alerting {
 
     /// What burned the budget of an SLO over spans in its last hour: attributes and log patterns of bad spans against good.
     pub(crate) async fn top_burners(&self, name: &str) -> Option<serde_json::Value> {
-        let definitions = self.state.slos.definitions();
+        let definitions = self.slos.definitions();
         let slo = definitions.iter().find(|slo| slo.name == name)?;
-        burners::top(&self.state, slo).await
+        burners::top(&self.state, self.tenant, slo).await
     }
 
     pub(crate) fn options(&self) -> Options {
-        options(&self.config)
+        options(self.tenant, &self.config)
     }
 
     /// How long a backtest may take.
@@ -261,15 +238,38 @@ impl Alerting {
         self.config.backtest_timeout
     }
 
-    /// Our numbers in the text format of Prometheus, under the names that dashboards for Prometheus and Alertmanager read.
-    pub fn exposition(&self) -> String {
+    /// What is counted of notifications.
+    fn numbers(&self) -> Vec<MetricSample> {
         let mut samples = self.notifier.metrics();
         samples.extend(self.external.iter().flat_map(|external| external.metrics()));
-        crate::telemetry::rules_exposition(&self.groups(), &samples)
+        samples
+    }
+
+    /// What runs beside the rules: measuring SLOs, and telling people.
+    fn spawn(&self, holder: &str) -> Vec<JoinHandle<()>> {
+        let deps = EvaluatorDeps {
+            querier: Arc::new(SliceCounter::new(self.tenant, Arc::clone(&self.state), Arc::clone(&self.querier))),
+            store: self.state.storage.state(),
+            clock: Arc::clone(&self.state.clock),
+            slos: self.slos.clone(),
+        };
+        let evaluator = Evaluator::new(EvaluatorConfig::new(self.tenant, holder), deps);
+        let mut tasks = vec![tokio::spawn(evaluator.run(self.stop.clone()))];
+        let (notifier, stopped) = (Arc::clone(&self.notifier), self.stop.clone());
+        tasks.push(tokio::spawn(async move {
+            tokio::select! { () = notifier.run() => {}, () = stopped.cancelled() => {} }
+        }));
+        if let Some(external) = &self.external {
+            let (external, stopped) = (Arc::clone(external), self.stop.clone());
+            tasks.push(tokio::spawn(async move {
+                tokio::select! { () = external.run() => {}, () = stopped.cancelled() => {} }
+            }));
+        }
+        tasks
     }
 
     /// Lets running evaluations finish, then ends.
-    pub async fn stop(&self) {
+    async fn stop(&self) {
         let manager = self.rules.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(manager) = manager {
             manager.stop().await;
@@ -284,42 +284,14 @@ impl Alerting {
     }
 }
 
-fn options(config: &AlertingConfig) -> Options {
+fn options(tenant: TenantId, config: &AlertingConfig) -> Options {
     Options {
+        tenant,
         evaluation_interval: config.evaluation_interval,
         external_labels: config.external_labels.clone(),
         external_url: config.external_url.clone(),
         ..Options::default()
     }
-}
-
-fn definitions(config: &AlertingConfig, built_in: &BuiltIn, templates: &SloTemplates) -> Result<Definitions, String> {
-    let text = |error: &dyn std::fmt::Display| error.to_string();
-    let read = |patterns: &[String], built_in: &[(String, String)]| {
-        let mut files = read_files(patterns).map_err(|error| text(&error))?;
-        files.extend(built_in.iter().map(|(path, text)| SourceFile { path: path.clone(), text: text.clone() }));
-        Ok::<_, String>(files)
-    };
-    let rule_files = read(&config.rule_files, &built_in.rules)?;
-    let slo_files: Vec<_> = read(&config.slo_files, &built_in.slos)?
-        .into_iter()
-        .map(|SourceFile { path, text }| trivium_slo::SourceFile { path, text })
-        .collect();
-    let notify = match &config.alertmanager_config {
-        Some(file) => NotifyConfig::load(file),
-        None => NotifyConfig::built_in(),
-    };
-    let alerting = config.alerting_config.as_deref().map_or_else(|| Ok(AlertingFile::default()), AlertingFile::load);
-    let network = |text: &String| {
-        text.parse::<Network>().map_err(|error| format!("notify_allow_networks: {text:?} is no network: {error}"))
-    };
-    Ok(Definitions {
-        rules: RuleSet::parse(&rule_files, templates).map_err(|error| text(&error))?,
-        slos: trivium_slo::load(&slo_files).map_err(|error| text(&error))?,
-        notify: notify.map_err(|error| text(&error))?,
-        alerting: alerting.map_err(|error| text(&error))?,
-        policy: OutgoingPolicy { allow: config.notify_allow_networks.iter().map(network).collect::<Result<_, _>>()? },
-    })
 }
 
 fn with_slo_rules(mut rules: RuleSet, slos: &Slos, config: &AlertingConfig) -> RuleSet {
@@ -329,42 +301,13 @@ fn with_slo_rules(mut rules: RuleSet, slos: &Slos, config: &AlertingConfig) -> R
 }
 
 fn external(
-    config: &AlertingConfig,
+    files: &AlertingFiles,
     file: &AlertingFile,
     policy: OutgoingPolicy,
 ) -> Result<Option<Arc<ExternalSender>>, String> {
-    if config.alertmanager_urls.is_empty() && !file.has_alertmanagers() {
+    if files.alertmanager_urls.is_empty() && !file.has_alertmanagers() {
         return Ok(None);
     }
-    let sender = ExternalSender::new(&config.alertmanager_urls, file, policy);
+    let sender = ExternalSender::new(&files.alertmanager_urls, file, policy);
     Ok(Some(Arc::new(sender.map_err(|error| format!("alertmanager_urls: {error}"))?)))
-}
-
-fn tasks(
-    state: &Arc<QueryState>,
-    querier: &Arc<StoreQuerier>,
-    notifier: &Arc<Notifier>,
-    external: Option<&Arc<ExternalSender>>,
-    stop: &CancellationToken,
-    holder: &str,
-) -> Vec<JoinHandle<()>> {
-    let deps = EvaluatorDeps {
-        querier: Arc::new(SliceCounter::new(Arc::clone(state), Arc::clone(querier))),
-        store: state.storage.state(),
-        clock: Arc::clone(&state.clock),
-        slos: state.slos.clone(),
-    };
-    let evaluator = Evaluator::new(EvaluatorConfig::new(TenantId::DEFAULT, holder), deps);
-    let mut tasks = vec![tokio::spawn(evaluator.run(stop.clone()))];
-    let (running, stopped) = (Arc::clone(notifier), stop.clone());
-    tasks.push(tokio::spawn(async move {
-        tokio::select! { () = running.run() => {}, () = stopped.cancelled() => {} }
-    }));
-    if let Some(external) = external {
-        let (external, stopped) = (Arc::clone(external), stop.clone());
-        tasks.push(tokio::spawn(async move {
-            tokio::select! { () = external.run() => {}, () = stopped.cancelled() => {} }
-        }));
-    }
-    tasks
 }

@@ -1,5 +1,6 @@
 //! Answers the queries of rules from the store.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,17 +27,17 @@ const WATERMARK_AGE: Duration = Duration::from_secs(1);
 /// When a signal was looked at, and the newest time of its rows in milliseconds.
 type Watermark = (UnixNanos, Option<i64>);
 
-/// Answers from the tables of a tenant. Rules have their own permits: a flood of questions from people must not keep alerts
-/// from being evaluated.
+/// Answers from the tables of the tenant that is asked for. Rules have their own permits: a flood of questions from people must
+/// not keep alerts from being evaluated.
 #[derive(Debug)]
 pub(crate) struct StoreQuerier {
     state: Arc<QueryState>,
-    watermarks: Mutex<[Option<Watermark>; 3]>,
+    watermarks: Mutex<HashMap<(TenantId, SignalKind), Watermark>>,
 }
 
 impl StoreQuerier {
     pub(crate) fn new(state: Arc<QueryState>) -> Self {
-        Self { state, watermarks: Mutex::new([None; 3]) }
+        Self { state, watermarks: Mutex::default() }
     }
 
     async fn run(&self, tenant: TenantId, query: &str, when: When) -> Result<Value, String> {
@@ -71,15 +72,14 @@ impl StoreQuerier {
     fn watermark(&self, tenant: TenantId, signal: SignalKind) -> Option<i64> {
         let now = self.state.clock.now();
         let mut known = self.watermarks.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = &mut known[signal.index()];
-        match *place {
-            Some((at, watermark)) if now.since(at) < WATERMARK_AGE => watermark,
-            _ => {
-                let watermark = newest(&self.state.storage.snapshot(tenant, signal));
-                *place = Some((now, watermark));
-                watermark
-            }
+        if let Some((at, watermark)) = known.get(&(tenant, signal))
+            && now.since(*at) < WATERMARK_AGE
+        {
+            return *watermark;
         }
+        let watermark = newest(&self.state.storage.snapshot(tenant, signal));
+        known.insert((tenant, signal), (now, watermark));
+        watermark
     }
 }
 
@@ -105,7 +105,7 @@ fn evaluate(
     let series = StoredSeries::new(&state.series, &state.storage, tenant, deadline)
         .with_samples_max(state.config.promql.samples_max);
     // The alerts of SLOs are rules over their series.
-    let series = WithSlos { stored: &series, tenant, slos: &state.slos, clock: &*state.clock };
+    let series = WithSlos { stored: &series, slos: &state.slos.of(tenant), clock: &*state.clock };
     let engine = Engine::new(options);
     let check = || deadline.check().map_err(|error| error.to_string());
     engine.run(&series, query, when, &check).map(|answer| answer.value).map_err(|error: QueryError| error.to_string())

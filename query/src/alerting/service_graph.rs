@@ -18,14 +18,18 @@ const MINUTES: i64 = 15;
 const EDGES_MAX: usize = 100_000;
 
 /// Caller and callee of every call.
-pub(super) async fn edges(state: &Arc<QueryState>, now: UnixNanos) -> Result<Vec<(String, String)>, String> {
+pub(super) async fn edges(
+    state: &Arc<QueryState>,
+    tenant: TenantId,
+    now: UnixNanos,
+) -> Result<Vec<(String, String)>, String> {
     let range = TimeRange { start: UnixNanos(now.0 - MINUTES * 60_000_000_000), end: now };
     let sql = format!(
         "SELECT DISTINCT p.service_name AS caller, c.service_name AS callee FROM {} \
          WHERE p.service_name <> c.service_name",
         spans_with_parents(&within(range))
     );
-    let request = SqlRequest { tenant: TenantId::DEFAULT, sql, timeout: None, rows_max: Some(EDGES_MAX), now: None };
+    let request = SqlRequest { tenant, sql, timeout: None, rows_max: Some(EDGES_MAX), now: None };
     let mut answer = state.engine.run(&request).await.map_err(|error| error.to_string())?;
     let mut edges = Vec::new();
     while let Some(batch) = answer.next().await {

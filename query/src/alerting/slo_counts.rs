@@ -37,6 +37,8 @@ const LOG_MARGIN_NANOS: i64 = 5 * 60 * 1_000_000_000;
 /// Counts in the store.
 #[derive(Debug)]
 pub(crate) struct SliceCounter {
+    /// Whose SLOs these are.
+    tenant: TenantId,
     state: Arc<QueryState>,
     querier: Arc<StoreQuerier>,
     /// How far each signal was looked at, as a WAL position; `None` before the first look.
@@ -117,7 +119,7 @@ impl IndicatorQuerier for SliceCounter {
     fn arrived(&self) -> Option<UnixNanos> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let arrivals = SignalKind::ALL.into_iter().filter_map(|signal| {
-            let snapshot = self.state.storage.snapshot(TenantId::DEFAULT, signal);
+            let snapshot = self.state.storage.snapshot(self.tenant, signal);
             arrived_after(&snapshot, &mut seen[signal.index()])
         });
         arrivals.min()
@@ -125,8 +127,8 @@ impl IndicatorQuerier for SliceCounter {
 }
 
 impl SliceCounter {
-    pub(crate) fn new(state: Arc<QueryState>, querier: Arc<StoreQuerier>) -> Self {
-        Self { state, querier, seen: Mutex::default() }
+    pub(crate) fn new(tenant: TenantId, state: Arc<QueryState>, querier: Arc<StoreQuerier>) -> Self {
+        Self { tenant, state, querier, seen: Mutex::default() }
     }
 
     async fn numbers(&self, request: &SliceRequest, query: &Query, counter: bool) -> Result<Numbers, QueryError> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use trivium_model::{Clock, TenantId};
+use trivium_model::Clock;
 use trivium_promql::{Labels, METRIC_NAME, Matcher, Selection, Series, SeriesSource, SourceError, is_stale};
 use trivium_slo::{AlertReport, SloDefinition, Slos};
 
@@ -21,8 +21,7 @@ const POINTS_MAX: i64 = 10_000;
 /// The stored series and those of SLOs.
 pub(crate) struct WithSlos<'a> {
     pub(crate) stored: &'a dyn SeriesSource,
-    /// Whose series are asked for; SLOs are those of the default tenant.
-    pub(crate) tenant: TenantId,
+    /// Those of the tenant whose series are stored.
     pub(crate) slos: &'a Slos,
     pub(crate) clock: &'a dyn Clock,
 }
@@ -36,7 +35,7 @@ impl std::fmt::Debug for WithSlos<'_> {
 impl SeriesSource for WithSlos<'_> {
     fn select(&self, selection: &Selection<'_>) -> Result<Vec<Series>, SourceError> {
         let mut series = self.stored.select(selection)?;
-        if self.tenant == TenantId::DEFAULT && names_slos(selection.matchers) && !self.slos.definitions().is_empty() {
+        if names_slos(selection.matchers) && !self.slos.definitions().is_empty() {
             series.extend(self.computed(selection)?);
             series.extend(self.alerts(selection)?);
         }

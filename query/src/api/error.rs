@@ -81,6 +81,8 @@ impl IntoResponse for ApiError {
         let mut response = (status, Json(body(&self.0))).into_response();
         if let Error::Busy { retry_after, .. } = &self.0 {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(retry_after.as_secs().max(1)));
+        } else if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
         }
         response
     }

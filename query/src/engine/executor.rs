@@ -12,6 +12,10 @@ const STACK_BYTES: usize = 128 << 20;
 /// Threads that may block on disk reads.
 const BLOCKING_THREADS_MAX: usize = 32;
 
+/// How much these threads give way to those that acknowledge exports and serve requests: with nothing else to do they have all
+/// processors, beside ingest that wants everything a third of its share, so that neither starves.
+const NICENESS: i32 = 5;
+
 /// The threads on which SQL is planned and run, apart from those that serve requests and ingest: a query that computes for
 /// long between two awaits must not hold these up.
 #[derive(Debug)]
@@ -30,6 +34,8 @@ impl Executor {
             .thread_stack_size(STACK_BYTES)
             .thread_name("sql")
             .enable_time()
+            // Of the thread alone, on Linux; where that cannot be, all are alike.
+            .on_thread_start(|| _ = rustix::process::nice(NICENESS))
             .build()
             .map_err(|error| Error::Internal(format!("cannot start the threads for queries: {error}")))?;
         Ok(Self { runtime: Some(runtime) })

@@ -149,6 +149,16 @@ pub(super) enum IndexKey {
     Batch(BatchKey),
 }
 
+impl IndexKey {
+    /// Whether it is not of a part that is gone.
+    pub(super) fn is_of(&self, parts: &std::collections::HashSet<PartId>) -> bool {
+        match self {
+            Self::Part(part, _) => parts.contains(part),
+            Self::Batch(_) => true,
+        }
+    }
+}
+
 /// What a batch of a buffer is known by: where its times lie in memory, how many they are, and its first WAL position. Batches
 /// never change, and a position is never used twice.
 type BatchKey = (usize, usize, u64);
@@ -189,6 +199,17 @@ impl IndexCache {
             batches: Cache::with_weighter(256, bytes_max / BATCHES, IndexWeight),
             texts: Mutex::default(),
         }
+    }
+
+    /// How many parts and how many of their pieces are known.
+    #[cfg(test)]
+    pub(super) fn known(&self) -> (usize, usize) {
+        (self.layouts.len(), self.pieces.len())
+    }
+
+    pub(super) fn keep_only(&self, parts: &std::collections::HashSet<PartId>) {
+        self.layouts.retain(|part, _| parts.contains(part));
+        self.pieces.retain(|key, _| key.is_of(parts));
     }
 
     /// The index of a batch. Many queries see the same ones: all rules of a slot, all panels of a dashboard.

@@ -31,7 +31,11 @@ mod target;
 mod tests;
 mod translate;
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use trivium_model::PartId;
 
 pub(crate) use answers::RangeQuery;
 pub(crate) use exemplars::SeriesExemplars;
@@ -49,6 +53,10 @@ use samples::SampleCache;
 const TARGET_INFO_STEP: i64 = 150_000;
 
 const NANOS_PER_MILLI: i64 = 1_000_000;
+
+/// How often what is known of parts that are gone is forgotten. Merges and retention replace all parts within hours: without it
+/// the caches fill to their bounds with what nobody can ask for any more.
+const FORGET_EVERY: Duration = Duration::from_secs(60);
 
 /// How the view is made.
 #[derive(Clone, Debug)]
@@ -86,6 +94,7 @@ pub struct SeriesState {
     samples: SampleCache,
     labels: LabelCache,
     pub(crate) answers: AnswerCache,
+    forgot_at: Mutex<Instant>,
 }
 
 impl SeriesState {
@@ -99,6 +108,25 @@ impl SeriesState {
             labels: LabelCache::new(config.cache_bytes_max / 8),
             answers,
             config,
+            forgot_at: Mutex::new(Instant::now()),
         })
+    }
+
+    /// Forgets from time to time what is known of parts that are not among these.
+    fn forget_others(&self, parts: impl FnOnce() -> HashSet<PartId>) {
+        {
+            let mut forgot_at = self.forgot_at.lock().unwrap_or_else(PoisonError::into_inner);
+            if forgot_at.elapsed() < FORGET_EVERY {
+                return;
+            }
+            *forgot_at = Instant::now();
+        }
+        self.keep_only(&parts());
+    }
+
+    fn keep_only(&self, parts: &HashSet<PartId>) {
+        self.indexes.keep_only(parts);
+        self.postings.keep_only(parts);
+        self.samples.keep_only(parts);
     }
 }

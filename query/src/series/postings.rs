@@ -3,10 +3,12 @@
 //! Made when a label is first asked for, of one index and one label, and kept by use. A value is known by 32 bits of its hash:
 //! series of another value with the same hash are ruled out when their labels are made.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
+use trivium_model::PartId;
 use trivium_promql::{METRIC_NAME, MatchKind, Matcher};
 use trivium_storage::attributes::entries;
 use xxhash_rust::xxh3::xxh3_64;
@@ -130,6 +132,10 @@ pub(super) struct PostingsCache(Cache<(IndexKey, Arc<str>), Arc<Postings>, Posti
 impl PostingsCache {
     pub(super) fn new(bytes_max: u64) -> Self {
         Self(Cache::with_weighter(256, bytes_max, PostingsWeight))
+    }
+
+    pub(super) fn keep_only(&self, parts: &HashSet<PartId>) {
+        self.0.retain(|(key, _), _| key.is_of(parts));
     }
 
     /// The places of the runs that the matchers may select, in their order; `None` stands for all.

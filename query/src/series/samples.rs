@@ -3,10 +3,13 @@
 //! The series of one rule lie far apart among a million. Reading them alone decompresses nearly every page; a thousand rules
 //! would do that a thousand times. So a reading that would touch most pages reads all rows once, for the others too.
 
+use std::collections::HashSet;
+
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
+use trivium_model::PartId;
 use trivium_storage::{Part, RowRanges};
 
 use super::index::{IndexKey, SeriesIndex};
@@ -52,6 +55,10 @@ impl SampleCache {
     pub(super) fn new(bytes_max: u64) -> Self {
         let pieces = Cache::with_weighter(64, bytes_max, SampleWeight);
         Self { pieces, rows_max: bytes_max / 2 / NARROW_BYTES }
+    }
+
+    pub(super) fn keep_only(&self, parts: &HashSet<PartId>) {
+        self.pieces.retain(|(key, _), _| key.is_of(parts));
     }
 
     /// The columns of all rows of a piece, when that is what reading the wanted rows comes to.

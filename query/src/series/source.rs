@@ -91,6 +91,8 @@ impl std::fmt::Debug for StoredSeries {
 impl StoredSeries {
     /// The series of a tenant now.
     pub(crate) fn new(state: &Arc<SeriesState>, storage: &Storage, tenant: TenantId, deadline: Deadline) -> Self {
+        // Of all tenants: the caches are shared.
+        state.forget_others(|| storage.parts().into_iter().map(|part| part.id).collect());
         let over = Self::over(state, storage.snapshot(tenant, SignalKind::Metrics), deadline);
         Self { described: Some((storage.clone(), tenant)), ..over }
     }

@@ -89,9 +89,9 @@ fn of_case(signal: SignalKind, case: &CaseExpr) -> TokenFilter {
 
 fn of_like(signal: SignalKind, like: &LikeExpr) -> TokenFilter {
     let pattern = literal(like.pattern()).and_then(ScalarValue::try_as_str).flatten();
-    match (text_column(signal, like.expr()), pattern) {
+    match (is_text(signal, like.expr()), pattern) {
         // Without regard to case more letters are equal than those of one lower case.
-        (Some(_), Some(pattern)) if !like.negated() && !like.case_insensitive() => conjunction(inner_tokens(pattern)),
+        (true, Some(pattern)) if !like.negated() && !like.case_insensitive() => conjunction(inner_tokens(pattern)),
         _ => TokenFilter::All,
     }
 }
@@ -101,8 +101,8 @@ fn of_matches(signal: SignalKind, function: &ScalarFunctionExpr) -> TokenFilter 
         return TokenFilter::All;
     };
     let query = literal(query).and_then(ScalarValue::try_as_str).flatten();
-    match (text_column(signal, column), query.and_then(|query| crate::log_search::compile_text(query).ok())) {
-        (Some(_), Some(query)) => query.token_filter().clone(),
+    match (is_text(signal, column), query.and_then(|query| crate::log_search::compile_text(query).ok())) {
+        (true, Some(query)) => query.token_filter().clone(),
         _ => TokenFilter::All,
     }
 }
@@ -141,8 +141,9 @@ fn is_attribute(signal: SignalKind, expression: &Arc<dyn PhysicalExpr>) -> bool 
         && column_kind(signal, set) == Some(Indexed::Attributes)
 }
 
-fn text_column(signal: SignalKind, expression: &Arc<dyn PhysicalExpr>) -> Option<Indexed> {
-    column_kind(signal, expression).filter(|kind| *kind != Indexed::Id)
+/// Whether all tokens of an expression are in the indexes. Those of a whole attribute set are not: its keys are missing.
+fn is_text(signal: SignalKind, expression: &Arc<dyn PhysicalExpr>) -> bool {
+    column_kind(signal, expression) == Some(Indexed::Text)
 }
 
 fn column_kind(signal: SignalKind, expression: &Arc<dyn PhysicalExpr>) -> Option<Indexed> {

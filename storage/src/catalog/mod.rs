@@ -7,6 +7,8 @@
 #[cfg(test)]
 mod conformance;
 mod invariant;
+#[cfg(test)]
+pub(crate) mod memory;
 mod record;
 mod rejected;
 mod sqlite;

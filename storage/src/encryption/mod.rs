@@ -4,6 +4,8 @@
 
 mod data_key;
 mod file;
+#[doc(hidden)]
+pub mod fuzzing;
 mod keyring;
 mod master;
 #[cfg(test)]

@@ -1,5 +1,6 @@
 use std::fs;
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -29,7 +30,7 @@ pub struct FolderLock {
 /// Takes a data folder for this process, and makes it when it is not there. [`Error::Locked`] when another process has it,
 /// [`Error::UnknownFormat`] when a newer Trivium wrote it.
 pub fn lock_folder(folder: &Path) -> Result<FolderLock, Error> {
-    RealFileSystem.create_dir_all(folder)?;
+    make_private(folder)?;
     check_folder(&RealFileSystem, folder)?;
     // A process that died before it synced the folder's entry left one that a power cut takes away with all in it. Above
     // the folder we may lack the permission, and then the folder is somebody else's doing.
@@ -39,6 +40,27 @@ pub fn lock_folder(folder: &Path) -> Result<FolderLock, Error> {
     let lock = lock_file(&folder.join("lock"))?;
     mark_folder(&RealFileSystem, folder)?;
     Ok(lock)
+}
+
+/// Makes the data folder for its owner alone. One that is there is somebody's decision: a group may be meant to read it, as in
+/// Kubernetes, but that everybody on the machine may is told.
+fn make_private(folder: &Path) -> Result<(), Error> {
+    if folder.is_dir() {
+        let mode = fs::metadata(folder).map_err(Error::io("look at", folder))?.mode() & 0o7777;
+        if mode & 0o007 != 0 {
+            tracing::warn!(
+                folder = %folder.display(), mode = format_args!("{mode:04o}"),
+                "every user of this machine can get at the data folder, telemetry and hashes of credentials included; \
+                 `chmod 0700` keeps them out"
+            );
+        }
+        return Ok(());
+    }
+    RealFileSystem.create_dir_all(parent(folder))?;
+    match fs::DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(Error::io("create", folder)(error)),
+        _ => Ok(()),
+    }
 }
 
 /// Takes a folder for this process by a file in it, which is made when it is not there.

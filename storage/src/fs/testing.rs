@@ -2,12 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use super::{File, FileSystem};
+use super::{File, FileSystem, RealFileSystem};
 use crate::error::Error;
+
+/// A file and what it holds.
+pub(crate) type FileContent = (PathBuf, Arc<Vec<u8>>);
 
 /// What a power cut leaves of what was not synced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,11 +33,16 @@ pub(crate) enum Crash {
 const SECTOR_BYTES: usize = 512;
 
 /// Numbers that look like chance, the same for the same seed.
-#[derive(Debug)]
-struct Chance(u64);
+#[derive(Clone, Debug)]
+pub(crate) struct Chance(u64);
 
 impl Chance {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// A number below a bound, which is not zero.
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % bound
     }
@@ -72,35 +81,40 @@ struct State {
 
 #[derive(Clone, Debug, Default)]
 struct Content {
-    bytes: Vec<u8>,
-    synced: Vec<u8>,
+    /// Shared, so that a copy of all that is on the disk costs little.
+    bytes: Arc<Vec<u8>>,
+    synced: Arc<Vec<u8>>,
     /// What it was before it was cut, as long as the cut is not synced.
-    before_cut: Option<Vec<u8>>,
+    before_cut: Option<Arc<Vec<u8>>>,
     /// Where a sync failed: the system takes these bytes for written, shows them, and never writes them.
     lost: Vec<std::ops::Range<usize>>,
 }
 
 impl Content {
-    fn new(bytes: Vec<u8>) -> Self {
-        Self { synced: bytes.clone(), bytes, ..Self::default() }
+    fn new(bytes: Arc<Vec<u8>>) -> Self {
+        Self { synced: Arc::clone(&bytes), bytes, ..Self::default() }
     }
 
-    fn after(&self, crash: Crash, chance: &mut Chance) -> Vec<u8> {
+    fn after(&self, crash: Crash, chance: &mut Chance) -> Arc<Vec<u8>> {
+        if Arc::ptr_eq(&self.bytes, &self.synced) && self.before_cut.is_none() {
+            return Arc::clone(&self.bytes);
+        }
         match crash {
-            Crash::OnlySynced => self.synced.clone(),
-            Crash::Everything => self.bytes.clone(),
-            Crash::NothingCut => self.before_cut.clone().unwrap_or_else(|| self.bytes.clone()),
+            Crash::OnlySynced => Arc::clone(&self.synced),
+            Crash::Everything => Arc::clone(&self.bytes),
+            Crash::NothingCut => Arc::clone(self.before_cut.as_ref().unwrap_or(&self.bytes)),
             Crash::Some(_) => {
                 let unsynced = self.bytes.len().saturating_sub(self.synced.len()) as u64;
                 let kept = self.synced.len() + chance.below(unsynced + 1) as usize;
-                if self.bytes.starts_with(&self.synced) { self.bytes[..kept].to_vec() } else { self.synced.clone() }
+                let is_longer = self.bytes.starts_with(&self.synced);
+                if is_longer { Arc::new(self.bytes[..kept].to_vec()) } else { Arc::clone(&self.synced) }
             }
-            Crash::Torn(_) => self.torn(chance),
+            Crash::Torn(_) => Arc::new(self.torn(chance)),
         }
     }
 
     fn torn(&self, chance: &mut Chance) -> Vec<u8> {
-        let versions: Vec<&Vec<u8>> = [&self.synced, &self.bytes].into_iter().chain(&self.before_cut).collect();
+        let versions: Vec<&Arc<Vec<u8>>> = [&self.synced, &self.bytes].into_iter().chain(&self.before_cut).collect();
         let shortest = versions.iter().map(|version| version.len()).min().unwrap_or_default();
         let longest = versions.iter().map(|version| version.len()).max().unwrap_or_default();
         let length = match chance.below(3) {
@@ -119,10 +133,10 @@ impl Content {
     }
 
     fn sync(&mut self) {
-        self.synced = self.bytes.clone();
+        self.synced = Arc::clone(&self.bytes);
         for lost in &self.lost {
             let end = lost.end.min(self.synced.len());
-            self.synced[lost.start.min(end)..end].fill(0);
+            Arc::make_mut(&mut self.synced)[lost.start.min(end)..end].fill(0);
         }
         self.before_cut = None;
     }
@@ -179,6 +193,33 @@ impl CrashFileSystem {
         self.state().fail_append = Some(kind);
     }
 
+    /// How many file syncs were asked for.
+    pub(crate) fn syncs(&self) -> u64 {
+        self.state().syncs
+    }
+
+    /// A disk in the same state that goes its own way from here on.
+    pub(crate) fn fork(&self) -> Self {
+        Self { state: Arc::new(Mutex::new(self.state().clone())) }
+    }
+
+    /// The folders and files whose paths begin with this one, parents first, as the process that is running sees them.
+    pub(crate) fn below(&self, path: &Path) -> (Vec<PathBuf>, Vec<FileContent>) {
+        let state = self.state();
+        let folders = state.folders.iter().filter(|folder| folder.starts_with(path)).cloned().collect();
+        let files = state.names.iter().filter(|(name, _)| name.starts_with(path));
+        let files = files.map(|(name, number)| (name.clone(), Arc::clone(&state.files[number].bytes))).collect();
+        (folders, files)
+    }
+
+    /// Makes one folder, whose entry is then to be synced.
+    pub(crate) fn make_dir(&self, path: &Path) -> Result<(), Error> {
+        let mut state = self.state();
+        state.change("create", path)?;
+        state.folders.insert(path.to_path_buf());
+        Ok(())
+    }
+
     /// A file can be read so often, then somebody removes it.
     pub(crate) fn vanish_after(&self, path: &Path, reads: u32) {
         self.state().vanishing.insert(path.to_path_buf(), reads);
@@ -208,7 +249,10 @@ impl CrashFileSystem {
                 after.names.insert(path.clone(), *number);
             }
         }
+        let seed = chance.0;
         for number in after.names.values() {
+            // Of each file by itself: the length of one must not decide about the others.
+            let mut chance = Chance(seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
             let bytes = state.files[number].after(crash, &mut chance);
             after.files.insert(*number, Content::new(bytes));
         }
@@ -222,8 +266,8 @@ impl CrashFileSystem {
         let mut state = self.state();
         let number = state.names[path];
         let content = state.files.get_mut(&number).expect("a name refers to a file");
-        change(&mut content.bytes);
-        content.synced = content.bytes.clone();
+        change(Arc::make_mut(&mut content.bytes));
+        content.synced = Arc::clone(&content.bytes);
     }
 }
 
@@ -282,7 +326,7 @@ impl File for CrashFile {
         let written = bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX));
         state.room = state.room.map(|room| room - written as u64);
         let content = state.files.get_mut(&self.number).expect("an open file exists");
-        content.bytes.extend_from_slice(&bytes[..written]);
+        Arc::make_mut(&mut content.bytes).extend_from_slice(&bytes[..written]);
         if written < bytes.len() {
             Err(error("append to", &self.path, std::io::ErrorKind::StorageFull))
         } else {
@@ -311,9 +355,9 @@ impl File for CrashFile {
         state.change("truncate", &self.path)?;
         let length = usize::try_from(bytes).expect("files in memory are small");
         let content = state.files.get_mut(&self.number).expect("an open file exists");
-        let before = content.bytes.clone();
+        let before = Arc::clone(&content.bytes);
         content.before_cut.get_or_insert(before);
-        content.bytes.truncate(length);
+        Arc::make_mut(&mut content.bytes).truncate(length);
         Ok(())
     }
 }
@@ -326,10 +370,7 @@ impl FileSystem for CrashFileSystem {
             return Ok(());
         }
         self.create_dir_all(parent)?;
-        let mut state = self.state();
-        state.change("create", path)?;
-        state.folders.insert(path.to_path_buf());
-        drop(state);
+        self.make_dir(path)?;
         self.sync_dir(parent)
     }
 
@@ -354,7 +395,7 @@ impl FileSystem for CrashFileSystem {
             None => {}
         }
         let number = state.number("read", path)?;
-        Ok(Bytes::from(state.files[&number].bytes.clone()))
+        Ok(Bytes::from(state.files[&number].bytes.to_vec()))
     }
 
     fn sync_file(&self, path: &Path) -> Result<(), Error> {
@@ -424,5 +465,69 @@ impl FileSystem for CrashFileSystem {
         state.synced_folders.retain(|name| !within(name));
         state.synced_folders.extend(current);
         Ok(())
+    }
+}
+
+/// A disk with room for so many more files of parts.
+#[derive(Debug)]
+pub(crate) struct SmallDisk {
+    pub(crate) room: AtomicI64,
+    pub(crate) refused: AtomicUsize,
+}
+
+impl SmallDisk {
+    pub(crate) fn with_room(files: i64) -> Self {
+        Self { room: AtomicI64::new(files), refused: AtomicUsize::new(0) }
+    }
+}
+
+impl FileSystem for SmallDisk {
+    fn create_dir_all(&self, path: &Path) -> Result<(), Error> {
+        RealFileSystem.create_dir_all(path)
+    }
+
+    fn create_new(&self, path: &Path) -> Result<Box<dyn File>, Error> {
+        let is_part = path.components().any(|part| part.as_os_str() == "parts");
+        if is_part && self.room.fetch_sub(1, Ordering::SeqCst) <= 0 {
+            self.refused.fetch_add(1, Ordering::SeqCst);
+            return Err(Error::io("create", path)(std::io::ErrorKind::StorageFull.into()));
+        }
+        RealFileSystem.create_new(path)
+    }
+
+    fn read(&self, path: &Path) -> Result<Bytes, Error> {
+        RealFileSystem.read(path)
+    }
+
+    fn len(&self, path: &Path) -> Result<u64, Error> {
+        RealFileSystem.len(path)
+    }
+
+    fn exists(&self, path: &Path) -> Result<bool, Error> {
+        RealFileSystem.exists(path)
+    }
+
+    fn list(&self, path: &Path) -> Result<Vec<PathBuf>, Error> {
+        RealFileSystem.list(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> Result<(), Error> {
+        RealFileSystem.rename(from, to)
+    }
+
+    fn remove_file(&self, path: &Path) -> Result<(), Error> {
+        RealFileSystem.remove_file(path)
+    }
+
+    fn remove_dir_all(&self, path: &Path) -> Result<(), Error> {
+        RealFileSystem.remove_dir_all(path)
+    }
+
+    fn sync_file(&self, path: &Path) -> Result<(), Error> {
+        RealFileSystem.sync_file(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> Result<(), Error> {
+        RealFileSystem.sync_dir(path)
     }
 }

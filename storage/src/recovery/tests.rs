@@ -6,6 +6,7 @@ use trivium_model::{ManualClock, RequestKey, TenantId, UnixNanos, WireFormat};
 
 use super::*;
 use crate::catalog::SqliteCatalog;
+use crate::fs::testing::SmallDisk;
 use crate::fs::{FileSystem, RealFileSystem};
 use crate::storage::PayloadDecoder;
 use crate::wal::FrameHeader;
@@ -28,8 +29,12 @@ impl PayloadDecoder for Undecodable {
 }
 
 async fn open(folder: &Path) -> (Storage, RecoveryReport) {
+    open_on(folder, Arc::new(RealFileSystem::new())).await
+}
+
+async fn open_on(folder: &Path, fs: Arc<dyn FileSystem>) -> (Storage, RecoveryReport) {
     let deps = StorageDeps {
-        fs: Arc::new(RealFileSystem::new()),
+        fs,
         clock: Arc::new(ManualClock::new(UnixNanos(1))),
         catalog: Arc::new(SqliteCatalog::open(folder).await.expect("a catalog")),
         decoder: Arc::new(Undecodable),
@@ -132,6 +137,25 @@ async fn append(storage: &Storage, key: u8) {
         batch: batches[0].project(&columns).expect("the decoder's columns"),
     };
     storage.append(request).await.expect("taken");
+}
+
+/// On a disk without room the rows are there and their index cannot be made anew: they are served, and the index comes later.
+#[tokio::test]
+async fn an_index_lost_on_a_full_disk_costs_no_row() {
+    let (folder, disk) = (tempfile::tempdir().expect("a folder"), Arc::new(SmallDisk::with_room(0)));
+    with_parts(folder.path()).await;
+    let parts = folder.path().join("parts").join("logs");
+    let indexes = || {
+        let parts = RealFileSystem.list(&parts).expect("the parts");
+        parts.iter().map(|part| part.join("ids.idx")).filter(|path| path.exists()).collect::<Vec<_>>()
+    };
+    RealFileSystem.remove_file(&indexes()[0]).expect("removed");
+    let (storage, report) = open_on(folder.path(), Arc::<SmallDisk>::clone(&disk)).await;
+    assert_eq!((report.parts, report.damaged_parts), (2, Vec::new()));
+    assert!(disk.refused.load(Ordering::SeqCst) > 0, "the index was made anew on a full disk");
+    disk.room.store(i64::MAX, Ordering::SeqCst);
+    storage.inner.quarantine_damaged(SignalKind::Logs).await;
+    assert_eq!((indexes().len(), storage.parts().iter().map(|part| part.rows).sum::<u32>()), (2, 20));
 }
 
 fn entries(folder: &Path) -> usize {

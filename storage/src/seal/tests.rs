@@ -1,70 +1,10 @@
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, AtomicUsize};
-
 use trivium_model::{ManualClock, RequestKey, UnixNanos, WireFormat};
 
 use super::*;
 use crate::catalog::SqliteCatalog;
-use crate::fs::{File, FileSystem, RealFileSystem};
+use crate::fs::testing::SmallDisk;
+use crate::fs::{FileSystem, RealFileSystem};
 use crate::storage::{AppendRequest, PayloadDecoder, Storage, StorageDeps};
-
-/// A disk with room for so many more files of parts.
-#[derive(Debug)]
-struct SmallDisk {
-    room: AtomicI64,
-    refused: AtomicUsize,
-}
-
-impl FileSystem for SmallDisk {
-    fn create_dir_all(&self, path: &Path) -> Result<(), Error> {
-        RealFileSystem.create_dir_all(path)
-    }
-
-    fn create_new(&self, path: &Path) -> Result<Box<dyn File>, Error> {
-        let is_part = path.components().any(|part| part.as_os_str() == "parts");
-        if is_part && self.room.fetch_sub(1, Ordering::SeqCst) <= 0 {
-            self.refused.fetch_add(1, Ordering::SeqCst);
-            return Err(Error::io("create", path)(std::io::ErrorKind::StorageFull.into()));
-        }
-        RealFileSystem.create_new(path)
-    }
-
-    fn read(&self, path: &Path) -> Result<Bytes, Error> {
-        RealFileSystem.read(path)
-    }
-
-    fn len(&self, path: &Path) -> Result<u64, Error> {
-        RealFileSystem.len(path)
-    }
-
-    fn exists(&self, path: &Path) -> Result<bool, Error> {
-        RealFileSystem.exists(path)
-    }
-
-    fn list(&self, path: &Path) -> Result<Vec<PathBuf>, Error> {
-        RealFileSystem.list(path)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> Result<(), Error> {
-        RealFileSystem.rename(from, to)
-    }
-
-    fn remove_file(&self, path: &Path) -> Result<(), Error> {
-        RealFileSystem.remove_file(path)
-    }
-
-    fn remove_dir_all(&self, path: &Path) -> Result<(), Error> {
-        RealFileSystem.remove_dir_all(path)
-    }
-
-    fn sync_file(&self, path: &Path) -> Result<(), Error> {
-        RealFileSystem.sync_file(path)
-    }
-
-    fn sync_dir(&self, path: &Path) -> Result<(), Error> {
-        RealFileSystem.sync_dir(path)
-    }
-}
 
 #[derive(Debug)]
 struct NoReplay;
@@ -102,7 +42,7 @@ async fn append(storage: &Storage, key: u8) {
 #[tokio::test]
 async fn what_a_full_disk_interrupts_leaves_no_files() {
     let folder = tempfile::tempdir().expect("a folder");
-    let disk = Arc::new(SmallDisk { room: AtomicI64::new(0), refused: AtomicUsize::new(0) });
+    let disk = Arc::new(SmallDisk::with_room(0));
     let deps = StorageDeps {
         fs: Arc::clone(&disk) as Arc<dyn FileSystem>,
         clock: Arc::new(ManualClock::new(UnixNanos(1))),
@@ -146,5 +86,28 @@ async fn a_seal_that_nobody_waits_for_leaves_no_files() {
     storage.flush().await.expect("flushed");
     assert_eq!(part_folders(folder.path()).len(), 1);
     assert_eq!(bodies(&storage), expected(0..10));
+    storage.close().await;
+}
+
+/// The same of a merge: its inputs stay in service, its output is not left lying about.
+#[tokio::test]
+async fn a_merge_that_nobody_waits_for_leaves_no_files() {
+    use crate::testing::{append, bodies, expected, open, part_folders};
+    let folder = tempfile::tempdir().expect("a folder");
+    let storage = open(folder.path()).await;
+    for number in 0..4 {
+        append(&storage, number..number + 1, 0).await;
+        assert!(storage.inner.seal(SignalKind::Logs).await.expect("sealed"));
+    }
+    let inputs = part_folders(folder.path());
+    let mut merge = Box::pin(storage.inner.compact_once(SignalKind::Logs));
+    assert!(futures::FutureExt::now_or_never(merge.as_mut()).is_none(), "it waits for its files");
+    drop(merge);
+    while Arc::strong_count(&storage.inner) > 1 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!((part_folders(folder.path()), inputs.len()), (inputs, 4));
+    storage.flush().await.expect("flushed");
+    assert_eq!((part_folders(folder.path()).len(), bodies(&storage)), (1, expected(0..4)));
     storage.close().await;
 }

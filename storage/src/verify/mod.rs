@@ -119,11 +119,7 @@ pub async fn verify_with(folder: &Path, options: Options, progress: Progress) ->
     }
     let (path, worker, first) = (folder.to_path_buf(), Arc::clone(&fs), state.clone());
     let (mut report, scanned) = crate::seal::blocking(move || {
-        let parts = Parts { folder: &path, keys: &keys, pages: Arc::new(PageCache::new(0)) };
-        check_parts(&parts, &first, options.deep, &progress, &mut report);
-        check_leftovers(&*worker, &path, &first, &mut report)?;
-        duplicates::check(&parts, &first, options.deep, &mut report);
-        let scanned = check_wal(&*worker, &path, &first, &mut report)?;
+        let scanned = check_files(&*worker, &path, &keys, &first, options.deep, &progress, &mut report)?;
         Ok((report, scanned))
     })
     .await?;
@@ -131,6 +127,37 @@ pub async fn verify_with(folder: &Path, options: Options, progress: Progress) ->
     report.findings.extend(requests_in_neither(&*fs, folder, &scanned, &now)?);
     forget_what_was_replaced(folder, &state, &now, &mut report);
     Ok(report)
+}
+
+/// Compares parts and WAL with a state of the catalog.
+fn check_files(
+    fs: &dyn FileSystem,
+    folder: &Path,
+    keys: &Arc<Keyring>,
+    state: &CatalogState,
+    deep: bool,
+    progress: &Progress,
+    report: &mut VerifyReport,
+) -> Result<Scan, Error> {
+    let parts = Parts { folder, keys, pages: Arc::new(PageCache::new(0)) };
+    check_parts(&parts, state, deep, progress, report);
+    check_leftovers(fs, folder, state, report)?;
+    duplicates::check(&parts, state, deep, report);
+    check_wal(fs, folder, state, report)
+}
+
+/// What is wrong with the files of a folder that nobody uses, whatever they and the catalog are kept in.
+#[cfg(test)]
+pub(crate) fn findings_of(
+    fs: &dyn FileSystem,
+    folder: &Path,
+    state: &CatalogState,
+    deep: bool,
+) -> Result<Vec<Finding>, Error> {
+    let (silent, mut report): (Progress, _) = (Arc::new(|_, _| ()), VerifyReport::default());
+    let scanned = check_files(fs, folder, &Arc::new(Keyring::default()), state, deep, &silent, &mut report)?;
+    report.findings.extend(requests_in_neither(fs, folder, &scanned, state)?);
+    Ok(report.findings)
 }
 
 async fn open_catalog(folder: &Path) -> Result<(SqliteCatalog, CatalogState), Error> {

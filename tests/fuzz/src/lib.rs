@@ -1,4 +1,4 @@
-//! Mutated input for every parser and every on-disk format that can be built without the query engine.
+//! Mutated input for every parser and every on-disk format.
 //!
 //! A [`Target`] takes bytes and must return: no panic, no hang, no more memory than its limits allow. Some hold what they
 //! read against a model: what is printed reads back as itself, what prost decodes is accepted or refused record by record.

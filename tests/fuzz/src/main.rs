@@ -16,8 +16,8 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use trivium_fuzz::{Plan, Target, fuzz, replay, targets};
 
-/// KiB of address space of a target.
-const MEMORY_KIB: u64 = 4 << 20;
+/// KiB of address space of a target. Threads that run SQL have stacks of 128 MiB, of which little is ever used.
+const MEMORY_KIB: u64 = 8 << 20;
 
 struct Arguments {
     seconds: u64,

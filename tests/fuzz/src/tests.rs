@@ -51,10 +51,12 @@ macro_rules! targets {
 
 targets! {
     otlp_logs otlp_traces otlp_metrics otlp_json remote_write_1 remote_write_2
-    exposition_text exposition_openmetrics exposition_protobuf
-    part_columns part_ids part_text wal wal_frames
+    exposition_text exposition_openmetrics exposition_protobuf redaction_rules redaction_request
+    http_request http_framing tenant_name
+    part_columns part_ids part_text wal wal_frames wal_round_trip catalog
+    encrypted_file encrypted_request wrapped_key key_file
     promql rule_log_query matchers go_template
-    rule_file alertmanager_config slo_file scrape_config
+    rule_file alertmanager_config slo_file scrape_config outgoing_url sql log_search
 }
 
 /// A parser that fails is found, and what is kept is the input that makes it fail.

@@ -27,8 +27,10 @@ const HERE: &str = "tests/hostile/src/pressure.rs";
 const SEND: &str = "query/notify/src/send/tests.rs";
 const POLICY: &str = "query/notify/src/send/policy.rs";
 
-/// What has no credentials yet comes with them: roles, tokens and tenants are another part of the same work.
-const NO_CREDENTIALS: &str = "there are no credentials in this build: the server listens on the loopback alone";
+const CREDENTIALS: &str = "tests/hostile/src/credentials.rs";
+const AUTHENTICATOR: &str = "proto/auth/src/authenticator/tests.rs";
+const JWT: &str = "proto/auth/src/jwt/tests.rs";
+const OIDC: &str = "proto/auth/src/oidc/tests.rs";
 
 /// All of them, as the catalogue orders them.
 const FAMILIES: [(&str, Cover); 120] = [
@@ -151,17 +153,27 @@ const FAMILIES: [(&str, Cover); 120] = [
     ),
     ("R7", Tests(&[(SEND, "a_receiver_that_is_not_there_may_come_back")])),
     ("N1", Cases),
-    ("N2", Absent(NO_CREDENTIALS)),
-    ("N3", Absent(NO_CREDENTIALS)),
+    ("N2", Tests(&[(CREDENTIALS, "no_header_chooses_a_tenant")])),
+    ("N3", Tests(&[(CREDENTIALS, "a_token_for_writing_reads_nothing_and_one_for_reading_writes_nothing")])),
     ("N4", Absent("there is no listener between processes: the server is one process")),
-    ("A1", Absent(NO_CREDENTIALS)),
+    (
+        "A1",
+        Tests(&[
+            (CREDENTIALS, "guessed_passwords_are_slowed_down_and_the_owner_elsewhere_is_not"),
+            (CREDENTIALS, "web_tokens_that_no_issuer_signed_are_refused"),
+            (CREDENTIALS, "a_start_with_an_issuer_that_anybody_could_be_is_refused"),
+            (AUTHENTICATOR, "what_is_like_a_token_is_none"),
+            (JWT, "times_issuer_and_audience_are_checked"),
+            (OIDC, "what_the_provider_must_not_say_is_refused"),
+        ]),
+    ),
     ("A2", Cases),
     ("A3", Cases),
     ("X1", Tests(&[("ui/app/tests/browser.mjs", "hostile telemetry is text where it is shown")])),
     ("X2", Cases),
     ("X3", Absent("nothing is exported as CSV")),
     ("X4", Tests(&[("query/client/src/terminal.rs", "telemetry_cannot_command_the_terminal")])),
-    ("X5", Absent(NO_CREDENTIALS)),
+    ("X5", Tests(&[(CREDENTIALS, "no_answer_and_no_log_line_has_a_secret")])),
     ("X6", Absent("there is no restore that reads an archive")),
     ("X7", Tests(&[("src/self_telemetry/spans.rs", "own_spans_and_all_within_them_are_not_recorded")])),
 ];

@@ -8,6 +8,8 @@ mod case;
 #[cfg(test)]
 mod cases;
 #[cfg(test)]
+mod credentials;
+#[cfg(test)]
 mod driver;
 #[cfg(test)]
 mod families;

@@ -12,6 +12,10 @@ use serde_json::{Value, json};
 
 use crate::reply::{Reply, http1};
 
+/// Where it keeps its data and its log, within a folder of its own.
+const DATA: &str = "data";
+const LOG: &str = "log";
+
 /// The server under test; `None`, said aloud, when nobody names one.
 pub(crate) fn binary() -> Option<PathBuf> {
     let path = std::env::var_os("TRIVIUM_BINARY").map(PathBuf::from);
@@ -28,7 +32,7 @@ pub(crate) struct Server {
     pub(crate) grpc: String,
     pub(crate) http: String,
     pub(crate) api: String,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 /// How many rows are stored.
@@ -47,13 +51,29 @@ impl Rows {
 
 impl Server {
     pub(crate) fn start(binary: &PathBuf, flags: &[&str]) -> Self {
+        Self::launch(binary, flags, &["--log-level", "error"], false)
+    }
+
+    /// One whose log is kept, all of it that there can be of use to anybody.
+    pub(crate) fn start_logged(binary: &PathBuf, flags: &[&str]) -> Self {
+        Self::launch(binary, flags, &["--log-level", "debug"], true)
+    }
+
+    fn launch(binary: &PathBuf, flags: &[&str], level: &[&str], is_logged: bool) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
+        let log = match is_logged {
+            true => fs::File::create(folder.path().join(LOG)).expect("a file for the log").into(),
+            false => Stdio::inherit(),
+        };
         let mut child = Command::new(binary)
-            .args(["serve", "--retention", "none", "--log-level", "error", "--data-dir"])
-            .arg(folder.path())
+            .args(["serve", "--retention", "none"])
+            .args(level)
+            .arg("--data-dir")
+            .arg(folder.path().join(DATA))
             .args(["--otlp-grpc", "127.0.0.1:0", "--otlp-http", "127.0.0.1:0", "--http", "127.0.0.1:0"])
             .args(flags)
             .stdout(Stdio::piped())
+            .stderr(log)
             .spawn()
             .expect("the binary starts");
         let mut line = String::new();
@@ -61,7 +81,16 @@ impl Server {
         BufReader::new(output).read_line(&mut line).expect("the server prints its addresses");
         let bound: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line:?} is not JSON: {error}"));
         let address = |key: &str| bound[key].as_str().expect("an address").to_owned();
-        Self { grpc: address("otlp_grpc"), http: address("otlp_http"), api: address("http"), child, _folder: folder }
+        Self { grpc: address("otlp_grpc"), http: address("otlp_http"), api: address("http"), child, folder }
+    }
+
+    pub(crate) fn data_folder(&self) -> PathBuf {
+        self.folder.path().join(DATA)
+    }
+
+    /// What it logged so far.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join(LOG)).expect("its log is kept")
     }
 
     /// Whether the process that was started still runs.

@@ -10,12 +10,15 @@ use serde::Serialize;
 use trivium_proto::otlp::collector::logs::v1::ExportLogsServiceResponse;
 
 use crate::ledger::{Fate, Ledger};
-use crate::payload::Stream;
+use crate::payload::{Body, Stream};
 use crate::random::Random;
 use crate::server::Server;
 
 /// How long a client waits for an answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How many of a hundred acknowledged requests are sent once more where nothing else is said.
+const RESEND_PERCENT: u64 = 3;
 
 /// What the clients of a phase saw.
 #[derive(Debug, Default)]
@@ -26,8 +29,8 @@ pub(crate) struct Seen {
     pub(crate) bad_refusals: AtomicU64,
     pub(crate) broken: AtomicU64,
     pub(crate) resent: AtomicU64,
-    /// Microseconds from the request to the acknowledgement.
-    latencies: Mutex<Vec<u32>>,
+    /// When a request was acknowledged, and microseconds from the request to the acknowledgement.
+    latencies: Mutex<Vec<(Instant, u32)>>,
     first_bad: Mutex<Option<String>>,
 }
 
@@ -46,12 +49,8 @@ pub(crate) struct Summary {
 
 impl Seen {
     pub(crate) fn summary(&self) -> Summary {
-        let mut latencies = self.latencies.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        latencies.sort_unstable();
-        let quantile = |permille: usize| {
-            let last = latencies.len().saturating_sub(1);
-            latencies.get(last * permille / 1000).map_or(0.0, |micros| f64::from(*micros) / 1000.0)
-        };
+        let latencies = self.latencies_ms(None);
+        let quantile = |permille| quantile(&latencies, permille);
         Summary {
             acked: self.acked.load(Ordering::Relaxed),
             refused: self.refused.load(Ordering::Relaxed),
@@ -64,10 +63,31 @@ impl Seen {
         }
     }
 
+    /// The milliseconds of acknowledgements since some moment, in order.
+    pub(crate) fn latencies_ms(&self, since: Option<Instant>) -> Vec<f64> {
+        let all = self.latencies.lock().unwrap_or_else(PoisonError::into_inner);
+        // They are in order of time but for those that came at the same moment.
+        let first = since.map_or(0, |since| all.partition_point(|(at, _)| *at < since));
+        let mut latencies: Vec<f64> = all[first..].iter().map(|(_, micros)| f64::from(*micros) / 1000.0).collect();
+        latencies.sort_unstable_by(f64::total_cmp);
+        latencies
+    }
+
+    /// Forgets the latencies up to now: of hours they would be many.
+    pub(crate) fn forget_latencies(&self) {
+        self.latencies.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     fn bad(&self, text: String) {
         self.bad_refusals.fetch_add(1, Ordering::Relaxed);
         self.first_bad.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(text);
     }
+}
+
+/// A quantile of numbers in order; 0 of none.
+pub(crate) fn quantile(sorted: &[f64], permille: usize) -> f64 {
+    let last = sorted.len().saturating_sub(1);
+    sorted.get(last * permille / 1000).copied().unwrap_or(0.0)
 }
 
 /// Who sends.
@@ -77,6 +97,8 @@ pub(crate) struct Clients {
     pub(crate) ledger: Ledger,
     pub(crate) stream: Stream,
     pub(crate) seen: Arc<Seen>,
+    /// How many of a hundred acknowledged requests are sent once more.
+    pub(crate) resend_percent: u64,
     stop: Arc<AtomicBool>,
 }
 
@@ -87,14 +109,16 @@ pub(crate) enum Trouble {
     End,
     /// Wait a while and go on with the next request.
     GoOn,
-    /// Go on with the next request at once.
-    Push,
+    /// Send the same bytes again after a moment, shorter than the server asks for, until they are acknowledged.
+    Insist,
+    /// Wait so many milliseconds after each request, whatever was answered.
+    Pace(u64),
 }
 
 impl Clients {
     pub(crate) fn new(ledger: Ledger, stream: Stream) -> anyhow::Result<Self> {
-        let http = reqwest::Client::builder().timeout(TIMEOUT).pool_max_idle_per_host(256).build()?;
-        Ok(Self { http, ledger, stream, seen: Arc::default(), stop: Arc::default() })
+        let http = reqwest::Client::builder().timeout(TIMEOUT).pool_max_idle_per_host(4_096).build()?;
+        Ok(Self { http, ledger, stream, seen: Arc::default(), resend_percent: RESEND_PERCENT, stop: Arc::default() })
     }
 
     /// The same clients with counts of their own.
@@ -111,7 +135,7 @@ impl Clients {
         self.stop.store(true, Ordering::Relaxed);
     }
 
-    fn is_stopped(&self) -> bool {
+    pub(crate) fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 
@@ -128,15 +152,21 @@ impl Clients {
         let mut random = Random::new(self.stream.seed ^ worker.rotate_left(32) ^ self.ledger.next());
         while !self.is_stopped() {
             let number = self.ledger.begin()?;
-            let fate = self.send(url, number).await?;
-            if fate == Fate::Ack && random.percent(3) {
+            let body = self.stream.body(number);
+            let mut fate = self.post(url, number, body.clone()).await?;
+            while fate == Fate::Ambiguous && trouble == Trouble::Insist && !self.is_stopped() {
+                tokio::time::sleep(Duration::from_millis(random.between(200, 1_000))).await;
+                fate = self.post(url, number, body.clone()).await?;
+            }
+            if fate == Fate::Ack && random.percent(self.resend_percent) {
                 // A client that lost the answer sends the same bytes again.
                 self.seen.resent.fetch_add(1, Ordering::Relaxed);
-                self.send(url, number).await?;
+                self.post(url, number, body).await?;
             }
             match (fate, trouble) {
                 (Fate::Ambiguous, Trouble::End) => return Ok(()),
                 (Fate::Ambiguous, Trouble::GoOn) => tokio::time::sleep(Duration::from_millis(100)).await,
+                (_, Trouble::Pace(millis)) => tokio::time::sleep(Duration::from_millis(millis)).await,
                 _ => {}
             }
         }
@@ -146,7 +176,10 @@ impl Clients {
     /// Sends one request and writes down the answer. A refusal that may pass proves nothing: the request may be in the WAL
     /// when the disk failed after it was written.
     pub(crate) async fn send(&self, url: &str, number: u64) -> anyhow::Result<Fate> {
-        let body = self.stream.body(number);
+        self.post(url, number, self.stream.body(number)).await
+    }
+
+    async fn post(&self, url: &str, number: u64, body: Body) -> anyhow::Result<Fate> {
         let url = format!("{url}{}", self.stream.signal(number).path());
         let mut request = self.http.post(url).header(CONTENT_TYPE, body.content_type);
         if body.is_gzip {
@@ -179,7 +212,7 @@ impl Clients {
             }
             self.seen.acked.fetch_add(1, Ordering::Relaxed);
             let micros = u32::try_from(started.elapsed().as_micros()).unwrap_or(u32::MAX);
-            self.seen.latencies.lock().unwrap_or_else(PoisonError::into_inner).push(micros);
+            self.seen.latencies.lock().unwrap_or_else(PoisonError::into_inner).push((Instant::now(), micros));
             return Fate::Ack;
         }
         let said = || format!("{status}: {}", String::from_utf8_lossy(&body[..body.len().min(200)]));

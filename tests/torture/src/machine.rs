@@ -5,6 +5,18 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 
+use crate::run::Outcome;
+
+/// How ext4 mounts when nothing is said: data reach the disk before the journal tells of them.
+pub(crate) const JOURNAL_ORDERED: &str = "data=ordered";
+
+/// The journal may tell of files whose data have not reached the disk.
+pub(crate) const JOURNAL_WRITEBACK: &str = "data=writeback";
+
+/// `FS_IOC_SHUTDOWN` without flushing the journal; the harness has no unsafe code to call ioctl(2) with.
+const SHUTDOWN: &str = "import fcntl, os, struct, sys
+fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587D, struct.pack('I', 2))";
+
 /// Whether a program is installed.
 pub(crate) fn has(program: &str) -> bool {
     Command::new("sh")
@@ -32,16 +44,21 @@ pub(crate) struct Mount {
 impl Mount {
     /// Makes an ext4 file system of so many MiB in `image` and mounts it.
     pub(crate) fn create(image: &Path, point: &Path, mib: u64) -> anyhow::Result<Self> {
+        Self::create_with(image, point, mib, JOURNAL_ORDERED)
+    }
+
+    /// The same with an option of mount(8).
+    pub(crate) fn create_with(image: &Path, point: &Path, mib: u64, option: &str) -> anyhow::Result<Self> {
         let file = std::fs::File::create(image)?;
         file.set_len(mib << 20)?;
         must("mkfs.ext4", &["-q", "-F", "-m", "0", "-E", "lazy_itable_init=0", &image.to_string_lossy()])?;
-        Self::of(image, point)
+        Self::of(image, point, option)
     }
 
     /// Mounts the file system in a file. Replays its journal, as after a power cut.
-    pub(crate) fn of(image: &Path, point: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn of(image: &Path, point: &Path, option: &str) -> anyhow::Result<Self> {
         std::fs::create_dir_all(point)?;
-        must("mount", &["-o", "loop", &image.to_string_lossy(), &point.to_string_lossy()])?;
+        must("mount", &["-o", &format!("loop,{option}"), &image.to_string_lossy(), &point.to_string_lossy()])?;
         Ok(Self { point: point.into() })
     }
 
@@ -51,6 +68,11 @@ impl Mount {
         let size = format!("size={mib}m");
         must("mount", &["-t", "tmpfs", "-o", &size, "tmpfs", &point.to_string_lossy()])?;
         Ok(Self { point: point.into() })
+    }
+
+    /// Takes the file system away from everybody at this moment: nothing more reaches the disk, every later write is an error.
+    pub(crate) fn cut_power(&self) -> anyhow::Result<()> {
+        must("python3", &["-c", SHUTDOWN, &self.point.to_string_lossy()])
     }
 
     /// Bytes that are free.
@@ -113,12 +135,28 @@ impl Cgroup {
         Ok(group)
     }
 
+    /// Bytes that are charged to the group and are no cache of files.
+    pub(crate) fn rss(&self) -> u64 {
+        let text = std::fs::read_to_string(self.path.join("memory.stat")).unwrap_or_default();
+        let key = if self.is_v2 { "anon " } else { "total_rss " };
+        text.lines().find_map(|line| line.strip_prefix(key)).and_then(|bytes| bytes.trim().parse().ok()).unwrap_or(0)
+    }
+
     /// How many processes the kernel killed for want of memory.
     pub(crate) fn oom_kills(&self) -> u64 {
         let file = if self.is_v2 { "memory.events" } else { "memory.oom_control" };
         let text = std::fs::read_to_string(self.path.join(file)).unwrap_or_default();
         let line = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
         line.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
+    }
+
+    /// Whether the kernel killed anybody here, which is a failure.
+    pub(crate) fn report(&self, outcome: &mut Outcome) {
+        let kills = self.oom_kills();
+        outcome.figure("oom_kills", kills);
+        if kills > 0 {
+            outcome.fail("the kernel killed the server for want of memory".into());
+        }
     }
 }
 

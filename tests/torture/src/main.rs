@@ -5,6 +5,7 @@ mod ledger;
 mod load;
 mod machine;
 mod payload;
+mod plan;
 mod random;
 mod report;
 mod run;
@@ -19,8 +20,11 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
+use crate::plan::{LONG, SHORT, Scenario, Step};
 use crate::run::{Effort, Outcome, Run, say};
-use crate::scenario::{clock, damage, disk_full, fsync, hostile, kill, memory, power, replay, slow_disk, two};
+use crate::scenario::{
+    clock, crash_points, damage, disk_full, fsync, hostile, kill, memory, power, read_eio, replay, slow_disk, soak, two,
+};
 
 #[derive(Debug, Parser)]
 #[command(about = "Kills, starves and damages a real Trivium, and counts what it lost")]
@@ -48,38 +52,27 @@ struct Options {
     /// Time of a scenario at most
     #[arg(long, global = true)]
     seconds: Option<u64>,
+    /// MiB of the cgroup of `memory` and `replay`
+    #[arg(long, global = true, default_value_t = 512)]
+    limit_mib: u64,
+    /// Connections that overload the server in `memory`; 100 in the short run, 2,000 otherwise
+    #[arg(long, global = true)]
+    connections: Option<u64>,
+    /// What makes the overload of `memory` worse: `bad` inputs, gzip `bombs`, heavy `queries`; `bad` in the short run, all otherwise
+    #[arg(long, global = true, value_delimiter = ',')]
+    foes: Option<Vec<String>>,
+    /// Scenarios that `short` and `long` leave out, separated by commas
+    #[arg(long, global = true, value_delimiter = ',')]
+    skip: Vec<String>,
+    /// How the binary was built: debug or release; guessed from its path when missing
+    #[arg(long, global = true, env = "TRIVIUM_BUILD")]
+    build: Option<String>,
     /// File for the results
     #[arg(long, global = true)]
     json: Option<PathBuf>,
     /// The commit that the binary was built from, for the report
     #[arg(long, global = true, env = "TRIVIUM_COMMIT", default_value = "")]
     commit: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
-enum Scenario {
-    /// kill -9 under load, in recovery, in flushes, in retention
-    Kill,
-    /// Bit flips, cuts, missing, swapped and stale files
-    Damage,
-    /// A file system fills up and is freed (needs root)
-    DiskFull,
-    /// fdatasync fails (needs strace and root)
-    FsyncEio,
-    /// Images of a mounted disk, taken under load (needs root)
-    PowerCut,
-    /// Five times the load in a memory cgroup (needs root)
-    Memory,
-    /// A large WAL is replayed in a memory cgroup (needs root)
-    Replay,
-    /// fdatasync takes 200 ms (needs strace)
-    SlowDisk,
-    /// The wall clock jumps (needs faketime)
-    Clock,
-    /// Several processes on one folder
-    TwoProcesses,
-    /// Queries that would stop a careless engine
-    HostileQuery,
 }
 
 #[derive(Debug, Subcommand)]
@@ -89,41 +82,19 @@ enum Command {
     /// Everything, a few hours
     Long,
     /// Writes RELIABILITY.md to standard output from files of results, later ones in the place of earlier ones
-    Report { results: Vec<PathBuf> },
+    Report {
+        results: Vec<PathBuf>,
+        /// What something else measured, such as `G4=met: 2,000 seeds, 0 failures`, or `G4-long=…` for the long run; `@FILE`
+        /// reads such lines from a file. May be repeated
+        #[arg(long, value_name = "GOAL=TEXT")]
+        extra: Vec<String>,
+    },
     #[command(flatten)]
     One(Scenario),
 }
 
-/// A scenario with the effort it gets: repetitions and seconds.
-type Step = (Scenario, u64, u64);
-
-const SHORT: [Step; 11] = [
-    (Scenario::Kill, 60, 130),
-    (Scenario::Damage, 1_000, 80),
-    (Scenario::DiskFull, 3, 50),
-    (Scenario::FsyncEio, 20, 50),
-    (Scenario::PowerCut, 100, 50),
-    (Scenario::Memory, 1, 40),
-    (Scenario::Replay, 1, 20),
-    (Scenario::SlowDisk, 1, 8),
-    (Scenario::Clock, 3, 15),
-    (Scenario::TwoProcesses, 3, 10),
-    (Scenario::HostileQuery, 50, 60),
-];
-
-const LONG: [Step; 11] = [
-    (Scenario::Kill, 1_000, 3_600),
-    (Scenario::Damage, 50_000, 3_600),
-    (Scenario::DiskFull, 100, 1_200),
-    (Scenario::FsyncEio, 200, 1_200),
-    (Scenario::PowerCut, 2_000, 2_400),
-    (Scenario::Memory, 1, 900),
-    (Scenario::Replay, 1, 600),
-    (Scenario::SlowDisk, 1, 60),
-    (Scenario::Clock, 50, 300),
-    (Scenario::TwoProcesses, 50, 120),
-    (Scenario::HostileQuery, 1_000, 600),
-];
+/// Threads of the harness: starting and stopping servers blocks them.
+const WORKERS: usize = 8;
 
 fn main() -> ExitCode {
     match start(Cli::parse()) {
@@ -137,11 +108,11 @@ fn main() -> ExitCode {
 }
 
 fn start(cli: Cli) -> anyhow::Result<bool> {
-    if let Command::Report { results } = &cli.command {
-        say(report::markdown(results)?.trim_end());
+    if let Command::Report { results, extra } = &cli.command {
+        say(report::markdown(results, extra)?.trim_end());
         return Ok(true);
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
     runtime.block_on(run(cli))
 }
 
@@ -157,45 +128,43 @@ async fn run(cli: Cli) -> anyhow::Result<bool> {
         Command::One(scenario) => LONG.into_iter().filter(|step| step.0 == scenario).collect(),
         Command::Long | Command::Report { .. } => LONG.to_vec(),
     };
+    if let Some(unknown) = options.skip.iter().find(|name| !LONG.iter().any(|(scenario, ..)| scenario.name() == **name))
+    {
+        anyhow::bail!("there is no scenario {unknown:?} to skip; --help lists them");
+    }
+    let steps: Vec<Step> =
+        steps.into_iter().filter(|(scenario, ..)| !options.skip.iter().any(|name| scenario.name() == name)).collect();
+    let build = report::Build::of(&options.binary, options.build.as_deref(), &options.commit);
     let seed = options.seed.unwrap_or_else(chance);
     let mut outcomes = Vec::new();
     for (place, (scenario, cycles, seconds)) in (0_u64..).zip(steps) {
         let seconds = options.seconds.unwrap_or(seconds);
-        let effort = Effort::new(options.cycles.unwrap_or(cycles), Duration::from_secs(seconds));
-        let outcome = one(scenario, &options, seed.wrapping_add(place), effort, is_long).await?;
+        let effort = Effort::new(options.cycles.unwrap_or(cycles), Duration::from_secs(seconds), is_long);
+        let seed = seed.wrapping_add(place);
+        // What stops one scenario does not stop the others.
+        let outcome =
+            one(scenario, &options, seed, effort).await.unwrap_or_else(|error| broken(scenario, seed, &error));
         if let Some(reason) = &outcome.skipped {
             say(&format!("{}: skipped: {reason}", outcome.scenario));
         }
         outcomes.push(outcome);
         // After each, so that an interrupted run leaves its figures.
         if let Some(path) = &options.json {
-            report::write(path, &options.binary, &options.commit, &outcomes)?;
+            report::write(path, &build, !is_long, &outcomes)?;
         }
     }
     Ok(outcomes.iter().all(|outcome| outcome.failures.is_empty()))
 }
 
-async fn one(
-    scenario: Scenario,
-    options: &Options,
-    seed: u64,
-    effort: Effort,
-    is_long: bool,
-) -> anyhow::Result<Outcome> {
-    let name = match scenario {
-        Scenario::Kill => "kill",
-        Scenario::Damage => "damage",
-        Scenario::DiskFull => "disk-full",
-        Scenario::FsyncEio => "fsync-eio",
-        Scenario::PowerCut => "power-cut",
-        Scenario::Memory => "memory",
-        Scenario::Replay => "replay",
-        Scenario::SlowDisk => "slow-disk",
-        Scenario::Clock => "clock",
-        Scenario::TwoProcesses => "two-processes",
-        Scenario::HostileQuery => "hostile-query",
-    };
-    let run = Run::new(name, &options.binary, &options.folder, seed)?;
+/// A scenario that could not be brought to its end.
+fn broken(scenario: Scenario, seed: u64, error: &anyhow::Error) -> Outcome {
+    let mut outcome = Outcome { scenario: scenario.name().into(), seed, ..Outcome::default() };
+    outcome.fail(format!("{}: {error:#}", scenario.name()));
+    outcome
+}
+
+async fn one(scenario: Scenario, options: &Options, seed: u64, effort: Effort) -> anyhow::Result<Outcome> {
+    let run = Run::new(scenario.name(), &options.binary, &options.folder, seed)?;
     match scenario {
         Scenario::Kill => Box::pin(kill::run(run, effort)).await,
         Scenario::Damage => Box::pin(damage::run(run, effort)).await,
@@ -203,18 +172,30 @@ async fn one(
         Scenario::FsyncEio => Box::pin(fsync::run(run, effort)).await,
         Scenario::PowerCut => Box::pin(power::run(run, effort)).await,
         Scenario::Memory => {
-            let limits = match is_long {
-                true => memory::Limits { mib: 512, rss_percent_max: 80, goodput_percent_min: 80 },
-                // The goals are 256 MiB and 70 %; but here the server is not optimised, and clients and other work share its
-                // processors.
-                false => memory::Limits { mib: 512, rss_percent_max: 90, goodput_percent_min: 40 },
+            let (mib, is_long) = (options.limit_mib, effort.is_long);
+            let connections = options.connections.unwrap_or(if is_long { 2_000 } else { 100 });
+            // The long run has the goals of section 9. In the short one the server is not optimised, and clients and other work
+            // share its processors.
+            let (rss_percent_max, goodput_percent_min) = if is_long { (80, 80) } else { (90, 40) };
+            let usual: &[&str] = if is_long { &["bad", "bombs", "queries"] } else { &["bad"] };
+            let has = |name: &str| match &options.foes {
+                Some(foes) => foes.iter().any(|foe| foe == name),
+                None => usual.contains(&name),
             };
+            let foes = memory::Which { bad: has("bad"), bombs: has("bombs"), queries: has("queries") };
+            let limits = memory::Limits { mib, connections, foes, rss_percent_max, goodput_percent_min };
             Box::pin(memory::run(run, effort, limits)).await
         }
-        Scenario::Replay => Box::pin(replay::run(run, effort, if is_long { 2_048 } else { 32 }, 512)).await,
+        Scenario::Replay => {
+            let wal_mib = if effort.is_long { 2_048 } else { 32 };
+            Box::pin(replay::run(run, effort, wal_mib, options.limit_mib)).await
+        }
         Scenario::SlowDisk => Box::pin(slow_disk::run(run, effort)).await,
         Scenario::Clock => Box::pin(clock::run(run, effort)).await,
         Scenario::TwoProcesses => Box::pin(two::run(run, effort)).await,
+        Scenario::ReadEio => Box::pin(read_eio::run(run, effort)).await,
+        Scenario::CrashPoints => Box::pin(crash_points::run(run, effort)).await,
+        Scenario::Soak => Box::pin(soak::run(run, effort)).await,
         Scenario::HostileQuery => Box::pin(hostile::run(run, effort)).await,
     }
 }

@@ -22,7 +22,7 @@ use trivium_proto::otlp::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 
 use crate::random::hash;
 
-/// The time of the first record: 14 November 2023.
+/// The time of the first record where nothing else is said: 14 November 2023.
 pub(crate) const TIME_BASE: u64 = 1_700_000_000_000_000_000;
 
 /// Nanoseconds from one request to the next: more than the millisecond that PromQL counts in.
@@ -68,6 +68,8 @@ pub(crate) struct Stream {
     pub(crate) records: u64,
     /// Bytes of text that each log record has in addition.
     pub(crate) padding: u64,
+    /// The time of the first record.
+    pub(crate) base: u64,
 }
 
 /// A body with its headers.
@@ -97,7 +99,7 @@ impl Stream {
     }
 
     pub(crate) fn time(&self, number: u64, index: u64) -> u64 {
-        TIME_BASE + number * TIME_STEP + index
+        self.base + number * TIME_STEP + index
     }
 
     fn chance(&self, number: u64, index: u64) -> u64 {
@@ -232,7 +234,7 @@ impl Stream {
         let (time, value) = (self.time(number, index), (self.chance(number, index) >> 12) as f64);
         let point = NumberDataPoint {
             attributes: self.attributes(number, index),
-            start_time_unix_nano: TIME_BASE,
+            start_time_unix_nano: self.base,
             time_unix_nano: time,
             value: Some(number_data_point::Value::AsDouble(value)),
             ..NumberDataPoint::default()
@@ -245,7 +247,7 @@ impl Stream {
             1 => {
                 let point = HistogramDataPoint {
                     attributes: self.attributes(number, index),
-                    start_time_unix_nano: TIME_BASE,
+                    start_time_unix_nano: self.base,
                     time_unix_nano: time,
                     count: 3,
                     sum: Some(value),
@@ -289,7 +291,7 @@ mod tests {
 
     #[test]
     fn requests_follow_from_seed_and_number() {
-        let stream = Stream { seed: 9, records: 4, padding: 16 };
+        let stream = Stream { seed: 9, records: 4, padding: 16, base: TIME_BASE };
         for number in 0..40 {
             let (one, two) = (stream.body(number), stream.body(number));
             assert_eq!(one.bytes, two.bytes, "a resent request has the same bytes");

@@ -11,20 +11,35 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::ledger::Counts;
-use crate::payload::Stream;
+use crate::load::Clients;
+use crate::payload::{Stream, TIME_BASE};
 use crate::server::Launch;
-use crate::verify::Verdict;
+use crate::verify::{Reader, Verdict};
+
+/// Scenarios that a machine waits in more than it works run twice at once.
+pub(crate) const LANES: u64 = 2;
+
+/// A file system in memory, and how much room it must have.
+const MEMORY: &str = "/dev/shm";
+const MEMORY_MIB_MIN: u64 = 2_048;
 
 /// How long and how often, by what came first.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Effort {
     pub(crate) cycles: u64,
     pub(crate) until: Instant,
+    /// A run of hours instead of minutes.
+    pub(crate) is_long: bool,
 }
 
 impl Effort {
-    pub(crate) fn new(cycles: u64, time: Duration) -> Self {
-        Self { cycles, until: Instant::now() + time }
+    pub(crate) fn new(cycles: u64, time: Duration, is_long: bool) -> Self {
+        Self { cycles, until: Instant::now() + time, is_long }
+    }
+
+    /// The part of one of [`LANES`] lanes.
+    fn of_lane(self, lane: u64) -> Self {
+        Self { cycles: (self.cycles + LANES - 1 - lane) / LANES, ..self }
     }
 
     /// Whether cycle number `cycle`, from 0 on, is still to be run.
@@ -68,10 +83,80 @@ impl Outcome {
         self.figure(name, before + more);
     }
 
+    /// Keeps the greatest of several numbers among the figures.
+    pub(crate) fn greatest(&mut self, name: &str, value: f64) {
+        let before = self.figures.get(name).and_then(Value::as_f64).unwrap_or(f64::MIN);
+        self.figure(name, before.max(value));
+    }
+
+    /// Adds what another lane found. Numbers among the figures are added, of those that end with `_max` the greatest stays.
+    fn merge(&mut self, other: Self) {
+        self.cycles += other.cycles;
+        self.seconds = self.seconds.max(other.seconds);
+        self.requests.add(other.requests);
+        self.records_acked += other.records_acked;
+        self.verdict.add(other.verdict);
+        self.panics.extend(other.panics);
+        self.failures.extend(other.failures);
+        for (name, value) in other.figures {
+            let merged = merged(&name, self.figures.get(&name), value);
+            self.figures.insert(name, merged);
+        }
+    }
+
     pub(crate) fn fail(&mut self, what: String) {
         say(&format!("FAILED: {what}"));
         self.failures.push(what);
     }
+}
+
+/// A figure of two lanes.
+fn merged(name: &str, mine: Option<&Value>, theirs: Value) -> Value {
+    match (mine, theirs) {
+        (None | Some(Value::Null), theirs) => theirs,
+        (Some(Value::Object(mine)), Value::Object(theirs)) => {
+            let mut all = mine.clone();
+            for (name, value) in theirs {
+                let value = merged(&name, all.get(&name), value);
+                all.insert(name, value);
+            }
+            Value::Object(all)
+        }
+        (Some(Value::Number(mine)), Value::Number(theirs)) => {
+            let is_extreme = ["_max", "_ms"].iter().any(|end| name.ends_with(end));
+            match (mine.as_u64(), theirs.as_u64()) {
+                (Some(mine), Some(theirs)) if is_extreme => mine.max(theirs).into(),
+                (Some(mine), Some(theirs)) => (mine + theirs).into(),
+                _ => {
+                    let (mine, theirs) = (mine.as_f64().unwrap_or(0.0), theirs.as_f64().unwrap_or(0.0));
+                    json!(if is_extreme { mine.max(theirs) } else { mine + theirs })
+                }
+            }
+        }
+        (Some(mine), _) => mine.clone(),
+    }
+}
+
+/// Runs a scenario in several folders at once, each with its share of the cycles.
+pub(crate) async fn in_lanes<F, L>(run: Run, effort: Effort, lane: F) -> anyhow::Result<Outcome>
+where
+    F: Fn(Run, Effort, u64) -> L,
+    L: Future<Output = anyhow::Result<Outcome>> + Send + 'static,
+{
+    let mut tasks = tokio::task::JoinSet::new();
+    for number in 0..LANES {
+        tasks.spawn(lane(run.lane(number)?, effort.of_lane(number), number));
+    }
+    let mut outcome = run.outcome();
+    while let Some(done) = tasks.join_next().await {
+        outcome.merge(done??);
+    }
+    outcome.seconds = run.started.elapsed().as_secs_f64();
+    if outcome.failures.is_empty() {
+        run.clean()?;
+    }
+    run.say_result(&outcome);
+    Ok(outcome)
 }
 
 /// One scenario's surroundings.
@@ -99,12 +184,46 @@ impl Run {
         Ok(Self { name, binary: binary.into(), folder, seed, python, started: Instant::now() })
     }
 
+    /// The same with a folder and a seed of its own.
+    fn lane(&self, number: u64) -> anyhow::Result<Self> {
+        let folder = self.folder.join(format!("lane-{number}"));
+        fs::create_dir_all(&folder)?;
+        Ok(Self { folder, seed: self.seed ^ (number << 40), ..self.clone() })
+    }
+
+    /// The same with a folder in memory where there is room: what dies here are processes, not disks, and none need be waited for.
+    pub(crate) fn in_memory(self) -> anyhow::Result<Self> {
+        let root = Path::new(MEMORY);
+        let output = Command::new("df").args(["--output=avail", "-BM", MEMORY]).output();
+        let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+        let mib = text.lines().nth(1).and_then(|line| line.trim().trim_end_matches('M').parse().ok()).unwrap_or(0_u64);
+        if mib < MEMORY_MIB_MIN {
+            return Ok(self);
+        }
+        let folder = root.join(format!("trivium-torture-{}", std::process::id())).join(self.name);
+        fs::create_dir_all(&folder)?;
+        fs::remove_dir(&self.folder)?;
+        say(&format!("{}: works in {}", self.name, folder.display()));
+        Ok(Self { folder, ..self })
+    }
+
     pub(crate) fn stream(&self) -> Stream {
-        Stream { seed: self.seed, records: 20, padding: 0 }
+        Stream { seed: self.seed, records: 20, padding: 0, base: TIME_BASE }
     }
 
     pub(crate) fn launch(&self) -> Launch {
         Launch::new(&self.binary, &self.folder)
+    }
+
+    /// Reads everything from a server that nothing limits: what counts is whether it is there.
+    pub(crate) async fn read_back(&self, clients: &Clients, when: &str, outcome: &mut Outcome) -> anyhow::Result<()> {
+        let server = self.launch().start()?;
+        let verdict = Reader::new(clients, &server).verify(&clients.ledger.fates(0)).await;
+        if !verdict.is_clean() {
+            outcome.fail(format!("{when}: {:?}", verdict.examples));
+        }
+        outcome.verdict.add(verdict);
+        server.kill()
     }
 
     pub(crate) fn outcome(&self) -> Outcome {
@@ -121,10 +240,25 @@ impl Run {
             outcome.fail(format!("the server panicked: {panic}"));
         }
         if outcome.failures.is_empty() {
-            fs::remove_dir_all(&self.folder)?;
+            self.clean()?;
         } else {
             self.keep_evidence(&outcome)?;
         }
+        self.say_result(&outcome);
+        Ok(outcome)
+    }
+
+    /// Removes the folder, and the one of this process in memory when it was the last in it.
+    fn clean(&self) -> anyhow::Result<()> {
+        fs::remove_dir_all(&self.folder)?;
+        let of_process = |parent: &&Path| parent.parent() == Some(Path::new(MEMORY));
+        if let Some(parent) = self.folder.parent().filter(of_process) {
+            drop(fs::remove_dir(parent));
+        }
+        Ok(())
+    }
+
+    fn say_result(&self, outcome: &Outcome) {
         say(&format!(
             "{}: {} cycles in {:.0} s, {} records acknowledged, lost {}, duplicate {}, corrupt {}, {}",
             self.name,
@@ -136,7 +270,6 @@ impl Run {
             outcome.verdict.corrupt,
             if outcome.failures.is_empty() { "passed" } else { "FAILED" },
         ));
-        Ok(outcome)
     }
 
     fn keep_evidence(&self, outcome: &Outcome) -> anyhow::Result<()> {
@@ -171,4 +304,29 @@ pub(crate) fn binary_hash(path: &Path) -> String {
 /// A line for whoever watches; one who has seen enough (`| head`) is no error.
 pub(crate) fn say(line: &str) {
     drop(writeln!(std::io::stdout(), "{line}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lanes_share_the_cycles_and_their_figures_are_put_together() {
+        let effort = Effort::new(7, Duration::from_secs(1), false);
+        assert_eq!([effort.of_lane(0).cycles, effort.of_lane(1).cycles], [4, 3]);
+        let mut first = Outcome { cycles: 4, ..Outcome::default() };
+        first.figure("kills", 2);
+        first.figure("ready_ms_max", 7.5);
+        first.figure("clients", json!({"acked": 1, "ack_p99_ms": 4.0, "note": null}));
+        let mut second = Outcome { cycles: 3, ..Outcome::default() };
+        second.figure("kills", 3);
+        second.figure("ready_ms_max", 2.5);
+        second.figure("clients", json!({"acked": 5, "ack_p99_ms": 9.0, "note": "b"}));
+        second.failures.push("something".into());
+        first.merge(second);
+        let expected = json!({
+            "kills": 5, "ready_ms_max": 7.5, "clients": {"acked": 6, "ack_p99_ms": 9.0, "note": "b"},
+        });
+        assert_eq!((first.cycles, Value::Object(first.figures), first.failures.len()), (7, expected, 1));
+    }
 }

@@ -1,5 +1,6 @@
 //! Starts, kills and restarts the real binary.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -30,6 +31,8 @@ pub(crate) struct Launch {
     pub(crate) log: PathBuf,
     /// How long the start may take.
     pub(crate) patience: Duration,
+    /// Where OTLP over HTTP and the API listen; the system chooses when 0.
+    pub(crate) ports: [u16; 2],
 }
 
 impl Launch {
@@ -42,6 +45,7 @@ impl Launch {
             cgroup: None,
             log: folder.join("server.log"),
             patience: PATIENCE,
+            ports: [0, 0],
         }
     }
 
@@ -67,7 +71,8 @@ impl Launch {
         }
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).args(["serve", "--log-level", "warn", "--data-dir"]).arg(&self.data);
-        command.args(["--otlp-grpc", "127.0.0.1:0", "--otlp-http", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
+        let [otlp_http, http] = self.ports.map(|port| format!("127.0.0.1:{port}"));
+        command.args(["--otlp-grpc", "127.0.0.1:0", "--otlp-http", &otlp_http, "--http", &http]);
         if !self.flags.iter().any(|flag| flag.starts_with("--retention")) {
             command.args(["--retention", "none"]);
         }
@@ -192,6 +197,30 @@ impl Server {
         line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) * 1024
     }
 
+    /// Open files.
+    pub(crate) fn descriptors(&self) -> u64 {
+        entries(&format!("/proc/{}/fd", self.server_pid()))
+    }
+
+    pub(crate) fn threads(&self) -> u64 {
+        entries(&format!("/proc/{}/task", self.server_pid()))
+    }
+
+    /// Of the threads of each name: seconds on a processor, and seconds that they were ready to run and had to wait for one.
+    pub(crate) fn processor_time(&self) -> BTreeMap<String, (f64, f64)> {
+        let mut times: BTreeMap<String, (f64, f64)> = BTreeMap::new();
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.server_pid()));
+        for task in tasks.into_iter().flatten().flatten() {
+            let read = |file: &str| std::fs::read_to_string(task.path().join(file)).unwrap_or_default();
+            let (name, schedule) = (read("comm"), read("schedstat"));
+            let mut nanos = schedule.split_whitespace().map(|nanos| nanos.parse::<f64>().unwrap_or(0.0));
+            let (ran, waited) = (nanos.next().unwrap_or(0.0) / 1e9, nanos.next().unwrap_or(0.0) / 1e9);
+            let time = times.entry(name.trim().to_owned()).or_default();
+            *time = (time.0 + ran, time.1 + waited);
+        }
+        times
+    }
+
     /// How the process ended; `None` while it runs.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.child.as_mut()?.try_wait().ok().flatten()
@@ -223,13 +252,23 @@ impl Server {
             }
             drop(child.kill());
             drop(child.wait());
+            // A wrapper may end before what it wrapped has let go of the folder, and of that one thread before another.
+            let until = Instant::now() + Duration::from_secs(10);
+            while has_open_files(inner) && Instant::now() < until {
+                pause(Duration::from_millis(2));
+            }
         }
     }
 
     /// SIGTERM, and how it ended.
-    pub(crate) fn stop(mut self) -> anyhow::Result<ExitStatus> {
+    pub(crate) fn stop(self) -> anyhow::Result<ExitStatus> {
+        self.stop_within(Duration::from_secs(60)).context("the server did not stop within a minute of SIGTERM")
+    }
+
+    /// SIGTERM, and how it ended if it did; killed otherwise.
+    pub(crate) fn stop_within(mut self, patience: Duration) -> Option<ExitStatus> {
         signal("-15", self.server_pid());
-        self.wait_for_end(Duration::from_secs(60)).context("the server did not stop within a minute of SIGTERM")
+        self.wait_for_end(patience)
     }
 
     /// What it wrote to standard error since it was started.
@@ -242,6 +281,21 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// Whether any thread of a process that ends still holds files.
+fn has_open_files(pid: u32) -> bool {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task"));
+    tasks.into_iter().flatten().flatten().any(|task| entries(&task.path().join("fd").to_string_lossy()) > 0)
+}
+
+fn entries(folder: &str) -> u64 {
+    std::fs::read_dir(folder).map_or(0, |entries| entries.count() as u64)
+}
+
+/// A port that is free at this moment.
+pub(crate) fn free_port() -> anyhow::Result<u16> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 /// Sends a signal with kill(1): the harness has no unsafe code.

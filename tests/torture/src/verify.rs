@@ -9,14 +9,18 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::ledger::Fate;
-use crate::payload::{SERVICE, Signal, Stream, TIME_BASE, TIME_STEP, hex};
+use crate::load::Clients;
+use crate::payload::{SERVICE, Signal, Stream, TIME_STEP, hex};
 use crate::server::Server;
 
 /// Requests that one SQL statement reads.
-const WINDOW: u64 = 1_000;
+const WINDOW: usize = 1_000;
 
 /// Traces that one verification asks for by their ID.
 const TRACES_MAX: usize = 30;
+
+/// Warnings that are kept of the answers.
+const WARNINGS_MAX: usize = 1_000;
 
 /// Records of one page of the log search.
 const PAGE: u64 = 5_000;
@@ -45,6 +49,9 @@ pub(crate) struct Verdict {
     /// Acknowledged requests of which something is missing.
     #[serde(skip)]
     pub(crate) lost_requests: BTreeSet<u64>,
+    /// What the answers warned of.
+    #[serde(skip)]
+    pub(crate) warnings: BTreeSet<String>,
 }
 
 impl Verdict {
@@ -59,6 +66,7 @@ impl Verdict {
         self.partial_answers += other.partial_answers;
         self.problems += other.problems;
         self.lost_requests.extend(other.lost_requests);
+        self.warnings.extend(other.warnings);
         self.examples.extend(other.examples);
         self.examples.truncate(EXAMPLES_MAX * 4);
     }
@@ -76,6 +84,16 @@ impl Verdict {
     fn example(&mut self, text: String) {
         if self.examples.len() < EXAMPLES_MAX {
             self.examples.push(text);
+        }
+    }
+
+    /// Takes over what an answer says about itself.
+    fn take_notes(&mut self, answer: &Value) {
+        self.partial_answers += u64::from(answer["partial"] == true || answer["truncated"] == true);
+        for warning in answer["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            if self.warnings.len() < WARNINGS_MAX {
+                self.warnings.insert(warning.to_owned());
+            }
         }
     }
 
@@ -150,12 +168,22 @@ impl Found {
 /// Reads a running server.
 #[derive(Clone, Debug)]
 pub(crate) struct Reader<'a> {
-    pub(crate) http: &'a reqwest::Client,
-    pub(crate) server: &'a Server,
-    pub(crate) stream: &'a Stream,
+    http: &'a reqwest::Client,
+    server: &'a Server,
+    stream: &'a Stream,
+    traces_max: usize,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    pub(crate) fn new(clients: &'a Clients, server: &'a Server) -> Self {
+        Self { http: &clients.http, server, stream: &clients.stream, traces_max: TRACES_MAX }
+    }
+
+    /// Asks for so many traces only: where there are few requests, and readings are many.
+    pub(crate) fn traces_max(self, traces_max: usize) -> Self {
+        Self { traces_max, ..self }
+    }
+
     /// All paths over the requests of a ledger. What the server does not answer is a problem.
     pub(crate) async fn verify(&self, fates: &BTreeMap<u64, Fate>) -> Verdict {
         let mut verdict = Verdict::default();
@@ -184,7 +212,7 @@ impl Reader<'_> {
             );
             let answer = self.ask_sql(&sql).await?;
             let mut found = Found::default();
-            found.verdict.partial_answers += u64::from(answer["partial"] == true || answer["truncated"] == true);
+            found.verdict.take_notes(&answer);
             for row in answer["rows"].as_array().context("rows")? {
                 let number = row[1].as_f64().map(|number| format!("{number:.0}"));
                 let content = if signal == Signal::Metrics { number.as_deref() } else { row[1].as_str() };
@@ -226,7 +254,7 @@ impl Reader<'_> {
         loop {
             let path = format!("/api/v1/logs?query=service:{SERVICE}&start={start}&end={stop}&limit={PAGE}{cursor}");
             let answer = self.get(&path).await?;
-            found.verdict.partial_answers += u64::from(answer["partial"] == true);
+            found.verdict.take_notes(&answer);
             for log in answer["logs"].as_array().context("logs")? {
                 found.add(
                     self.stream,
@@ -245,7 +273,7 @@ impl Reader<'_> {
     /// A sample of the traces, spread over the range.
     async fn traces(&self, fates: &BTreeMap<u64, Fate>) -> anyhow::Result<Verdict> {
         let numbers: Vec<u64> = fates.keys().copied().filter(|n| self.stream.signal(*n) == Signal::Traces).collect();
-        let step = numbers.len().div_ceil(TRACES_MAX).max(1);
+        let step = numbers.len().div_ceil(self.traces_max.max(1)).max(1);
         let mut verdict = Verdict::default();
         for &number in numbers.iter().rev().step_by(step) {
             let id = hex(&self.stream.trace_id(number));
@@ -255,7 +283,7 @@ impl Reader<'_> {
                 other => other?,
             };
             let mut found = Found::default();
-            found.verdict.partial_answers += u64::from(answer["partial"] == true);
+            found.verdict.take_notes(&answer);
             for span in answer["spans"].as_array().context("spans")? {
                 let content = span["name"].as_str().or(Some(""));
                 found.add(self.stream, "trace by ID", span["attributes"]["t.id"].as_str(), content);
@@ -275,7 +303,7 @@ impl Reader<'_> {
             most += u64::from(*fate != Fate::Reject) * per_request;
         }
         // Half a step before the first request until half a step before the one after the last.
-        let millis = TIME_BASE / 1_000_000 + end * (TIME_STEP / 1_000_000) - 5;
+        let millis = self.stream.base / 1_000_000 + end * (TIME_STEP / 1_000_000) - 5;
         let range = (end - first) * (TIME_STEP / 1_000_000);
         let query = format!("sum(count_over_time({{\"t.gauge\"}}[{range}ms]))");
         let time = format!("{}.{:03}", millis / 1_000, millis % 1_000);
@@ -291,7 +319,8 @@ impl Reader<'_> {
         let mut verdict = Verdict { records: most, ..Verdict::default() };
         verdict.lost = least.saturating_sub(count);
         verdict.duplicate = count.saturating_sub(most);
-        verdict.partial_answers = u64::from(answer["warnings"].as_array().is_some_and(|all| !all.is_empty()));
+        verdict.take_notes(&answer);
+        verdict.partial_answers = u64::from(!verdict.warnings.is_empty());
         if count < least || count > most {
             verdict.example(format!("PromQL: {query} at {time} is {count}, not {least} to {most}"));
         }
@@ -309,9 +338,12 @@ fn bounds(fates: &BTreeMap<u64, Fate>) -> Option<(u64, u64)> {
     Some((*fates.first_key_value()?.0, fates.last_key_value()?.0 + 1))
 }
 
+/// Ranges of numbers that hold a bounded count of requests each, without gaps between them: numbers may leap.
 fn windows(fates: &BTreeMap<u64, Fate>) -> Vec<(u64, u64)> {
-    let Some((first, end)) = bounds(fates) else { return Vec::new() };
-    (first..end).step_by(usize::try_from(WINDOW).unwrap_or(1)).map(|from| (from, end.min(from + WINDOW))).collect()
+    let Some((_, end)) = bounds(fates) else { return Vec::new() };
+    let starts: Vec<u64> = fates.keys().copied().step_by(WINDOW).collect();
+    let ends = starts.iter().copied().skip(1).chain([end]);
+    starts.iter().copied().zip(ends).collect()
 }
 
 /// `trivium verify --deep` of a folder that no server uses: its findings and the rows in parts.
@@ -368,7 +400,7 @@ pub(crate) fn duckdb(
 mod tests {
     use super::*;
 
-    const STREAM: Stream = Stream { seed: 5, records: 3, padding: 0 };
+    const STREAM: Stream = Stream { seed: 5, records: 3, padding: 0, base: 0 };
 
     /// The first request of log records, and what its readings find.
     fn number() -> u64 {
@@ -395,6 +427,14 @@ mod tests {
         assert_eq!(judge(found(&[(n, 0), (n, 2)]), Fate::Ack).lost, 1);
         assert_eq!(judge(found(&[(n, 0), (n, 1), (n, 2), (n, 1)]), Fate::Ack).duplicate, 1);
         assert_eq!(judge(Found::default(), Fate::Ack).lost, 3);
+    }
+
+    #[test]
+    fn windows_leave_nothing_out_where_numbers_leap() {
+        let numbers = (0..1_500).chain(9_000_000..9_000_700);
+        let fates: BTreeMap<u64, Fate> = numbers.map(|number| (number, Fate::Ack)).collect();
+        assert_eq!(windows(&fates), [(0, 1_000), (1_000, 9_000_500), (9_000_500, 9_000_700)]);
+        assert_eq!(windows(&BTreeMap::new()), []);
     }
 
     #[test]

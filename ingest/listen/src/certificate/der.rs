@@ -18,6 +18,12 @@ pub(super) fn elements(bytes: &[u8]) -> impl Iterator<Item = Option<Element<'_>>
     })
 }
 
+/// The first element with its tag and length, and what follows it.
+pub(super) fn first(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (_, rest) = split(bytes)?;
+    bytes.split_at_checked(bytes.len() - rest.len())
+}
+
 fn split(bytes: &[u8]) -> Option<(Element<'_>, &[u8])> {
     let (&tag, bytes) = bytes.split_first()?;
     let (&length, bytes) = bytes.split_first()?;

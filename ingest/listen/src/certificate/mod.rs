@@ -3,10 +3,12 @@
 //! Certificates of clients are read only after rustls has verified them; nothing here decides about trust.
 
 mod der;
+mod revocation;
 
 use rustls::pki_types::CertificateDer;
 
 use self::der::{Element, elements};
+pub(crate) use self::revocation::RevocationLists;
 
 /// Names of one kind that are kept of a certificate, and bytes of all of its subject.
 const NAMES_MAX: usize = 64;

@@ -8,7 +8,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use trivium_listen::ClientCertificates::{NotAsked, Required};
 
 use crate::support::{
-    Authority, Folder, GET_CLOSE, Identity, Server, client, client_of, closed, eventually, exchange, is_closed, seconds,
+    Authority, Folder, GET_CLOSE, Identity, Server, ask, client, client_of, closed, eventually, exchange, is_closed,
+    seconds,
 };
 
 #[tokio::test]
@@ -34,21 +35,6 @@ async fn http1_and_http2_are_spoken_in_both_versions_of_tls() {
     // Without a word about protocols, the first bytes tell.
     let answer = exchange(server.connect_tls(&client(&ca, None, &[])).await.expect("a handshake"), GET_CLOSE).await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-}
-
-/// Handshake and request; with TLS 1.3 the refusal of a client's certificate only shows when something is read.
-async fn ask(server: &Server, config: &std::sync::Arc<rustls::ClientConfig>) -> String {
-    match server.connect_tls(config).await {
-        Ok(mut stream) => {
-            if stream.write_all(GET_CLOSE.as_bytes()).await.is_err() {
-                return String::new();
-            }
-            let mut answer = Vec::new();
-            stream.read_to_end(&mut answer).await.ok();
-            String::from_utf8_lossy(&answer).into_owned()
-        }
-        Err(_) => String::new(),
-    }
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use trivium_model::{SignalKind, WireFormat};
 use trivium_proto::prometheus::{v1, v2};
 use trivium_redact::{Counts, Rules};
 
-use super::{contains, rules};
+use super::{contains, field, rules};
 
 type Set = Vec<(String, String)>;
 
@@ -169,6 +169,29 @@ fn help_and_unit_are_searched_and_the_name_of_a_metric_is_never_left_out() {
     assert_eq!(redacted.symbols, ["", "__name__", "up", "", "", "ask "]);
     assert_eq!(redacted.timeseries[0].labels_refs, [1, 2]);
     assert_eq!(redacted.timeseries[0].metadata.as_ref().map(|metadata| metadata.help_ref), Some(5));
+}
+
+/// A help text of version 1.0 stands beside the series and names no service: rules for a service look at it all the same,
+/// whichever series came before it.
+#[test]
+fn rules_for_a_service_look_at_what_names_none() {
+    let rules = rules("rules: [{name: m, pattern: email, action: drop, services: [shop]}]");
+    let series = |job: &str| v1::TimeSeries {
+        labels: labels_v1(&vec![("__name__".into(), "up".into()), ("job".into(), job.into())]),
+        ..v1::TimeSeries::default()
+    };
+    let metadata =
+        v1::MetricMetadata { metric_family_name: "up".into(), help: "ask bob@x.org".into(), ..Default::default() };
+    for job in ["shop", "cart"] {
+        let series = v1::WriteRequest { timeseries: vec![series(job)], metadata: vec![] }.encode_to_vec();
+        let metadata = v1::WriteRequest { timeseries: vec![], metadata: vec![metadata.clone()] }.encode_to_vec();
+        let unknown = field(77, b"bob@x.org");
+        for bytes in [[&series[..], &metadata, &unknown].concat(), [&unknown[..], &metadata, &series].concat()] {
+            let redacted = redact(&rules, WireFormat::RemoteWrite1, &bytes);
+            assert!(!contains(&redacted, "bob@x.org"), "{job}");
+            assert_eq!(v1::WriteRequest::decode(&*redacted).expect("a request").metadata[0].help, "ask ");
+        }
+    }
 }
 
 #[test]

@@ -24,6 +24,7 @@ use crate::principal::{Caller, How, Principal};
 use crate::role::Verb;
 use crate::secret::Secret;
 use crate::store::SessionOf;
+use crate::telemetry::LoginBy;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -164,6 +165,7 @@ pub(super) async fn oidc_callback(
 ) -> Answer {
     let address = address_of(&request);
     let result = end_oidc(&authenticator, callback, request.headers()).await;
+    authenticator.metrics.login(LoginBy::Provider, &result);
     let cookies = &authenticator.cookies;
     let (principal, cookie, return_to) = match result {
         Ok(ended) => ended,

@@ -1,5 +1,6 @@
 //! From the credential of a request to a principal.
 
+mod census;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ use crate::principal::{How, Principal};
 use crate::role::{Role, Signals};
 use crate::secret::{Digest, Secret};
 use crate::store::{Credentials, DEFAULT_TENANT};
+use crate::telemetry::{AuthMetrics, Credential, Denied, Outcome};
 use crate::token;
 use crate::verified::Verified;
 
@@ -60,6 +62,7 @@ pub struct Authenticator {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) cookies: Names,
     pub(crate) oidc: Option<Oidc>,
+    pub(crate) metrics: AuthMetrics,
     verified: Verified,
     issuers: Vec<Issuer>,
     open: Arc<Principal>,
@@ -80,6 +83,12 @@ impl Authenticator {
     /// Opens it on the credentials that were kept. Refuses a configuration that could not work.
     pub async fn open(config: AuthConfig, deps: AuthDeps) -> Result<Arc<Self>, Error> {
         config.validate()?;
+        for url in config.asked_in_plain_text() {
+            tracing::warn!(
+                url,
+                "keys or logins come over plain HTTP: whoever is in between can make credentials of any role"
+            );
+        }
         let AuthDeps { store, clock, client } = deps;
         let issuers = config.jwt.iter().map(|jwt| {
             let source = match (&jwt.jwks_file, &jwt.jwks_url) {
@@ -90,7 +99,7 @@ impl Authenticator {
             let (audience, claims) = (jwt.audience.clone(), jwt.claims.clone());
             Issuer { name: jwt.issuer.as_str().into(), audience, claims, keys }
         });
-        Ok(Arc::new(Self {
+        let authenticator = Self {
             issuers: issuers.collect(),
             oidc: config.oidc.clone().map(|oidc| Oidc::new(oidc, Arc::clone(&client), Arc::clone(&clock))),
             credentials: Credentials::open(Arc::clone(&store)).await?,
@@ -98,12 +107,15 @@ impl Authenticator {
             lockout: Lockout::default(),
             audit: Arc::new(AuditLog::new(store, Arc::clone(&clock))),
             cookies: Names::new(config.tls),
+            metrics: AuthMetrics::new(),
             verified: Verified::new()?,
             open: Arc::new(open_principal()),
             nobody: Digest([0; 32]),
             clock,
             config,
-        }))
+        };
+        authenticator.count(authenticator.clock.now());
+        Ok(Arc::new(authenticator))
     }
 
     /// Whether credentials are asked for.
@@ -116,66 +128,87 @@ impl Authenticator {
         if self.config.mode == Mode::Open {
             return Ok(Arc::clone(&self.open));
         }
+        let (credential, result) = self.decide(headers, address).await;
+        let outcome = result.as_ref().err().map_or(Outcome::Ok, |denied| denied.outcome);
+        self.metrics.request(credential, outcome);
+        result.map_err(|denied| denied.error)
+    }
+
+    /// What kind of credential there is, and whose.
+    async fn decide(
+        &self,
+        headers: &HeaderMap,
+        address: Option<IpAddr>,
+    ) -> (Credential, Result<Arc<Principal>, Denied>) {
         let mut values = headers.get_all(AUTHORIZATION).iter();
         let value = match (values.next(), values.next()) {
             (None, _) => return self.by_cookie(headers),
-            (Some(value), None) if value.len() <= HEADER_BYTES_MAX => value.to_str(),
-            _ => return Err(Error::wrong_credentials()),
+            (Some(value), None) if value.len() <= HEADER_BYTES_MAX => value.to_str().ok(),
+            _ => None,
         };
-        let value = value.map_err(|_| Error::wrong_credentials())?;
-        let (scheme, credential) = value.split_once(' ').ok_or_else(Error::wrong_credentials)?;
+        let Some((scheme, credential)) = value.and_then(|value| value.split_once(' ')) else {
+            return (Credential::Other, Err(Error::wrong_credentials().into()));
+        };
         let credential = credential.trim();
         if scheme.eq_ignore_ascii_case("bearer") {
             self.by_bearer(credential).await
         } else if scheme.eq_ignore_ascii_case("basic") {
-            self.by_basic(credential, address).await
+            // On the heap, as web tokens are: what every request moves around must not have room for what few need.
+            Box::pin(self.by_basic(credential, address)).await
         } else {
-            Err(Error::wrong_credentials())
+            (Credential::Other, Err(Error::wrong_credentials().into()))
         }
     }
 
-    async fn by_bearer(&self, credential: &str) -> Result<Arc<Principal>, Error> {
+    async fn by_bearer(&self, credential: &str) -> (Credential, Result<Arc<Principal>, Denied>) {
         if credential.starts_with(token::PREFIX) {
-            self.by_token(credential)
+            (Credential::Token, self.by_token(credential))
         } else if jwt::looks_like(credential) && !self.issuers.is_empty() {
-            self.by_jwt(credential).await
+            (Credential::Jwt, Box::pin(self.by_jwt(credential)).await)
         } else {
-            Err(Error::wrong_credentials())
+            (Credential::Other, Err(Error::wrong_credentials().into()))
         }
     }
 
     /// One hash, one look-up.
-    pub(crate) fn by_token(&self, secret: &str) -> Result<Arc<Principal>, Error> {
+    pub(crate) fn by_token(&self, secret: &str) -> Result<Arc<Principal>, Denied> {
         let id = token::id_of(secret).ok_or_else(Error::wrong_credentials)?;
         let hash = Digest::of(secret.as_bytes());
         let found = self.credentials.with(|index| index.token(id));
         let matches = hash.matches(found.as_ref().map_or(&self.nobody, |token| &token.record.hash));
+        let token = found.filter(|_| matches).ok_or_else(Error::wrong_credentials)?;
         let now = self.clock.now();
-        match found {
-            Some(token) if matches && token.record.is_valid(now) => {
-                token.mark_used(now);
-                Ok(Arc::clone(&token.principal))
-            }
-            _ => Err(Error::wrong_credentials()),
+        if token.record.is_valid(now) {
+            token.mark_used(now);
+            return Ok(Arc::clone(&token.principal));
         }
+        let outcome = if token.record.revoked.is_some() { Outcome::Revoked } else { Outcome::Expired };
+        Err(Denied::ended(outcome))
     }
 
     /// A user and password; or any user and a token for a password, as tools can be told that know only these two.
-    async fn by_basic(&self, credential: &str, address: Option<IpAddr>) -> Result<Arc<Principal>, Error> {
+    async fn by_basic(
+        &self,
+        credential: &str,
+        address: Option<IpAddr>,
+    ) -> (Credential, Result<Arc<Principal>, Denied>) {
         let key = self.verified.key_of(credential.as_bytes());
         let (now, generation) = (self.clock.now(), self.credentials.with(|index| index.generation()));
         if let Some(principal) = self.verified.find(&key, now, generation) {
-            return Ok(principal);
+            return (Credential::Password, Ok(principal));
         }
         let decoded = STANDARD.decode(credential).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-        let decoded = decoded.ok_or_else(Error::wrong_credentials)?;
-        let (name, password) = decoded.split_once(':').ok_or_else(Error::wrong_credentials)?;
+        let Some((name, password)) = decoded.as_deref().and_then(|decoded| decoded.split_once(':')) else {
+            return (Credential::Password, Err(Error::wrong_credentials().into()));
+        };
         if password.starts_with(token::PREFIX) {
-            return self.by_token(password);
+            return (Credential::Token, self.by_token(password));
         }
-        let principal = Arc::new(self.by_password(name, &Secret::new(password), address, How::Password).await?);
-        self.verified.keep(key, &principal, now.after(BELIEVED), generation);
-        Ok(principal)
+        let found = self.by_password(name, &Secret::new(password), address, How::Password).await.map(Arc::new);
+        if let Ok(principal) = &found {
+            self.verified.keep(key, principal, now.after(BELIEVED), generation);
+        }
+        (Credential::Password, found.map_err(Denied::from))
     }
 
     /// Verifies a password. Guessing is slowed down before any work is done.
@@ -200,9 +233,9 @@ impl Authenticator {
         }
     }
 
-    async fn by_jwt(&self, token: &str) -> Result<Arc<Principal>, Error> {
+    async fn by_jwt(&self, token: &str) -> Result<Arc<Principal>, Denied> {
         if token.len() > jwt::TOKEN_BYTES_MAX {
-            return Err(Error::wrong_credentials());
+            return Err(Error::wrong_credentials().into());
         }
         let key = self.verified.key_of(token.as_bytes());
         let (now, generation) = (self.clock.now(), self.credentials.with(|index| index.generation()));
@@ -211,7 +244,7 @@ impl Authenticator {
         }
         let refused = |refusal: Refusal| {
             tracing::debug!(%refusal, "a web token was refused");
-            Error::wrong_credentials()
+            Denied::ended(if refusal == Refusal::Expired { Outcome::Expired } else { Outcome::Invalid })
         };
         let unverified = Unverified::parse(token).map_err(refused)?;
         let issuer = self.issuers.iter().find(|issuer| *issuer.name == *unverified.issuer());

@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::principal::{How, Principal};
 use crate::secret::{Digest, SECRET_CHARS, Secret, random_text};
 use crate::store::{Change, SESSIONS_MAX, SESSIONS_PER_NAME_MAX, Session, SessionOf, SessionRecord, TokenRecord};
+use crate::telemetry::{Credential, Denied, LoginBy, Outcome};
 
 /// How far what is on disk of the last use may be behind.
 const USE_KEPT_EVERY: Duration = Duration::from_secs(60);
@@ -37,6 +38,7 @@ impl Authenticator {
         replaced: Option<Secret>,
     ) -> Result<(Principal, HeaderValue), Error> {
         let found = self.by_password(name, password, address, How::Session).await;
+        self.metrics.login(LoginBy::Password, &found);
         let principal = match found {
             Ok(principal) => principal,
             Err(error) => {
@@ -122,7 +124,7 @@ impl Authenticator {
         })
     }
 
-    fn is_live(&self, session: &Session, now: UnixNanos) -> bool {
+    pub(super) fn is_live(&self, session: &Session, now: UnixNanos) -> bool {
         now.since(session.seen()) < self.config.session_idle
             && now.since(session.record.created) < self.config.session_lifetime
     }
@@ -135,25 +137,29 @@ impl Authenticator {
         }
     }
 
-    pub(super) fn by_cookie(&self, headers: &HeaderMap) -> Result<Arc<Principal>, Error> {
-        let secret = cookie::find(headers, self.cookies.session).ok_or_else(Error::missing_credentials)?;
+    pub(super) fn by_cookie(&self, headers: &HeaderMap) -> (Credential, Result<Arc<Principal>, Denied>) {
+        let Some(secret) = cookie::find(headers, self.cookies.session) else {
+            return (Credential::None, Err(Error::missing_credentials().into()));
+        };
         let hash = Digest::of(secret.reveal().as_bytes());
         let now = self.clock.now();
         let found = self.credentials.with(|index| {
-            let session = index.session(&hash).filter(|session| self.is_live(session, now))?;
-            if !self.is_believed(&session.record.who) {
-                return None;
-            }
-            let principal = index.principal_of_session(&session.record)?;
-            Some((session, principal))
+            let session = index.session(&hash).ok_or(Outcome::Invalid)?;
+            let has_ended = !self.is_live(&session, now) || !self.is_believed(&session.record.who);
+            let principal = index.principal_of_session(&session.record).filter(|_| !has_ended);
+            Ok((session, principal.ok_or(Outcome::Expired)?))
         });
-        match found {
-            Some((session, principal)) => {
+        let result = match found {
+            Ok((session, principal)) => {
                 session.mark_seen(now);
                 Ok(Arc::new(principal))
             }
-            None => Err(Error::Unauthenticated { message: "the session has ended; log in again".into() }),
-        }
+            Err(outcome) => {
+                let error = Error::Unauthenticated { message: "the session has ended; log in again".into() };
+                Err(Denied { outcome, error })
+            }
+        };
+        (Credential::Session, result)
     }
 
     /// Ends the session of these headers, if there is one, and answers the cookie that has the browser forget it.
@@ -169,6 +175,7 @@ impl Authenticator {
     /// be called every few seconds and once at the end.
     pub async fn maintain(&self) -> Result<(), Error> {
         let now = self.clock.now();
+        self.count(now);
         self.audit.flush().await?;
         loop {
             let writing = self.credentials.write().await;

@@ -84,6 +84,19 @@ impl Authenticator {
         std::iter::once(default).chain(others).filter(|tenant| by.may_administer(TenantId(tenant.id))).collect()
     }
 
+    /// The tenant of a name.
+    pub fn tenant_named(&self, name: &str) -> Option<TenantId> {
+        self.credentials.with(|index| index.tenant_named(name))
+    }
+
+    /// The name of a tenant; `None` when there is none of this number.
+    pub fn tenant_name(&self, tenant: TenantId) -> Option<String> {
+        self.credentials.with(|index| {
+            let found = index.tenants().find(|record| record.id == tenant.0).map(|record| record.name.clone());
+            found.or_else(|| (tenant == TenantId::DEFAULT).then(|| crate::store::DEFAULT_TENANT.into()))
+        })
+    }
+
     /// Makes a tenant. Its number is never given again.
     pub async fn create_tenant(&self, by: &Principal, name: &str) -> Result<TenantInfo, Error> {
         if !by.may(Permission { verb: Verb::Operate, signal: None }) {

@@ -82,15 +82,25 @@ pub(super) async fn exchange(
     })
 }
 
+impl OutgoingPolicy {
+    /// A URL, unless its host is an address that must not be asked. A name is looked at when it is resolved. Public for
+    /// `tests/fuzz`, which must not send anything.
+    #[doc(hidden)]
+    pub fn admit(&self, url: &str) -> Result<Url, String> {
+        let url = Url::parse(url).map_err(|error| format!("not a URL: {error}"))?;
+        let literal = url.host_str().and_then(|host| host.trim_matches(['[', ']']).parse().ok());
+        if let Some(address) = literal {
+            self.check(address).map_err(|error| error.to_string())?;
+        }
+        Ok(url)
+    }
+}
+
 pub(super) async fn prepare(
     request: &Request<'_>,
     policy: &Arc<OutgoingPolicy>,
 ) -> Result<reqwest::RequestBuilder, String> {
-    let mut url = Url::parse(request.url).map_err(|error| format!("not a URL: {error}"))?;
-    let literal = url.host_str().and_then(|host| host.trim_matches(['[', ']']).parse().ok());
-    if let Some(address) = literal {
-        policy.check(address).map_err(|error| error.to_string())?;
-    }
+    let mut url = policy.admit(request.url)?;
     let mut headers = request.headers.clone();
     headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
     let mut client = reqwest::Client::builder()

@@ -57,6 +57,11 @@ impl Notifier {
         Ok(Self::open(Arc::new(config), Arc::new(deliver), surroundings).await?)
     }
 
+    /// Whether a configuration could be taken: an error when a template is wrong.
+    pub fn check(config: &Config, external_url: &str) -> Result<(), ConfigError> {
+        Templates::new(config, external_url).map(drop)
+    }
+
     /// Takes another configuration, all of it or, when a template is wrong, nothing.
     pub fn reload(&self, config: Config, external_url: &str, policy: OutgoingPolicy) -> Result<(), ConfigError> {
         let deliver = Senders::new(&config, external_url, policy)?;

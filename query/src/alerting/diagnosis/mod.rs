@@ -17,7 +17,7 @@ use trivium_diagnosis::attributes::{self, Contrast};
 use trivium_diagnosis::graph::{self, Context, Graph, Suspect};
 use trivium_diagnosis::patterns::{self, Grown, Miner, Phase, template};
 use trivium_diagnosis::versions::{self, Deploy};
-use trivium_model::{TimeRange, UnixNanos};
+use trivium_model::{TenantId, TimeRange, UnixNanos};
 
 use super::querier::StoreQuerier;
 use crate::state::QueryState;
@@ -66,6 +66,8 @@ pub(crate) struct Asked {
 /// An incident to be explained.
 #[derive(Clone, Debug)]
 pub(super) struct Question {
+    /// Whose telemetry explains it.
+    pub(super) tenant: TenantId,
     /// Its alerts with what they are about, the first to fire first.
     pub(super) alerts: Vec<(AlertNotice, String)>,
     /// Its name.
@@ -82,12 +84,12 @@ pub(super) async fn diagnose(state: &Arc<QueryState>, querier: &StoreQuerier, qu
     let now = state.clock.now();
     let mut onset = question.asked.as_ref().map_or(now, |asked| asked.onset).min(now);
     for (notice, _) in &question.alerts {
-        onset = onset.min(UnixNanos(onset_of(querier, notice).await));
+        onset = onset.min(UnixNanos(onset_of(querier, question.tenant, notice).await));
     }
     // The onset may be any time that a client asks for.
     let during = window(question.asked.as_ref(), onset, now);
     let before = TimeRange { start: onset.before(BASELINE), end: onset.before(GAP) };
-    let telemetry = Telemetry::new(state, begun + TIME_MAX);
+    let telemetry = Telemetry::new(state, question.tenant, begun + TIME_MAX);
     let mut problems = Vec::new();
     let mut noted = |result: Result<_, String>| {
         result.unwrap_or_else(|problem| {

@@ -18,10 +18,10 @@ const PAUSE_STEPS: i64 = 8;
 
 /// The time in nanoseconds since which the condition of an alert holds: a server that was down, or a rule that is new, learns
 /// late of what lasts for long. Of rules that are not PromQL, when the alert became active.
-pub(in crate::alerting) async fn of_alert(querier: &StoreQuerier, notice: &AlertNotice) -> i64 {
+pub(in crate::alerting) async fn of_alert(querier: &StoreQuerier, tenant: TenantId, notice: &AlertNotice) -> i64 {
     let known = notice.starts_at_ms;
     let range = StepRange { start_ms: known - BACK_MILLIS, end_ms: known, step_ms: STEP_MILLIS };
-    let series = querier.promql_range(TenantId::DEFAULT, &notice.expr, range).await.unwrap_or_default();
+    let series = querier.promql_range(tenant, &notice.expr, range).await.unwrap_or_default();
     // The alert has the labels of its series and more.
     let is_of_alert = |labels: &Labels| {
         let mut labels = labels.iter().filter(|label| &*label.name != trivium_promql::METRIC_NAME);

@@ -95,19 +95,20 @@ impl LogRow {
 /// Reads by SQL, within the limits of every query.
 pub(in crate::alerting) struct Telemetry<'a> {
     state: &'a Arc<QueryState>,
+    tenant: TenantId,
     /// When reading ends.
     deadline: Instant,
 }
 
 impl<'a> Telemetry<'a> {
-    pub(in crate::alerting) fn new(state: &'a Arc<QueryState>, deadline: Instant) -> Self {
-        Self { state, deadline }
+    pub(in crate::alerting) fn new(state: &'a Arc<QueryState>, tenant: TenantId, deadline: Instant) -> Self {
+        Self { state, tenant, deadline }
     }
 
     async fn batches(&self, sql: String) -> Result<Vec<RecordBatch>, String> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         let timeout = Some(left.min(self.state.config.timeout));
-        let request = SqlRequest { tenant: TenantId::DEFAULT, sql, timeout, rows_max: Some(2 * ROWS_MAX), now: None };
+        let request = SqlRequest { tenant: self.tenant, sql, timeout, rows_max: Some(2 * ROWS_MAX), now: None };
         let mut answer = self.state.engine.run(&request).await.map_err(|error| error.to_string())?;
         let mut batches = Vec::new();
         while let Some(batch) = answer.next().await {
@@ -225,12 +226,12 @@ impl<'a> Telemetry<'a> {
         alerts: &[(AlertNotice, String)],
         range: TimeRange,
     ) -> Vec<String> {
-        let state = Arc::clone(self.state);
+        let (state, tenant) = (Arc::clone(self.state), self.tenant);
         let selectors: Vec<Vec<Matcher>> = alerts.iter().flat_map(|(notice, _)| selectors(notice)).take(20).collect();
         let (start, end) = (range.start.0.div_euclid(1_000_000), range.end.0.div_euclid(1_000_000));
         let work = tokio::task::spawn_blocking(move || {
             let deadline = Deadline::after(state.config.timeout);
-            let series = StoredSeries::new(&state.series, &state.storage, TenantId::DEFAULT, deadline);
+            let series = StoredSeries::new(&state.series, &state.storage, tenant, deadline);
             let found = series.exemplars(&selectors, (start, end)).unwrap_or_default();
             let mut exemplars: Vec<(f64, String)> = found
                 .iter()

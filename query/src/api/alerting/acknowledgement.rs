@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{Path, RawQuery};
 use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -11,19 +11,16 @@ use axum::{Json, Router, routing::put};
 use serde_json::json;
 use trivium_notify::{ApiError as Refused, PostableAcknowledgement};
 
-use crate::alerting::Alerting;
+use super::Of;
+use crate::alerting::Tenants;
 use crate::api::ApiError;
 use crate::error::Error;
 
-pub(super) fn routes() -> Router<Arc<Alerting>> {
+pub(super) fn routes() -> Router<Arc<Tenants>> {
     Router::new().route("/api/v1/alerts/{fingerprint}/acknowledgement", put(acknowledge).delete(take_back))
 }
 
-async fn acknowledge(
-    State(alerting): State<Arc<Alerting>>,
-    Path(fingerprint): Path<String>,
-    body: Bytes,
-) -> Result<Response, ApiError> {
+async fn acknowledge(Of(alerting): Of, Path(fingerprint): Path<String>, body: Bytes) -> Result<Response, ApiError> {
     let posted: PostableAcknowledgement = serde_json::from_slice(&body).map_err(|error| {
         let hint = "send {\"by\": \"your name\", \"note\": \"what you do about it\"}";
         Error::invalid_with_hint(format!("cannot read the body: {error}"), hint)
@@ -32,11 +29,7 @@ async fn acknowledge(
     Ok(kept.map_or_else(|error| refused(&error), |kept| Json(kept).into_response()))
 }
 
-async fn take_back(
-    State(alerting): State<Arc<Alerting>>,
-    Path(fingerprint): Path<String>,
-    RawQuery(query): RawQuery,
-) -> Response {
+async fn take_back(Of(alerting): Of, Path(fingerprint): Path<String>, RawQuery(query): RawQuery) -> Response {
     let query = query.unwrap_or_default();
     let by = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "by").map(|(_, by)| by.into_owned());
     let taken = alerting.notifier.unacknowledge(&fingerprint, &by.unwrap_or_default()).await;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{Path, RawQuery};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
@@ -13,9 +13,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use trivium_notify::{AlertQuery, ApiError};
 
-use crate::alerting::Alerting;
+use super::Of;
+use crate::alerting::Tenants;
 
-pub(super) fn routes() -> Router<Arc<Alerting>> {
+pub(super) fn routes() -> Router<Arc<Tenants>> {
     Router::new()
         .route("/alertmanager/api/v2/status", get(status))
         .route("/alertmanager/api/v2/receivers", get(receivers))
@@ -26,8 +27,6 @@ pub(super) fn routes() -> Router<Arc<Alerting>> {
         .route("/alertmanager/-/healthy", get(|| async { "OK" }))
         .route("/alertmanager/-/ready", get(|| async { "OK" }))
 }
-
-type Shared = State<Arc<Alerting>>;
 
 fn answered<T: Serialize>(answer: Result<T, ApiError>) -> Response {
     answer.map_or_else(|error| refused(&error), |answer| Json(answer).into_response())
@@ -56,46 +55,46 @@ fn alert_query(query: Option<String>) -> Result<AlertQuery, ApiError> {
     AlertQuery::from_pairs(pairs(query).iter().map(|(name, value)| (name.as_str(), value.as_str())))
 }
 
-async fn status(State(alerting): Shared) -> Response {
+async fn status(Of(alerting): Of) -> Response {
     Json(alerting.notifier.status()).into_response()
 }
 
-async fn receivers(State(alerting): Shared) -> Response {
+async fn receivers(Of(alerting): Of) -> Response {
     Json(alerting.notifier.receivers()).into_response()
 }
 
-async fn alerts(State(alerting): Shared, RawQuery(query): RawQuery) -> Response {
+async fn alerts(Of(alerting): Of, RawQuery(query): RawQuery) -> Response {
     answered(alert_query(query).and_then(|query| alerting.notifier.alerts(&query)))
 }
 
-async fn groups(State(alerting): Shared, RawQuery(query): RawQuery) -> Response {
+async fn groups(Of(alerting): Of, RawQuery(query): RawQuery) -> Response {
     answered(alert_query(query).and_then(|query| alerting.notifier.alert_groups(&query)))
 }
 
-async fn post_alerts(State(alerting): Shared, bytes: Bytes) -> Response {
+async fn post_alerts(Of(alerting): Of, bytes: Bytes) -> Response {
     match body(&bytes) {
         Ok(alerts) => empty(alerting.notifier.post_alerts(alerts).await),
         Err(error) => refused(&error),
     }
 }
 
-async fn silences(State(alerting): Shared, RawQuery(query): RawQuery) -> Response {
+async fn silences(Of(alerting): Of, RawQuery(query): RawQuery) -> Response {
     let filters: Vec<String> =
         pairs(query).into_iter().filter(|(name, _)| name == "filter").map(|(_, value)| value).collect();
     answered(alerting.notifier.silences(&filters))
 }
 
-async fn post_silence(State(alerting): Shared, bytes: Bytes) -> Response {
+async fn post_silence(Of(alerting): Of, bytes: Bytes) -> Response {
     match body(&bytes) {
         Ok(silence) => answered(alerting.notifier.post_silence(silence).await),
         Err(error) => refused(&error),
     }
 }
 
-async fn silence(State(alerting): Shared, Path(id): Path<String>) -> Response {
+async fn silence(Of(alerting): Of, Path(id): Path<String>) -> Response {
     answered(alerting.notifier.silence(&id))
 }
 
-async fn delete_silence(State(alerting): Shared, Path(id): Path<String>) -> Response {
+async fn delete_silence(Of(alerting): Of, Path(id): Path<String>) -> Response {
     empty(alerting.notifier.delete_silence(&id).await)
 }

@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use trivium_alert::{
     BacktestError, BacktestRequest, Grouping, RuleSet, SimpleGrouping, SourceFile, backtest as run, parse_duration,
 };
 
-use crate::alerting::Alerting;
+use super::Of;
 use crate::api::ApiError;
 use crate::api::time::parse_time;
 use crate::error::Error;
@@ -49,7 +48,7 @@ struct Request {
     group_by: Option<Vec<String>>,
 }
 
-pub(super) async fn backtest(State(alerting): State<Arc<Alerting>>, body: Bytes) -> Result<Response, ApiError> {
+pub(super) async fn backtest(Of(alerting): Of, body: Bytes) -> Result<Response, ApiError> {
     if body.len() > BODY_BYTES_MAX {
         return Err(Error::BodyTooLarge { bytes_max: BODY_BYTES_MAX }.into());
     }

@@ -19,18 +19,31 @@ mod slos;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
-use axum::middleware::from_fn;
+use axum::extract::{DefaultBodyLimit, FromRequestParts};
+use axum::http::request::Parts;
 use axum::routing::{get, post};
 
-use crate::alerting::Alerting;
-use crate::api::tenant::default_tenant_only;
+use crate::alerting::{Alerting, Tenants};
+use crate::api::ApiError;
+use crate::api::tenant::Tenant;
 
 /// Bytes of a request; senders of alerts batch them.
 const BODY_BYTES_MAX: usize = 8 << 20;
 
-/// The routes on running evaluators.
-pub fn router(alerting: Arc<Alerting>) -> Router {
+/// The evaluators of the tenant that the request is about.
+pub(super) struct Of(Arc<Alerting>);
+
+impl FromRequestParts<Arc<Tenants>> for Of {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, tenants: &Arc<Tenants>) -> Result<Self, ApiError> {
+        let Ok(Tenant(tenant)) = Tenant::from_request_parts(parts, tenants).await;
+        Ok(Self(tenants.of(tenant).await?))
+    }
+}
+
+/// The routes on running evaluators; each tenant sees and changes its own.
+pub fn router(tenants: Arc<Tenants>) -> Router {
     Router::new()
         .route("/api/v1/rules", get(rules::rules))
         .route("/api/v1/alerts", get(rules::alerts))
@@ -45,6 +58,5 @@ pub fn router(alerting: Arc<Alerting>) -> Router {
         .merge(acknowledgement::routes())
         .merge(alertmanager::routes())
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(from_fn(default_tenant_only))
-        .with_state(alerting)
+        .with_state(tenants)
 }

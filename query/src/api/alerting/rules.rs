@@ -1,8 +1,5 @@
 //! Rules and alerts as Prometheus answers them.
 
-use std::sync::Arc;
-
-use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, extract::RawQuery};
@@ -12,7 +9,8 @@ use trivium_alert::{RuleKind, RulesQuery, alerts_answer, rules_answer};
 use trivium_model::UnixNanos;
 use trivium_promql::{Matcher, parse_selector};
 
-use crate::alerting::{Alerting, Asked};
+use super::Of;
+use crate::alerting::Asked;
 use crate::api::ApiError;
 use crate::api::time::parse_time;
 use crate::error::Error;
@@ -26,7 +24,7 @@ fn bad_data(message: &str) -> Response {
     (StatusCode::BAD_REQUEST, Json(body)).into_response()
 }
 
-pub(super) async fn rules(State(alerting): State<Arc<Alerting>>, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn rules(Of(alerting): Of, RawQuery(query): RawQuery) -> Response {
     let query = match rules_query(query.as_deref().unwrap_or_default()) {
         Ok(query) => query,
         Err(message) => return bad_data(&message),
@@ -78,23 +76,20 @@ fn selector(text: &str) -> Result<Vec<Matcher>, String> {
     parse_selector(text).map_err(|error| error.to_string())
 }
 
-pub(super) async fn alerts(State(alerting): State<Arc<Alerting>>) -> Response {
+pub(super) async fn alerts(Of(alerting): Of) -> Response {
     success(alerts_answer(&alerting.groups()))
 }
 
-pub(super) async fn alertmanagers(State(alerting): State<Arc<Alerting>>) -> Response {
+pub(super) async fn alertmanagers(Of(alerting): Of) -> Response {
     let active: Vec<_> = alerting.alertmanager_urls().iter().map(|url| json!({"url": url})).collect();
     success(json!({"activeAlertmanagers": active, "droppedAlertmanagers": []}))
 }
 
-pub(super) async fn incidents(State(alerting): State<Arc<Alerting>>) -> Response {
+pub(super) async fn incidents(Of(alerting): Of) -> Response {
     Json(json!({"incidents": alerting.incidents()})).into_response()
 }
 
-pub(super) async fn diagnosis(
-    State(alerting): State<Arc<Alerting>>,
-    RawQuery(query): RawQuery,
-) -> Result<Response, ApiError> {
+pub(super) async fn diagnosis(Of(alerting): Of, RawQuery(query): RawQuery) -> Result<Response, ApiError> {
     let asked = asked(&query.unwrap_or_default(), alerting.now())?;
     Ok(Json(alerting.explain_at(asked).await?).into_response())
 }

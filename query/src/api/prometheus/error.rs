@@ -88,7 +88,7 @@ impl From<Error> for ApiError {
             | Error::UnsupportedMediaType { .. } => ErrorType::BadData,
             Error::NotFound(_) => ErrorType::NotFound,
             Error::Limit { .. } | Error::Memory { .. } => ErrorType::Execution,
-            Error::Busy { .. } => ErrorType::Unavailable,
+            Error::Busy { .. } | Error::Unavailable(_) => ErrorType::Unavailable,
             Error::Timeout { .. } => ErrorType::Timeout,
             Error::Cancelled => ErrorType::Canceled,
             Error::Storage(_) | Error::Internal(_) | Error::Incomplete { .. } => ErrorType::Internal,

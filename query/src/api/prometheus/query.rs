@@ -145,7 +145,8 @@ fn evaluated(
 ) -> Result<Evaluated, ApiError> {
     let started = Instant::now();
     let series = if options.use_start_timestamps { job.series().with_start_times() } else { job.series() };
-    let with_slos = WithSlos { stored: &series, tenant: job.tenant, slos: &job.state.slos, clock: &*job.state.clock };
+    let slos = job.state.slos.of(job.tenant);
+    let with_slos = WithSlos { stored: &series, slos: &slos, clock: &*job.state.clock };
     let source = Counted::new(&with_slos);
     let engine = Engine::new(options);
     let check = || job.check();
@@ -154,7 +155,7 @@ fn evaluated(
             let lookback = options.lookback_delta;
             let asked = RangeQuery { tenant: job.tenant, query, lookback, start, end, step };
             let evaluate = |stored: &dyn SeriesSource, start, end| {
-                let source = WithSlos { stored, tenant: job.tenant, slos: &job.state.slos, clock: &*job.state.clock };
+                let source = WithSlos { stored, slos: &slos, clock: &*job.state.clock };
                 engine.run(&source, query, When::Range { start, end, step }, &check)
             };
             job.state.series.answers.answer(asked, &series, evaluate)

@@ -70,7 +70,7 @@ async fn server(config: QueryConfig) -> (tempfile::TempDir, Arc<QueryState>) {
     let state = QueryState {
         series: crate::series::SeriesState::new(config.series.clone(), config.promql.answer_cache_bytes_max),
         started: clock.now(),
-        slos: trivium_slo::Slos::new(Arc::clone(&clock)),
+        slos: crate::alerting::TenantSlos::new(Arc::clone(&clock)),
         views: trivium_views::Views::new(storage.state(), Arc::clone(&clock)),
         engine: spans().engine_with(&config),
         admission: crate::admission::Admission::new(&config),

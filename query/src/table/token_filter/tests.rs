@@ -80,6 +80,9 @@ fn what_the_indexes_do_not_cover_is_every_row() {
         "span_id = 'abcdefabcdefabcd'",
         "upper(body) = 'CARD'",
         "body ILIKE '% card %'",
+        "attributes LIKE '%http.request.method%'",
+        "resource LIKE '%k8s.pod.name%'",
+        "matches(attributes, 'request')",
         "body NOT LIKE '% card %'",
         "attributes['a'] = ' - '",
     ] {

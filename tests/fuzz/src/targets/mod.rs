@@ -1,14 +1,24 @@
 //! What is fuzzed.
 
+mod catalog;
+mod encrypted;
 mod exposition;
 mod files;
 mod language;
 mod otlp;
+mod outgoing;
 mod part;
+mod redaction;
 mod remote_write;
+mod request;
+mod search;
+mod sql;
+mod tenant;
 mod wal;
 
 use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
 
 /// How inputs are made from one another.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +68,11 @@ fn target(
     Target { name, kind, seeds, run: Box::new(run), within: WITHIN, inputs }
 }
 
+/// For targets whose code waits: all on the thread that asks.
+fn runtime() -> std::io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}
+
 /// All of them.
 pub fn targets() -> Vec<Target> {
     let mut targets = ingest();
@@ -67,7 +82,7 @@ pub fn targets() -> Vec<Target> {
 }
 
 fn ingest() -> Vec<Target> {
-    vec![
+    let mut targets = vec![
         target("otlp_logs", Kind::Protobuf, 3_000, otlp::log_seeds(), otlp::logs),
         target("otlp_traces", Kind::Protobuf, 3_000, otlp::trace_seeds(), otlp::traces),
         target("otlp_metrics", Kind::Protobuf, 3_000, otlp::metric_seeds(), otlp::metrics),
@@ -83,7 +98,12 @@ fn ingest() -> Vec<Target> {
             exposition::openmetrics,
         ),
         target("exposition_protobuf", Kind::Bytes, 3_000, exposition::protobuf_seeds(), exposition::protobuf),
-    ]
+        target("redaction_rules", Kind::Text(redaction::WORDS), 600, redaction::rule_seeds(), redaction::rules),
+        target("redaction_request", Kind::Bytes, 3_000, redaction::request_seeds(), redaction::request),
+    ];
+    targets.extend(request::targets());
+    targets.extend(tenant::targets());
+    targets
 }
 
 fn storage() -> Vec<Target> {
@@ -91,12 +111,15 @@ fn storage() -> Vec<Target> {
     targets.extend([
         target("wal", Kind::Bytes, 600, wal::seeds(), wal::open),
         target("wal_frames", Kind::Bytes, 600, wal::seeds(), wal::scan_resealed),
+        target("wal_round_trip", Kind::Bytes, 400, wal::round_trip_seeds(), wal::round_trip),
     ]);
+    targets.extend(catalog::targets());
+    targets.extend(encrypted::targets());
     targets
 }
 
 fn query() -> Vec<Target> {
-    vec![
+    let mut targets = vec![
         target("promql", Kind::Text(language::PROMQL_WORDS), 2_000, language::promql_seeds(), language::promql),
         target(
             "rule_log_query",
@@ -123,5 +146,9 @@ fn query() -> Vec<Target> {
         ),
         target("slo_file", Kind::Text(files::WORDS), 1_000, files::slo_seeds(), files::slos),
         target("scrape_config", Kind::Text(files::WORDS), 1_000, files::scrape_seeds(), files::scrape),
-    ]
+        target("outgoing_url", Kind::Text(outgoing::WORDS), 3_000, outgoing::seeds(), outgoing::check),
+    ];
+    targets.extend(sql::targets());
+    targets.extend(search::targets());
+    targets
 }

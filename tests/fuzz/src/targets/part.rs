@@ -32,7 +32,7 @@ pub(super) fn folder() -> Option<TempDir> {
 }
 
 /// A part of logs.
-fn make() -> Option<EncodedPart> {
+pub(super) fn make() -> Option<EncodedPart> {
     let mut request = log_request();
     let records = &mut request.resource_logs[0].scope_logs[0].log_records;
     let first = records[0].clone();

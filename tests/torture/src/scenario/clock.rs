@@ -30,7 +30,7 @@ pub(crate) async fn run(run: Run, effort: Effort) -> anyhow::Result<Outcome> {
         if summary.bad_refusals + summary.broken > 0 {
             outcome.fail(format!("the clock at {jump}: {:?}", summary.first_bad_refusal));
         }
-        let reader = Reader { http: &clients.http, server: &server, stream: &clients.stream };
+        let reader = Reader::new(&clients, &server);
         let verdict = reader.verify(&clients.ledger.fates(0)).await;
         if !verdict.is_clean() {
             outcome.fail(format!("the clock at {jump}: {:?}", verdict.examples));

@@ -98,7 +98,7 @@ async fn fill_and_free(
     if refused == 0 {
         outcome.fail(format!("cycle {cycle}: the disk never became full"));
     }
-    let reader = Reader { http: &clients.http, server, stream: &clients.stream };
+    let reader = Reader::new(clients, server);
     if let Err(error) = reader.ask_sql("SELECT count(*) FROM logs").await {
         outcome.fail(format!("cycle {cycle}: a query on a full disk: {error:#}"));
     }

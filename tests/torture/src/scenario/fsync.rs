@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use crate::ledger::{Fate, Ledger};
+use crate::ledger::Ledger;
 use crate::load::{Clients, Trouble};
-use crate::machine::{Mount, can_mount, can_trace, must};
+use crate::machine::{JOURNAL_ORDERED, Mount, can_mount, can_trace, must};
 use crate::random::Random;
 use crate::run::{Effort, Outcome, Run};
 use crate::scenario::kill::BUSY;
-use crate::scenario::power::check;
+use crate::scenario::power::{Cut, check, unanswered};
 use crate::server::Launch;
 
 const MIB: u64 = 256;
@@ -29,9 +29,9 @@ pub(crate) async fn run(run: Run, effort: Effort) -> anyhow::Result<Outcome> {
     let mut outcome = run.outcome();
     let mut cycle = 0;
     while effort.allows(cycle) && outcome.failures.is_empty() {
-        // The first ones are those of the start; from then on chance.
-        let k = if cycle < 8 { cycle + 1 } else { random.between(1, K_MAX) };
-        one(&run, &clients, k, cycle, &mut outcome).await?;
+        // The first ones are those of the start; from then on chance, or in a long run one after the other.
+        let k = if cycle < 8 || effort.is_long { 1 + cycle % K_MAX } else { random.between(1, K_MAX) };
+        one(&run, &clients, k, &mut outcome).await?;
         cycle += 1;
         outcome.cycles = cycle;
     }
@@ -39,7 +39,7 @@ pub(crate) async fn run(run: Run, effort: Effort) -> anyhow::Result<Outcome> {
     run.finish(outcome, counts, &stream)
 }
 
-async fn one(run: &Run, clients: &Clients, k: u64, cycle: u64, outcome: &mut Outcome) -> anyhow::Result<()> {
+async fn one(run: &Run, clients: &Clients, k: u64, outcome: &mut Outcome) -> anyhow::Result<()> {
     let first = clients.ledger.next();
     let mount = Mount::create(&run.folder.join("disk.img"), &run.folder.join("disk"), MIB)?;
     let inject = format!("inject=fdatasync:error=EIO:when={k}");
@@ -66,7 +66,9 @@ async fn one(run: &Run, clients: &Clients, k: u64, cycle: u64, outcome: &mut Out
         outcome.fail(format!("k = {k}: it ended with {status} instead of exit code 2: {}", server.said()));
     }
     // Before the kernel writes back what nobody synced.
-    let (image, copy) = (run.folder.join("disk.img"), run.folder.join("cut.img"));
+    let folder = run.folder.join("cut");
+    std::fs::create_dir_all(&folder)?;
+    let (image, copy) = (run.folder.join("disk.img"), folder.join("disk.img"));
     let mut fates = clients.ledger.fates(first);
     must("cp", &["--sparse=always", &image.to_string_lossy(), &copy.to_string_lossy()])?;
     server.kill()?;
@@ -74,9 +76,13 @@ async fn one(run: &Run, clients: &Clients, k: u64, cycle: u64, outcome: &mut Out
     if summary.bad_refusals > 0 {
         outcome.fail(format!("k = {k}: a refusal that loses data: {:?}", summary.first_bad_refusal));
     }
-    for number in first..clients.ledger.next() {
-        fates.entry(number).or_insert(Fate::Ambiguous);
-    }
+    unanswered(clients, first, &mut fates);
     drop(mount);
-    check(run, clients, fates, cycle, outcome).await
+    let cut = Cut { folder, option: JOURNAL_ORDERED, fates, name: format!("k = {k}") };
+    let (verdict, problem) = check(&run.launch(), clients, cut).await?;
+    outcome.verdict.add(verdict);
+    if let Some(problem) = problem {
+        outcome.fail(problem);
+    }
+    Ok(())
 }

@@ -1,11 +1,12 @@
 //! Queries that would stop a careless engine, while clients export.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use crate::ledger::Ledger;
-use crate::load::{Clients, Trouble};
+use crate::load::{Clients, Seen, Summary, Trouble, quantile};
 use crate::run::{Effort, Outcome, Run};
 use crate::server::Server;
 use crate::verify::Reader;
@@ -18,6 +19,22 @@ const LATENESS_MAX: Duration = Duration::from_secs(1);
 
 /// How much slower acknowledgements may become.
 const SLOWDOWN_MAX: f64 = 2.0;
+
+/// Clients that export all the time.
+const CLIENTS: u64 = 2;
+
+/// Load that is not measured.
+const WARM_UP: Duration = Duration::from_secs(2);
+
+/// Load without queries, before and after them.
+const CALM_SHORT: Duration = Duration::from_secs(6);
+const CALM_LONG: Duration = Duration::from_secs(30);
+
+/// Acknowledgements that must fall together with a question for its quantile to say something.
+const ACKS_MIN: usize = 20;
+
+/// Questions that the report names.
+const SLOWEST_MAX: usize = 8;
 
 enum Question {
     Sql(String),
@@ -67,57 +84,69 @@ fn questions() -> Vec<Question> {
         Question::Promql("count_values(\"v\", {__name__=~\".+\"})".into()),
         Question::Promql("{__name__=~\"(a{1000}){1000}\"}".into()),
         Question::Promql("label_replace({__name__=~\".+\"}, \"a\", \"$1\", \"b\", \"(.*)(.*)(.*)(.*)x\")".into()),
+        sql("SELECT * FROM logs WHERE body = '' OR 1=1 --'".into()),
+        sql("SELECT a.body, b.body FROM logs a, logs b ORDER BY a.body || b.body DESC".into()),
+        sql("SELECT row_number() OVER (PARTITION BY body ORDER BY time DESC) FROM logs".into()),
+        sql("SELECT sum(9223372036854775807) FROM logs".into()),
+        sql("EXPLAIN ANALYZE SELECT count(*) FROM logs a, logs b WHERE a.body < b.body".into()),
+        sql("SET datafusion.execution.batch_size = 1".into()),
+        Question::Logs("x~9999 OR \"a b\"~4294967295".into()),
+        Question::Logs("(+".repeat(60) + "a" + &")".repeat(60)),
+        Question::Promql("topk(1e18, {__name__=~\".+\"})".into()),
+        Question::Promql("{__name__=~\".*\"}".into()),
         Question::Promql("rate(x[99999999999y])".into()),
         Question::Promql("{__name__=~\".+\"} * on() group_left() {__name__=~\".+\"}".into()),
     ]
 }
 
+/// What exporting clients saw in a phase, and what the server's threads did.
+struct Phase {
+    clients: Summary,
+    seconds: f64,
+    threads: BTreeMap<String, (f64, f64)>,
+}
+
+struct Hostile {
+    clients: Clients,
+    server: Server,
+    outcome: Outcome,
+    /// How late the latest answer came.
+    latest: Duration,
+    rss_max: u64,
+    /// The slowest acknowledgements that fell together with each question.
+    slowest: BTreeMap<String, f64>,
+}
+
 pub(crate) async fn run(run: Run, effort: Effort) -> anyhow::Result<Outcome> {
+    let asking_for = effort.until.saturating_duration_since(Instant::now());
     let clients = Clients::new(Ledger::create(&run.folder.join("ledger"))?, run.stream())?;
-    let mut outcome = run.outcome();
-    let mut server = run.launch().start()?;
-    let quiet = clients.phase();
-    let running = quiet.start(&server, 2, Trouble::GoOn);
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    let before = running.finish().await?;
-    let loaded = clients.phase();
-    let running = loaded.start(&server, 2, Trouble::GoOn);
-    let (mut cycle, mut latest, mut peak) = (0, Duration::ZERO, 0);
-    for question in questions() {
-        if !effort.allows(cycle) {
-            break;
-        }
-        let (text, asked) = (text(&question), Instant::now());
-        let answer = ask(&clients.http, &server, &question).await;
-        let lateness = asked.elapsed().saturating_sub(TIMEOUT);
-        latest = latest.max(lateness);
-        peak = peak.max(server.rss());
-        match answer {
-            Ok(500) => outcome.fail(format!("{text}: answered 500")),
-            Ok(status) => outcome.count(&format!("answered_{status}"), 1),
-            Err(error) => outcome.fail(format!("{text}: {error:#}")),
-        }
-        if lateness > LATENESS_MAX {
-            outcome.fail(format!("{text}: answered {lateness:.1?} after its time was over"));
-        }
-        if let Some(status) = server.ended() {
-            outcome.fail(format!("{text}: the server ended with {status}: {}", server.said()));
-            break;
-        }
-        cycle += 1;
-        outcome.cycles = cycle;
+    let (outcome, server) = (run.outcome(), run.launch().start()?);
+    let (latest, rss_max, slowest) = (Duration::ZERO, 0, BTreeMap::new());
+    let mut hostile = Hostile { clients, server, outcome, latest, rss_max, slowest };
+    let calm_for = if effort.is_long { CALM_LONG } else { CALM_SHORT };
+    // The first rows open files and fill caches.
+    hostile.load(async |_, _| tokio::time::sleep(WARM_UP).await).await?;
+    let before = hostile.load(async |_, _| tokio::time::sleep(calm_for).await).await?;
+    // The time is that of the questions.
+    let effort = Effort { until: Instant::now() + asking_for, ..effort };
+    let during = hostile.load(async |hostile, seen| hostile.ask_all(effort, seen).await).await?;
+    let after = hostile.load(async |_, _| tokio::time::sleep(calm_for).await).await?;
+    let Hostile { clients, server, mut outcome, latest, rss_max, slowest } = hostile;
+    for (name, phase) in [("before", &before), ("during", &during), ("after", &after)] {
+        report(&mut outcome, name, phase);
     }
-    let during = running.finish().await?;
-    let slowdown = during.ack_p99_ms / before.ack_p99_ms.max(1.0);
-    outcome.figure("ack_p99_ms_before", before.ack_p99_ms);
-    outcome.figure("ack_p99_ms_during", during.ack_p99_ms);
+    let slowdown = during.clients.ack_p99_ms / before.clients.ack_p99_ms.max(1.0);
     outcome.figure("ack_p99_slowdown", slowdown);
+    outcome.figure("ack_p50_slowdown", during.clients.ack_p50_ms / before.clients.ack_p50_ms.max(0.1));
     outcome.figure("cancel_lateness_ms_max", u64::try_from(latest.as_millis()).unwrap_or(u64::MAX));
-    outcome.figure("rss_max_mib", peak >> 20);
+    outcome.figure("rss_max_mib", rss_max >> 20);
     // On two cores shared with the clients this is a figure to watch, not a promise.
     outcome.figure("ack_slowdown_within_goal", slowdown <= SLOWDOWN_MAX);
-    let reader = Reader { http: &clients.http, server: &server, stream: &clients.stream };
-    let verdict = reader.verify(&clients.ledger.fates(0)).await;
+    let mut slowest: Vec<(String, f64)> = slowest.into_iter().collect();
+    slowest.sort_by(|a, b| b.1.total_cmp(&a.1));
+    slowest.truncate(SLOWEST_MAX);
+    outcome.figure("ack_p99_ms_of_questions", slowest.into_iter().collect::<BTreeMap<_, _>>());
+    let verdict = Reader::new(&clients, &server).verify(&clients.ledger.fates(0)).await;
     if !verdict.is_clean() {
         outcome.fail(format!("after the queries: {:?}", verdict.examples));
     }
@@ -125,6 +154,71 @@ pub(crate) async fn run(run: Run, effort: Effort) -> anyhow::Result<Outcome> {
     server.kill()?;
     let (counts, stream) = (clients.ledger.counts(), clients.stream);
     run.finish(outcome, counts, &stream)
+}
+
+fn report(outcome: &mut Outcome, name: &str, phase: &Phase) {
+    outcome.figure(&format!("ack_p50_ms_{name}"), phase.clients.ack_p50_ms);
+    outcome.figure(&format!("ack_p99_ms_{name}"), phase.clients.ack_p99_ms);
+    outcome.figure(&format!("acks_per_second_{name}"), phase.clients.acked as f64 / phase.seconds);
+    // Of a hundred: what the threads of a name had of a processor, and for how long they were ready and had to wait for one.
+    let percent = |seconds: f64| (100.0 * seconds / phase.seconds).round();
+    let threads = phase.threads.iter().filter(|(_, (ran, waited))| percent(ran + waited) >= 1.0);
+    let threads = threads
+        .map(|(name, (ran, waited))| (name.clone(), format!("ran {} % waited {} %", percent(*ran), percent(*waited))));
+    outcome.figure(&format!("threads_{name}"), threads.collect::<BTreeMap<_, _>>());
+}
+
+impl Hostile {
+    /// Exports as long as something else goes on.
+    async fn load(&mut self, meanwhile: impl AsyncFnOnce(&mut Self, &Seen)) -> anyhow::Result<Phase> {
+        let phase = self.clients.phase();
+        let (started, threads) = (Instant::now(), self.server.processor_time());
+        let running = phase.start(&self.server, CLIENTS, Trouble::GoOn);
+        meanwhile(self, &phase.seen).await;
+        let seconds = started.elapsed().as_secs_f64();
+        let mut now = self.server.processor_time();
+        for (name, (ran, waited)) in &mut now {
+            let (ran_before, waited_before) = threads.get(name).copied().unwrap_or_default();
+            // Threads end, and their time with them.
+            (*ran, *waited) = ((*ran - ran_before).max(0.0), (*waited - waited_before).max(0.0));
+        }
+        Ok(Phase { clients: running.finish().await?, seconds, threads: now })
+    }
+
+    async fn ask_all(&mut self, effort: Effort, seen: &Seen) {
+        let questions = questions();
+        let mut cycle = 0;
+        while effort.allows(cycle) && self.outcome.failures.is_empty() {
+            let place = usize::try_from(cycle).unwrap_or(0) % questions.len();
+            self.ask(&questions[place], seen).await;
+            cycle += 1;
+            self.outcome.cycles = cycle;
+        }
+    }
+
+    async fn ask(&mut self, question: &Question, seen: &Seen) {
+        let (text, asked) = (text(question), Instant::now());
+        let answer = ask(&self.clients.http, &self.server, question).await;
+        let lateness = asked.elapsed().saturating_sub(TIMEOUT);
+        self.latest = self.latest.max(lateness);
+        self.rss_max = self.rss_max.max(self.server.rss());
+        let latencies = seen.latencies_ms(Some(asked));
+        if latencies.len() >= ACKS_MIN {
+            let worst = self.slowest.entry(text.clone()).or_default();
+            *worst = worst.max(quantile(&latencies, 990));
+        }
+        match answer {
+            Ok(500) => self.outcome.fail(format!("{text}: answered 500")),
+            Ok(status) => self.outcome.count(&format!("answered_{status}"), 1),
+            Err(error) => self.outcome.fail(format!("{text}: {error:#}")),
+        }
+        if lateness > LATENESS_MAX {
+            self.outcome.fail(format!("{text}: answered {lateness:.1?} after its time was over"));
+        }
+        if let Some(status) = self.server.ended() {
+            self.outcome.fail(format!("{text}: the server ended with {status}: {}", self.server.said()));
+        }
+    }
 }
 
 fn text(question: &Question) -> String {

@@ -35,7 +35,7 @@ pub(crate) async fn run(run: Run, effort: Effort) -> anyhow::Result<Outcome> {
     }
     server.kill()?;
     let server = run.launch().start()?;
-    let verdict = Reader { http: &clients.http, server: &server, stream: &clients.stream };
+    let verdict = Reader::new(&clients, &server);
     let verdict = verdict.verify(&clients.ledger.fates(0)).await;
     if !verdict.is_clean() {
         outcome.fail(format!("after the kill: {:?}", verdict.examples));

@@ -30,7 +30,7 @@ pub(crate) async fn run(run: Run, effort: Effort) -> anyhow::Result<Outcome> {
             let running = phase.start(&server, 2, Trouble::End);
             tokio::time::sleep(std::time::Duration::from_millis(300)).await;
             running.finish().await?;
-            let reader = Reader { http: &clients.http, server: &server, stream: &clients.stream };
+            let reader = Reader::new(&clients, &server);
             let verdict = reader.verify(&clients.ledger.fates(0)).await;
             if !verdict.is_clean() {
                 outcome.fail(format!("{:?}", verdict.examples));

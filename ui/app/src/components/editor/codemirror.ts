@@ -39,6 +39,9 @@ export interface Handle {
 
 const CHECK_AFTER_MS = 350;
 
+/** A list of completions that has just come is not meant by a key that was already on its way. */
+const ACCEPT_AFTER_MS = 75;
+
 const COLOURS = HighlightStyle.define([
   { tag: [tags.keyword, tags.operatorKeyword, tags.modifier], color: "var(--accent)", fontWeight: "560" },
   { tag: [tags.function(tags.variableName), tags.standard(tags.name), tags.typeName], color: "var(--violet)" },
@@ -96,6 +99,15 @@ function diagnostic(mark: Mark, length: number): Diagnostic {
   return { from, to: Math.max(from, Math.min(mark.to, length)), severity: "error", message: mark.message };
 }
 
+/** Takes the chosen completion. Who was faster than the list may be accepted gets it a moment later, and stays in the editor. */
+function take_completion(view: EditorView): boolean {
+  if (acceptCompletion(view)) return true;
+  if (completionStatus(view.state) !== "active") return false;
+  const { doc } = view.state;
+  setTimeout(() => view.state.doc === doc && acceptCompletion(view), ACCEPT_AFTER_MS);
+  return true;
+}
+
 export function mount(options: Options): Handle {
   const root = options.host.shadowRoot ?? options.host.attachShadow({ mode: "open" });
   const language = new Compartment();
@@ -110,12 +122,12 @@ export function mount(options: Options): Handle {
         // Above what the languages and completions bind.
         Prec.highest(keymap.of([
           { key: "Mod-Enter", run },
-          ...(options.is_single ? [{ key: "Enter", run: (view: EditorView) => (completionStatus(view.state) === "active" ? acceptCompletion(view) : run()) }] : []),
+          ...(options.is_single ? [{ key: "Enter", run: (view: EditorView) => acceptCompletion(view) || run() }] : []),
         ])),
         // Tab takes an open completion and else leaves, as everywhere on the page.
-        keymap.of([{ key: "Tab", run: acceptCompletion }, ...closeBracketsKeymap, ...defaultKeymap, ...historyKeymap, ...completionKeymap]),
+        keymap.of([{ key: "Tab", run: take_completion }, ...closeBracketsKeymap, ...defaultKeymap, ...historyKeymap, ...completionKeymap]),
         history(), drawSelection(), bracketMatching(), closeBrackets(),
-        autocompletion({ icons: false, maxRenderedOptions: 60 }),
+        autocompletion({ icons: false, maxRenderedOptions: 60, interactionDelay: ACCEPT_AFTER_MS }),
         syntaxHighlighting(COLOURS), THEME, WRITE_OVER, EditorView.lineWrapping,
         placeholder(options.placeholder),
         EditorView.contentAttributes.of({ "aria-label": options.label, autocapitalize: "off", autocorrect: "off", spellcheck: "false" }),

@@ -1,0 +1,80 @@
+//! What a disk refuses once, it is asked for again.
+
+use std::time::Duration;
+
+use trivium_model::SignalKind;
+
+use super::disk::Fault;
+use super::steps::{Draft, Step};
+use super::world::{End, Moment, World, config};
+use super::{on_all_cores, run};
+use crate::fs::testing::Crash;
+
+fn append(signal: SignalKind) -> Step {
+    let ages = vec![Duration::from_secs(30 * 3600)];
+    Step::Append(Draft { tenant: 0, signal, ages, padding: 0 })
+}
+
+fn world() -> World {
+    World::new(Moment::first(), config(1 << 20, 1200), 1)
+}
+
+/// Files of replaced parts whose removal failed were nobody's until the next start.
+#[test]
+fn files_that_could_not_be_removed_are_removed_later() {
+    for failing in 0..3 {
+        let tidied = run(async {
+            let mut world = world();
+            assert!(world.start().await?, "nothing keeps it from starting");
+            for _ in 0..4 {
+                world.step(append(SignalKind::Logs)).await?;
+                world.step(Step::Seal(SignalKind::Logs)).await?;
+            }
+            world.step(Step::Merge(SignalKind::Logs)).await?;
+            // A file, a folder, the catalog's answer.
+            let operation = world.disk.operations() + [1, 3, 17][failing];
+            world.disk.fail(operation..operation + 1, Fault::Failing);
+            world.step(Step::RemoveUnread).await?;
+            assert_eq!(world.disk.failures(), 1, "the removal met the failure");
+            world.tidy().await
+        });
+        assert_eq!(tidied, Ok(()), "{failing}");
+    }
+}
+
+/// A start, requests, seals, a merge, retention of nothing; a failure somewhere; a power cut.
+async fn live_with(fault: Option<(u64, Fault)>) -> Result<u64, String> {
+    let mut world = world();
+    if let Some((operation, fault)) = fault {
+        world.disk.fail(operation..operation + 1, fault);
+    }
+    if !world.start().await? {
+        world = world.next(End::Killed, 2);
+        world.start().await?;
+    }
+    for signal in [SignalKind::Traces, SignalKind::Logs, SignalKind::Logs] {
+        world.step(append(signal)).await?;
+        world.step(Step::Seal(signal)).await?;
+    }
+    for step in [Step::Merge(SignalKind::Logs), Step::RemoveUnread, append(SignalKind::Metrics), Step::Resend(1)] {
+        world.step(step).await?;
+    }
+    let operations = world.disk.operations();
+    let mut world = world.next(End::PowerCut(Crash::OnlySynced), 3);
+    if !world.start().await? {
+        return Err("nothing keeps it from starting".into());
+    }
+    world.tidy().await.map(|()| operations)
+}
+
+/// The process goes on with what the disk has not done, as far as it goes on at all, and builds nothing on it.
+#[test]
+fn no_single_failure_of_the_disk_costs_an_acknowledged_row() {
+    let operations = run(live_with(None)).expect("nothing fails");
+    on_all_cores(operations * 3, |number| {
+        let fault = [Fault::Full, Fault::Failing, Fault::Unreadable][(number % 3) as usize];
+        if let Err(error) = run(live_with(Some((number / 3, fault)))) {
+            panic!("operation {} fails, {fault:?}: {error}", number / 3);
+        }
+    });
+}

@@ -1,0 +1,147 @@
+//! Reads fail: strace makes the k-th pread64 of each thread return EIO, once or again and again, while the server answers queries
+//! and merges parts. Answers must say what they lack, or be errors; afterwards, with a disk that reads again, everything
+//! is there or in quarantine.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::ledger::{Fate, Ledger};
+use crate::load::{Clients, Trouble};
+use crate::machine::can_trace;
+use crate::payload::Stream;
+use crate::random::Random;
+use crate::run::{Effort, Outcome, Run};
+use crate::scenario::kill::BUSY;
+use crate::server::{Launch, Server};
+use crate::verify::{Reader, Verdict};
+
+/// The last pread64 that is tried.
+/// How long the server of before may hold its folder.
+const LETS_GO: Duration = Duration::from_secs(10);
+
+const K_MAX: u64 = 300;
+
+/// Positions of one folder; then the next begins empty.
+const PER_FOLDER: u64 = 5;
+
+/// Traces by ID of each reading.
+const TRACES_MAX: usize = 8;
+
+pub(crate) async fn run(run: Run, effort: Effort) -> anyhow::Result<Outcome> {
+    if let Err(reason) = can_trace() {
+        return Ok(Outcome::skipped(run.name, &reason));
+    }
+    let run = run.in_memory()?;
+    let stream = Stream { records: 4, ..run.stream() };
+    let clients = Clients::new(Ledger::create(&run.folder.join("ledger"))?, stream)?;
+    let mut random = Random::new(run.seed);
+    let mut outcome = run.outcome();
+    let mut cycle = 0;
+    let mut first = 0;
+    while effort.allows(cycle) && outcome.failures.is_empty() {
+        let has_quarantine = has_entries(&run.launch().data.join("quarantine"));
+        outcome.count("folders_with_quarantined_parts", u64::from(has_quarantine));
+        if cycle.is_multiple_of(PER_FOLDER) || has_quarantine {
+            first = clients.ledger.next();
+            drop(std::fs::remove_dir_all(run.launch().data));
+        }
+        let k = random.between(1, K_MAX);
+        // Once, or every few reads from then on.
+        let when = if random.percent(50) { k.to_string() } else { format!("{k}+{}", random.between(2, 40)) };
+        one(&run, &clients, &when, first, &mut outcome).await?;
+        cycle += 1;
+        outcome.cycles = cycle;
+    }
+    let (counts, stream) = (clients.ledger.counts(), clients.stream);
+    run.finish(outcome, counts, &stream)
+}
+
+async fn one(run: &Run, clients: &Clients, when: &str, first: u64, outcome: &mut Outcome) -> anyhow::Result<()> {
+    let inject = format!("inject=pread64:error=EIO:when={when}");
+    let wrapper = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=pread64", "-e", &inject];
+    let launch = run.launch().flags(&BUSY).wrapper(&wrapper);
+    let mut server = match launch.start() {
+        Ok(server) => server,
+        Err(error) => {
+            let said = format!("{error:#}");
+            outcome.count("refused_start", 1);
+            if !said.contains("trivium:") || said.contains("panicked") {
+                outcome.fail(format!("when = {when}: no message: {said}"));
+            }
+            return Ok(());
+        }
+    };
+    let running = clients.phase().start(&server, 2, Trouble::Pace(20));
+    for _ in 0..2 {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        drop(clients.http.post(format!("{}/-/flush", server.http)).send().await);
+        let verdict = read(clients, &server, first).await;
+        judge(&launch, when, "during", &verdict, outcome);
+    }
+    let summary = running.finish().await?;
+    if summary.bad_refusals > 0 {
+        outcome.fail(format!("when = {when}: a refusal that loses data: {:?}", summary.first_bad_refusal));
+    }
+    if let Some(status) = server.ended() {
+        outcome.count("ended_by_itself", 1);
+        if status.code() != Some(2) {
+            outcome.fail(format!("when = {when}: it ended with {status}: {}", server.said()));
+        }
+    }
+    server.kill()?;
+    afterwards(run, clients, when, first, outcome).await
+}
+
+async fn read(clients: &Clients, server: &Server, first: u64) -> Verdict {
+    // Requests that begin from now on have later times than what is asked for.
+    let fates: BTreeMap<u64, Fate> = clients.ledger.fates(first);
+    Reader::new(clients, server).traces_max(TRACES_MAX).verify(&fates).await
+}
+
+/// The disk reads again.
+async fn afterwards(run: &Run, clients: &Clients, when: &str, first: u64, outcome: &mut Outcome) -> anyhow::Result<()> {
+    let launch = run.launch();
+    let until = Instant::now() + LETS_GO;
+    let started = loop {
+        match launch.start() {
+            // What strace ran lives on for a moment after strace.
+            Err(error) if format!("{error:#}").contains("in use by another process") && Instant::now() < until => {}
+            started => break started,
+        }
+    };
+    let server = match started {
+        Ok(server) => server,
+        Err(error) => {
+            outcome.fail(format!("when = {when}: no start afterwards: {error:#}"));
+            return Ok(());
+        }
+    };
+    let verdict = Reader::new(clients, &server).traces_max(TRACES_MAX).verify(&clients.ledger.fates(first)).await;
+    // A part that was put aside is told of there; the server should not do so for what may pass.
+    let is_put_aside = has_entries(&launch.data.join("quarantine"));
+    if (verdict.lost > 0 && !is_put_aside) || verdict.problems > 0 {
+        outcome.fail(format!("when = {when}: afterwards: {:?}", verdict.examples));
+    }
+    judge(&launch, when, "afterwards", &verdict, outcome);
+    outcome.count("records_put_aside_though_intact", if is_put_aside { verdict.lost } else { 0 });
+    outcome.verdict.add(Verdict { lost: if is_put_aside { 0 } else { verdict.lost }, ..verdict });
+    server.kill()
+}
+
+/// Nothing wrong; what is missing is told.
+fn judge(launch: &Launch, when: &str, moment: &str, verdict: &Verdict, outcome: &mut Outcome) {
+    outcome.count("readings", 1);
+    if !verdict.is_truthful() {
+        outcome.fail(format!("when = {when}, {moment}: a wrong answer: {:?}", verdict.examples));
+    }
+    let is_told = verdict.partial_answers + verdict.problems > 0 || has_entries(&launch.data.join("quarantine"));
+    if verdict.lost > 0 && !is_told {
+        outcome.fail(format!("when = {when}, {moment}: records are missing in silence: {:?}", verdict.examples));
+    }
+    outcome.count("answers_that_told_or_failed", u64::from(verdict.partial_answers + verdict.problems > 0));
+}
+
+fn has_entries(folder: &Path) -> bool {
+    std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some())
+}
