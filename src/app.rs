@@ -25,7 +25,7 @@ use trivium_storage::{RecoveryReport, Storage, StorageConfig, StorageDeps};
 use crate::cli::{LogsArgs, ServeArgs};
 use crate::config::{Authentication, Config, LogFormat, given};
 use crate::credentials;
-use crate::listeners::{self, Routers};
+use crate::listeners::{self, PerListener};
 use crate::redact::Redacting;
 use crate::rules::{PipelineSink, built_in};
 use crate::scrape::Scraping;
@@ -99,15 +99,7 @@ async fn run(
     if let Some(telemetry) = &telemetry {
         telemetry.register(&mut registry);
     }
-    let scrape_metrics = ScrapeMetrics::default();
-    scrape_metrics.register(&mut registry);
-    let scraping = match config.scrape_config_file.as_os_str().is_empty() {
-        true => None,
-        false => {
-            let file = &config.scrape_config_file;
-            Some(Arc::new(Scraping::start(file, ingest.pipeline(), Arc::clone(&clock), scrape_metrics)?))
-        }
-    };
+    let scraping = start_scraping(config, &ingest, &clock, &mut registry)?;
     let credentials = credentials::open(config, &storage, &clock).await?;
     credentials.register_metrics(&mut registry);
     let keeping = {
@@ -134,8 +126,11 @@ async fn run(
         .merge(ingest.remote_write_router())
         .merge(crate::scrape::targets_router(scraping.clone()))
         .merge(crate::operation::router(storage.clone()));
-    let routers =
-        Routers { otlp_grpc: ingest.grpc_router(), otlp_http: ingest.http_router(), http: server::router(api, admin) };
+    let routers = PerListener {
+        otlp_grpc: ingest.grpc_router(),
+        otlp_http: ingest.http_router(),
+        http: server::router(api, admin),
+    };
     entrances.open(credentials::guard(&credentials, routers)?);
     let maintenance = {
         let (storage, stop) = (storage.clone(), stop.clone());
@@ -287,6 +282,19 @@ fn log_recovery(folder: &Path, report: &RecoveryReport) {
     if let Some(wal) = &report.wal {
         tracing::debug!(?wal, "opened the WAL");
     }
+}
+
+/// Scrapes what the file of the configuration names, if it names one.
+fn start_scraping(
+    config: &Config,
+    ingest: &Ingest,
+    clock: &Arc<dyn Clock>,
+    registry: &mut Registry,
+) -> anyhow::Result<Option<Arc<Scraping>>> {
+    let metrics = ScrapeMetrics::default();
+    metrics.register(registry);
+    let Some(file) = given(&config.scrape_config_file) else { return Ok(None) };
+    Ok(Some(Arc::new(Scraping::start(&file, ingest.pipeline(), Arc::clone(clock), metrics)?)))
 }
 
 fn build_ingest(

@@ -394,7 +394,7 @@ const REFERENCE: [(&str, &str); 59] = [
     (
         "tenants_dir",
         "A folder with the files of the other tenants: in the folder of a tenant's name rules/*.yaml, slos/*.yaml,\n\
-         # alertmanager.yml and alerting.yml, each if it is there. Read again by /-/reload. Empty: none.",
+         alertmanager.yml and alerting.yml, each if it is there. Read again by /-/reload. Empty: none.",
     ),
     (
         "external_url",
@@ -631,6 +631,12 @@ mod tests {
         let missing: Vec<&String> =
             table.keys().filter(|key| !REFERENCE.iter().any(|(known, _)| known == key)).collect();
         assert!(missing.is_empty(), "settings without documentation: {missing:?}");
+    }
+
+    #[test]
+    fn no_text_of_the_reference_is_a_comment_already() {
+        let wrong: Vec<&str> = REFERENCE.iter().filter(|(_, doc)| doc.contains('#')).map(|(key, _)| *key).collect();
+        assert!(wrong.is_empty(), "`render` puts the signs of comments before every line: {wrong:?}");
     }
 
     #[test]

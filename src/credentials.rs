@@ -23,7 +23,7 @@ use trivium_query::alerting::TenantNames;
 use trivium_storage::Storage;
 
 use crate::config::{Authentication, Config, LISTENERS};
-use crate::listeners::Routers;
+use crate::listeners::PerListener;
 
 /// The file in the data folder with the token of the first start.
 const FIRST_TOKEN: &str = "first-admin-token";
@@ -116,13 +116,16 @@ impl TenantNames for Names {
 }
 
 /// Has every request of every listener pass the table of routes.
-pub(crate) fn guard(authenticator: &Arc<Authenticator>, routers: Routers) -> anyhow::Result<Routers> {
+pub(crate) fn guard(
+    authenticator: &Arc<Authenticator>,
+    routers: PerListener<Router>,
+) -> anyhow::Result<PerListener<Router>> {
     let table = |routes: Vec<Route>| RouteTable::new(routes).map_err(anyhow::Error::msg).map(Arc::new);
     let layer = |door, routes| Ok::<_, anyhow::Error>(AuthLayer::new(Arc::clone(authenticator), table(routes)?, door));
     let (http, grpc) = (layer(Door::OtlpHttp, routes::otlp_http())?, layer(Door::OtlpGrpc, routes::otlp_grpc())?);
     let api = layer(Door::Api, api_routes())?;
     let with = |router: Router, layer: AuthLayer| router.layer(layer).layer(from_fn(name_peer));
-    Ok(Routers {
+    Ok(PerListener {
         otlp_grpc: with(routers.otlp_grpc, grpc),
         otlp_http: with(routers.otlp_http, http),
         http: with(routers.http.merge(trivium_auth::router(Arc::clone(authenticator))), api),

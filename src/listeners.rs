@@ -11,7 +11,6 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use trivium_auth as auth;
 use trivium_listen::{Allowed, ClientCertificates, Door, ListenMetrics, Listener, PerAddress, Tls, TlsFiles};
 use trivium_model::Clock;
 
@@ -22,11 +21,16 @@ use crate::starting::Entrance;
 /// How often the files of the certificate are looked at.
 const CERTIFICATE_POLL_INTERVAL: Duration = Duration::from_secs(10);
 
+/// One of each of the three listeners.
+pub(crate) struct PerListener<T> {
+    pub(crate) otlp_grpc: T,
+    pub(crate) otlp_http: T,
+    pub(crate) http: T,
+}
+
 /// The listeners, bound before anything is promised.
 pub(crate) struct Listeners {
-    pub(crate) otlp_grpc: Listener,
-    pub(crate) otlp_http: Listener,
-    pub(crate) http: Listener,
+    listeners: PerListener<Listener>,
     pub(crate) bound: Bound,
     /// The certificate, if any listener speaks TLS.
     pub(crate) tls: Option<Arc<Tls>>,
@@ -34,31 +38,17 @@ pub(crate) struct Listeners {
     is_tls_alone: bool,
 }
 
-/// What is served on each.
-pub(crate) struct Routers {
-    pub(crate) otlp_grpc: Router,
-    pub(crate) otlp_http: Router,
-    pub(crate) http: Router,
-}
-
-/// Where routers come in when there is something to serve.
-pub(crate) struct Entrances {
-    otlp_grpc: Entrance,
-    otlp_http: Entrance,
-    http: Entrance,
-}
-
-impl Entrances {
-    fn new() -> Self {
+impl PerListener<Entrance> {
+    fn refusing() -> Self {
         Self {
-            otlp_grpc: Entrance::new(auth::Door::OtlpGrpc),
-            otlp_http: Entrance::new(auth::Door::OtlpHttp),
-            http: Entrance::new(auth::Door::Api),
+            otlp_grpc: Entrance::new(trivium_auth::Door::OtlpGrpc),
+            otlp_http: Entrance::new(trivium_auth::Door::OtlpHttp),
+            http: Entrance::new(trivium_auth::Door::Api),
         }
     }
 
     /// Ends the refusals.
-    pub(crate) fn open(&self, routers: Routers) {
+    pub(crate) fn open(&self, routers: PerListener<Router>) {
         self.otlp_grpc.open(routers.otlp_grpc);
         self.otlp_http.open(routers.otlp_http);
         self.http.open(routers.http);
@@ -70,8 +60,8 @@ pub(crate) type Serving = (&'static str, JoinHandle<std::io::Result<()>>);
 
 impl Listeners {
     /// Serves until `stop`; the API on the runtime of queries. Everybody is told to come back until the entrances are opened.
-    pub(crate) fn serve(self, query: &Runtime, stop: &CancellationToken) -> (Entrances, [Serving; 3]) {
-        let entrances = Entrances::new();
+    pub(crate) fn serve(self, query: &Runtime, stop: &CancellationToken) -> (PerListener<Entrance>, [Serving; 3]) {
+        let entrances = PerListener::refusing();
         let stopped = || stop.clone().cancelled_owned();
         // Outside of everything, so that refusals have them too.
         let with_headers = |router: Router| match self.is_tls_alone {
@@ -86,9 +76,9 @@ impl Listeners {
             tokio::spawn(async move { tls.watch(CERTIFICATE_POLL_INTERVAL, stopped).await });
         }
         let serving = [
-            ("gRPC", tokio::spawn(trivium_listen::serve(self.otlp_grpc, otlp_grpc, stopped()))),
-            ("HTTP", tokio::spawn(trivium_listen::serve(self.otlp_http, otlp_http, stopped()))),
-            ("API", query.spawn(trivium_listen::serve(self.http, api, stopped()))),
+            ("gRPC", tokio::spawn(trivium_listen::serve(self.listeners.otlp_grpc, otlp_grpc, stopped()))),
+            ("HTTP", tokio::spawn(trivium_listen::serve(self.listeners.otlp_http, otlp_http, stopped()))),
+            ("API", query.spawn(trivium_listen::serve(self.listeners.http, api, stopped()))),
         ];
         (entrances, serving)
     }
@@ -134,7 +124,7 @@ pub(crate) async fn bind(
     let bound = Bound { otlp_grpc: grpc_address, otlp_http: http_address, http: api_address, scheme };
     // Of the port of gRPC too: what is promised holds for all ports of the name.
     let is_tls_alone = LISTENERS.iter().all(|name| config.has_tls(name));
-    Ok(Listeners { otlp_grpc, otlp_http, http, bound, tls, is_tls_alone })
+    Ok(Listeners { listeners: PerListener { otlp_grpc, otlp_http, http }, bound, tls, is_tls_alone })
 }
 
 /// Refuses what would be open to others, and tells what is open to them by explicit setting.

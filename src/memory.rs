@@ -11,14 +11,17 @@ const AMPLE: u64 = 4 << 30;
 /// What no setting lowers: the program's own data, compressors and encoders of what is sealed, threads.
 const BASE: u64 = 64 << 20;
 
-/// Shares of what is left of the limit, as what it is divided by. A busy signal holds up to four buffers (one that is filled and
-/// may overshoot once, one like it that is sealed), and there are three signals: 12/64.
-const BUFFER: u64 = 64;
-/// Half of what it could be: what connections hold, 50 KiB each, is counted nowhere.
-const IN_FLIGHT: u64 = 16;
-const PAGE_CACHE: u64 = 32;
-const QUERIES: u64 = 10;
-const SERIES_CACHE: u64 = 8;
+/// Shares of what is left of the limit, as what it is divided by.
+mod share {
+    /// A busy signal holds up to four buffers (one that is filled and may overshoot once, one like it that is sealed), and
+    /// there are three signals: 12/64.
+    pub(super) const BUFFER: u64 = 64;
+    /// Half of what it could be: what connections hold, 50 KiB each, is counted nowhere.
+    pub(super) const IN_FLIGHT: u64 = 16;
+    pub(super) const PAGE_CACHE: u64 = 32;
+    pub(super) const QUERIES: u64 = 10;
+    pub(super) const SERIES_CACHE: u64 = 8;
+}
 
 /// What a query takes besides what it asks its budget for, such as pages in work; a guess with room.
 const BYTES_OF_QUERY: u64 = 192 << 20;
@@ -38,23 +41,23 @@ pub(crate) fn fit(config: &mut Config, limit: Option<u64>) -> Vec<String> {
     let left = limit.saturating_sub(BASE).max(limit / 4);
     let mib = left >> 20;
     let mut lowered = Vec::new();
-    let mut lower = |key: &str, value: &mut u64, most: u64| {
-        if *value > most {
+    let mut lower = |key: &str, value: u64, most: u64| {
+        if value > most {
             lowered.push(format!("{key} {value} -> {most}"));
-            *value = most;
         }
+        value.min(most)
     };
-    lower("buffer_mib", &mut config.buffer_mib, (mib / BUFFER).max(1));
-    lower("in_flight_mib", &mut config.in_flight_mib, (mib / IN_FLIGHT).max(IN_FLIGHT_MIB_MIN));
-    lower("page_cache_mib", &mut config.page_cache_mib, mib / PAGE_CACHE);
-    lower("promql_cache_mib", &mut config.promql_cache_mib, mib / PAGE_CACHE);
-    lower("query_memory_mib", &mut config.query_memory_mib, (mib / QUERIES).max(16));
-    lower("series_cache_mib", &mut config.series_cache_mib, (mib / SERIES_CACHE).max(8));
-    let mut queries = config.query_concurrency as u64;
-    lower("query_concurrency", &mut queries, (left / BYTES_OF_QUERY).max(QUERIES_MIN));
+    config.buffer_mib = lower("buffer_mib", config.buffer_mib, (mib / share::BUFFER).max(1));
+    let in_flight = (mib / share::IN_FLIGHT).max(IN_FLIGHT_MIB_MIN);
+    config.in_flight_mib = lower("in_flight_mib", config.in_flight_mib, in_flight);
+    config.page_cache_mib = lower("page_cache_mib", config.page_cache_mib, mib / share::PAGE_CACHE);
+    config.promql_cache_mib = lower("promql_cache_mib", config.promql_cache_mib, mib / share::PAGE_CACHE);
+    config.query_memory_mib = lower("query_memory_mib", config.query_memory_mib, (mib / share::QUERIES).max(16));
+    config.series_cache_mib = lower("series_cache_mib", config.series_cache_mib, (mib / share::SERIES_CACHE).max(8));
+    let queries = lower("query_concurrency", config.query_concurrency as u64, (left / BYTES_OF_QUERY).max(QUERIES_MIN));
     config.query_concurrency = usize::try_from(queries).unwrap_or(usize::MAX);
-    let mut samples = config.promql_samples_max as u64;
-    lower("promql_samples_max", &mut samples, (left / QUERIES / BYTES_OF_SAMPLE).max(100_000));
+    let samples = (left / share::QUERIES / BYTES_OF_SAMPLE).max(100_000);
+    let samples = lower("promql_samples_max", config.promql_samples_max as u64, samples);
     config.promql_samples_max = usize::try_from(samples).unwrap_or(usize::MAX);
     lowered
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use prometheus_client::metrics::gauge::Gauge;
+use tokio::sync::{Mutex, Notify, Semaphore};
 use trivium_model::{SignalKind, UnixNanos};
 
 use crate::config::{IngestConfig, Retention};
@@ -19,13 +20,26 @@ const RETRY_MILLIS: std::ops::Range<u64> = 1_000..3_000;
 /// 2,000 clients that were counted by their bytes alone took all of it.
 const MEMORY_OF_BYTE: usize = 5;
 
-/// The gate that every request passes. Never waits: what does not fit now is refused as retryable.
+/// How long a request waits in line for room before it is refused, none of its body read. To refuse costs its client's body, which
+/// must be read to its end over HTTP/1.1, a third of the work of taking it; one that waits costs nothing. Shorter than what a
+/// client may think a second is, with the time that it takes to be stored.
+const LINE_WAIT: Duration = Duration::from_millis(500);
+
+/// Requests in line at most, each with what its connection or stream has buffered.
+const LINE_MAX: usize = 4_096;
+
+/// The gate that every request passes. What does not fit soon is refused as retryable.
 #[derive(Debug)]
 pub(crate) struct Admission {
     retention: Retention,
     in_flight_bytes_max: usize,
     in_flight_bytes: AtomicUsize,
     in_flight_gauge: Gauge,
+    /// Places in the line, and its head: who holds the lock is let in next, and others behind it in the order of their coming.
+    places: Semaphore,
+    head: Mutex<()>,
+    /// Told when room was made, or when nobody is let in any more.
+    changed: Notify,
     draining: AtomicBool,
     refusals: AtomicU64,
 }
@@ -37,6 +51,9 @@ impl Admission {
             in_flight_bytes_max: config.in_flight_bytes_max,
             in_flight_bytes: AtomicUsize::new(0),
             in_flight_gauge,
+            places: Semaphore::new(LINE_MAX),
+            head: Mutex::new(()),
+            changed: Notify::new(),
             draining: AtomicBool::new(false),
             refusals: AtomicU64::new(0),
         }
@@ -44,7 +61,7 @@ impl Admission {
 
     /// What a body of so many bytes takes of the budget. Of a large one not more than half of it, lest it never get in beside
     /// small ones.
-    pub(crate) fn memory_of(&self, bytes: usize) -> usize {
+    fn memory_of(&self, bytes: usize) -> usize {
         bytes.saturating_mul(MEMORY_OF_BYTE).min(self.in_flight_bytes_max / 2).max(bytes)
     }
 
@@ -58,9 +75,44 @@ impl Admission {
         Ok(reservation)
     }
 
+    /// Begins a request whose body has so many bytes, as far as is known, with what it takes until it is stored.
+    pub(crate) fn begin_for(self: &Arc<Self>, body_bytes: usize) -> Result<Reservation, Error> {
+        self.begin(self.memory_of(body_bytes))
+    }
+
+    /// As [`Self::begin_for`], after up to [`LINE_WAIT`] in line when there is no room or others wait already.
+    pub(crate) async fn enter(self: &Arc<Self>, body_bytes: usize) -> Result<Reservation, Error> {
+        if let Ok(_head) = self.head.try_lock() {
+            match self.begin_for(body_bytes) {
+                Err(Error::Overloaded { .. }) => {}
+                decided => return decided,
+            }
+        }
+        let Ok(_place) = self.places.try_acquire() else { return Err(self.overloaded()) };
+        let waiting = tokio::time::timeout(LINE_WAIT, self.wait_in_line(body_bytes));
+        waiting.await.unwrap_or_else(|_| Err(self.overloaded()))
+    }
+
+    async fn wait_in_line(self: &Arc<Self>, body_bytes: usize) -> Result<Reservation, Error> {
+        let _head = self.head.lock().await;
+        loop {
+            // What is given back from here on is told.
+            let changed = self.changed.notified();
+            match self.begin_for(body_bytes) {
+                Err(Error::Overloaded { .. }) => changed.await,
+                decided => return decided,
+            }
+        }
+    }
+
+    fn overloaded(&self) -> Error {
+        Error::Overloaded { in_flight_bytes_max: self.in_flight_bytes_max, retry_after: self.retry_after() }
+    }
+
     /// From now on no request is let in; those inside end as usual.
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::Release);
+        self.changed.notify_one();
     }
 
     /// The earliest record time that is taken at `now`.
@@ -101,14 +153,10 @@ impl Reservation {
         };
         match admission.in_flight_bytes.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits) {
             Ok(_) => {
-                admission.in_flight_gauge.inc_by(gauge_bytes(more));
-                self.held_bytes = bytes;
+                self.has_grown_to(bytes);
                 Ok(())
             }
-            Err(_) => Err(Error::Overloaded {
-                in_flight_bytes_max: admission.in_flight_bytes_max,
-                retry_after: admission.retry_after(),
-            }),
+            Err(_) => Err(admission.overloaded()),
         }
     }
 
@@ -121,18 +169,24 @@ impl Reservation {
     pub(crate) fn settle(&mut self, bytes: usize) {
         if let Some(more) = bytes.checked_sub(self.held_bytes) {
             self.admission.in_flight_bytes.fetch_add(more, Ordering::AcqRel);
-            self.admission.in_flight_gauge.inc_by(gauge_bytes(more));
-            self.held_bytes = bytes;
+            self.has_grown_to(bytes);
         }
         self.shrink_to(bytes);
     }
 
+    /// Notes what the budget has been charged for.
+    fn has_grown_to(&mut self, bytes: usize) {
+        self.admission.in_flight_gauge.inc_by(gauge_bytes(bytes - self.held_bytes));
+        self.held_bytes = bytes;
+    }
+
     /// Gives back what is held above `bytes`.
     pub(crate) fn shrink_to(&mut self, bytes: usize) {
-        let Some(less) = self.held_bytes.checked_sub(bytes) else { return };
+        let Some(less) = self.held_bytes.checked_sub(bytes).filter(|less| *less > 0) else { return };
         self.admission.in_flight_bytes.fetch_sub(less, Ordering::AcqRel);
         self.admission.in_flight_gauge.dec_by(gauge_bytes(less));
         self.held_bytes = bytes;
+        self.admission.changed.notify_one();
     }
 }
 
@@ -182,10 +236,10 @@ mod tests {
     #[test]
     fn a_request_holds_what_its_rows_will_take_and_then_what_they_took() {
         let admission = admission(1_000);
-        let mut small = admission.begin(admission.memory_of(20)).expect("room");
+        let mut small = admission.begin_for(20).expect("room");
         assert_eq!(admission.in_flight_bytes(), 100);
         small.settle(170);
-        let mut large = admission.begin(admission.memory_of(300)).expect("half of the budget is enough to get in");
+        let mut large = admission.begin_for(300).expect("half of the budget is enough to get in");
         assert_eq!(admission.in_flight_bytes(), 670);
         large.settle(1_500);
         assert!(admission.begin(1).is_err(), "what is in use is not seen");
@@ -193,6 +247,71 @@ mod tests {
         assert_eq!((admission.in_flight_bytes(), admission.in_flight_gauge.get()), (470, 470));
         drop((small, large));
         assert_eq!((admission.in_flight_bytes(), admission.in_flight_gauge.get()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn requests_wait_in_the_order_of_their_coming() {
+        let admission = admission(100);
+        let inside = admission.begin(90).expect("room");
+        let order = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let waiting: Vec<_> = (0..20)
+            .map(|number| {
+                let (admission, order) = (Arc::clone(&admission), Arc::clone(&order));
+                tokio::spawn(async move {
+                    // Large and small ones: 50 bytes and 5 of memory.
+                    let reservation = admission.enter(if number % 2 == 0 { 10 } else { 1 }).await.expect("let in");
+                    order.lock().expect("a list").push(number);
+                    drop(reservation);
+                })
+            })
+            .collect();
+        while admission.places.available_permits() > LINE_MAX - 20 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(*order.lock().expect("a list"), [0_i32; 0], "a small one that came later passed a large one");
+        drop(inside);
+        for one in waiting {
+            one.await.expect("it ends");
+        }
+        assert_eq!(*order.lock().expect("a list"), (0..20).collect::<Vec<_>>());
+        assert_eq!((admission.in_flight_bytes(), admission.places.available_permits()), (0, LINE_MAX));
+    }
+
+    #[tokio::test]
+    async fn who_waits_too_long_is_told_to_come_back_and_leaves_the_line() {
+        let admission = admission(100);
+        let _inside = admission.begin(90).expect("room");
+        let refused = [admission.enter(10).await, admission.enter(10).await];
+        for answer in refused {
+            assert!(matches!(answer, Err(Error::Overloaded { .. })), "{answer:?}");
+        }
+        let gone = Arc::clone(&admission);
+        let gone = tokio::spawn(async move { drop(gone.enter(10).await) });
+        while admission.places.available_permits() == LINE_MAX {
+            tokio::task::yield_now().await;
+        }
+        gone.abort();
+        assert!(gone.await.expect_err("its client went away").is_cancelled());
+        admission.enter(2).await.expect("nobody is before it");
+    }
+
+    #[tokio::test]
+    async fn draining_refuses_who_waits() {
+        let admission = admission(100);
+        let _inside = admission.begin(90).expect("room");
+        let waiting: Vec<_> = (0..3)
+            .map(|_| {
+                let admission = Arc::clone(&admission);
+                tokio::spawn(async move { admission.enter(10).await })
+            })
+            .collect();
+        while admission.places.available_permits() > LINE_MAX - 3 {
+            tokio::task::yield_now().await;
+        }
+        admission.drain();
+        for one in waiting {
+            assert!(matches!(one.await.expect("it ends"), Err(Error::Draining { .. })));
+        }
     }
 
     #[test]

@@ -144,7 +144,7 @@ impl Pipeline {
     /// Takes a request that is already in memory. Returns after the fsync; after an error nothing was stored, unless the
     /// future was dropped in between, and sending the request again is safe in every case.
     pub async fn export(&self, request: ExportRequest) -> Result<Outcome, Error> {
-        let reservation = self.admission.begin(self.admission.memory_of(request.body.len()))?;
+        let reservation = self.admission.begin_for(request.body.len())?;
         self.export_reserved(request, reservation).await
     }
 

@@ -22,6 +22,9 @@ const TICKS_PER_SWEEP: u64 = 30;
 /// The longest pause between two attempts at something that fails.
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
+/// How long a part that could not be read is left out of merges: the others must not wait for a sector that may never come back.
+const REST: Duration = Duration::from_secs(300);
+
 impl Storage {
     /// Does the background work until `shutdown` completes. The owner polls it as one task; nothing else is spawned.
     pub async fn maintain(&self, shutdown: impl Future<Output = ()>) {
@@ -130,7 +133,7 @@ impl Inner {
         }
     }
 
-    async fn compact_due(self: &Arc<Self>, signal: SignalKind) {
+    pub(crate) async fn compact_due(self: &Arc<Self>, signal: SignalKind) {
         loop {
             match self.compact_once(signal).await {
                 Ok(true) => {}
@@ -224,11 +227,24 @@ impl Inner {
             };
             // A disk that did not answer once must not cost the rows.
             if error.is_passing() || cause.is_passing() {
-                tracing::warn!(%error, part = %part.record().id, "a part could not be read, and is left in its place");
+                tracing::warn!(%error, part = %part.record().id, rest = ?REST, "a part could not be read; it stays, out of merges for a while");
+                self.rest(part.record().id);
                 continue;
             }
             self.quarantine(part.record(), &error).await;
         }
+    }
+
+    fn rest(&self, part: PartId) {
+        let now = self.clock.now();
+        let mut resting = lock(&self.resting);
+        resting.retain(|_, until| *until > now);
+        resting.insert(part, now.after(REST));
+    }
+
+    /// Whether a part is left out of merges, because it could not be read a moment ago.
+    pub(crate) fn is_resting(&self, part: PartId) -> bool {
+        lock(&self.resting).get(&part).is_some_and(|until| self.clock.now() < *until)
     }
 
     /// Makes the indexes of a part anew when its columns are intact, and serves it under another name; else says why not.

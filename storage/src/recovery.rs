@@ -10,7 +10,7 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use tokio::sync::Notify;
-use trivium_model::{PartId, SignalKind, WalPosition};
+use trivium_model::{PartId, SignalKind, UnixNanos, WalPosition};
 
 use crate::buffer::Committed;
 use crate::catalog::{Catalog, CatalogState, FILE_NAME};
@@ -63,6 +63,23 @@ enum Undecodable {
     /// Nobody can read it any more, which is as it should be.
     Shredded,
     Defect(String),
+}
+
+/// How far a replay is.
+struct ReplayProgress {
+    wal_mib: u64,
+    bytes: u64,
+    told_at: UnixNanos,
+}
+
+impl ReplayProgress {
+    fn read(&mut self, bytes: usize, now: UnixNanos, rows: u64) {
+        self.bytes += bytes as u64;
+        if now.since(self.told_at) >= TELL_EVERY {
+            self.told_at = now;
+            tracing::info!(replayed_mib = self.bytes >> 20, wal_mib = self.wal_mib, rows, "replaying the WAL");
+        }
+    }
 }
 
 impl Storage {
@@ -154,6 +171,7 @@ fn inner(
         shredding: tokio::sync::RwLock::new(()),
         wal,
         retired: Mutex::new(Retired::default()),
+        resting: Mutex::default(),
         rejections: Mutex::new(Vec::new()),
         descriptions: Descriptions::default(),
         chance: Mutex::new(deps.seed),
@@ -203,18 +221,18 @@ impl Inner {
                 Err(error) => error,
             };
             match self.reindex(record, &error).await {
-                Ok(()) => continue,
+                Ok(()) => {}
                 // On a full disk an index cannot be written, and the rows are there: the background check tries again.
                 Err(cause) if cause.is_passing() => {
                     tracing::warn!(%cause, part = %record.id, "a damaged index could not be made anew, which is tried again later");
                     let part = Part::open_with(record.clone(), self.part_folder(record), &self.pages, &self.keys);
                     self.table_mut(record.signal).add(Arc::new(part));
-                    continue;
                 }
-                Err(_) => {}
+                Err(_) => {
+                    report.damaged_parts.push((record.id, error.to_string()));
+                    self.quarantine(record, &error).await;
+                }
             }
-            report.damaged_parts.push((record.id, error.to_string()));
-            self.quarantine(record, &error).await;
         }
         Ok(())
     }
@@ -334,14 +352,11 @@ impl Inner {
     async fn replay(self: &Arc<Self>, positions: [WalPosition; 3], report: &mut RecoveryReport) -> Result<(), Error> {
         let after = positions.into_iter().min().unwrap_or_default();
         let mut reader = self.wal.replay(after);
-        let (wal_mib, mut bytes, mut told_at) = (self.wal.bytes_on_disk() >> 20, 0, self.clock.now());
+        let mut progress =
+            ReplayProgress { wal_mib: self.wal.bytes_on_disk() >> 20, bytes: 0, told_at: self.clock.now() };
         while let Some(frame) = reader.next_frame()? {
             let signal = frame.header.signal;
-            bytes += frame.payload.len() as u64;
-            if self.clock.now().since(told_at) >= TELL_EVERY {
-                told_at = self.clock.now();
-                tracing::info!(replayed_mib = bytes >> 20, wal_mib, rows = report.replayed_rows, "replaying the WAL");
-            }
+            progress.read(frame.payload.len(), self.clock.now(), report.replayed_rows);
             self.visible.store(frame.position.0, Ordering::Release);
             if frame.position <= positions[signal.index()] {
                 continue;

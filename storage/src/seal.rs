@@ -175,7 +175,8 @@ impl Inner {
     pub(crate) async fn compact_once(self: &Arc<Self>, signal: SignalKind) -> Result<bool, Error> {
         let _one_at_a_time = self.compacting.lock().await;
         for (tenant, parts) in self.parts_by_tenant(signal) {
-            let records: Vec<&PartRecord> = parts.iter().map(|part| part.record()).collect();
+            let records = parts.iter().map(|part| part.record());
+            let records: Vec<&PartRecord> = records.filter(|record| !self.is_resting(record.id)).collect();
             let full = compaction::full_rows(signal, self.config.buffer_bytes_max);
             let Some(ids) = compaction::due(&records, full, self.clock.now()) else { continue };
             let inputs: Vec<Arc<Part>> =

@@ -1,6 +1,6 @@
 //! The store as the other crates see it. See `ARCHITECTURE.md` for the way of a record.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -9,7 +9,7 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use tokio::sync::{Notify, oneshot};
-use trivium_model::{Clock, RequestKey, SignalKind, StateStore, TenantId, UnixNanos, WalPosition, WireFormat};
+use trivium_model::{Clock, PartId, RequestKey, SignalKind, StateStore, TenantId, UnixNanos, WalPosition, WireFormat};
 
 use crate::buffer::Committed;
 use crate::canary::Canary;
@@ -141,6 +141,8 @@ pub(crate) struct Inner {
     pub(crate) tables: [RwLock<Table>; 3],
     pub(crate) remembered: Mutex<RememberedRequests>,
     pub(crate) retired: Mutex<Retired>,
+    /// Parts that could not be read, and until when they are left out of merges.
+    pub(crate) resting: Mutex<HashMap<PartId, UnixNanos>>,
     pub(crate) rejections: Mutex<Vec<Rejection>>,
     pub(crate) descriptions: Descriptions,
     pub(crate) chance: Mutex<u64>,
@@ -453,7 +455,7 @@ impl Inner {
     }
 
     /// A name for a new part, see [`trivium_model::PartId`].
-    pub(crate) fn new_part_id(&self) -> trivium_model::PartId {
+    pub(crate) fn new_part_id(&self) -> PartId {
         let millis = u64::try_from(self.clock.now().0 / 1_000_000).unwrap_or(0);
         let mut chance = lock(&self.chance);
         let (high, low) = (next_random(&mut chance), next_random(&mut chance));
@@ -461,7 +463,7 @@ impl Inner {
         id[..6].copy_from_slice(&millis.to_be_bytes()[2..]);
         id[6..14].copy_from_slice(&high.to_be_bytes());
         id[14..].copy_from_slice(&low.to_be_bytes()[..2]);
-        trivium_model::PartId(id)
+        PartId(id)
     }
 
     /// Counts of parts per signal and tenant, by which compaction is chosen.

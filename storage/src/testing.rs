@@ -109,10 +109,21 @@ pub(crate) async fn open_with(
     config: StorageConfig,
     clock: Arc<dyn Clock>,
 ) -> Result<(Storage, RecoveryReport), Error> {
+    open_on(folder, config, clock, SqliteCatalog::open(folder).await?).await
+}
+
+/// On a catalog of the test's, which can close it when the store is gone: a catalog that is only dropped is closed by a
+/// thread of SQLite's driver, later, and SQLite writes the file then.
+pub(crate) async fn open_on(
+    folder: &Path,
+    config: StorageConfig,
+    clock: Arc<dyn Clock>,
+    catalog: SqliteCatalog,
+) -> Result<(Storage, RecoveryReport), Error> {
     let deps = StorageDeps {
         fs: Arc::new(RealFileSystem::new()),
         clock,
-        catalog: Arc::new(SqliteCatalog::open(folder).await?),
+        catalog: Arc::new(catalog),
         decoder: Arc::new(Lines),
         seed: RandomState::new().build_hasher().finish(),
     };

@@ -14,7 +14,7 @@ const BLOCKING_THREADS_MAX: usize = 32;
 
 /// How much these threads give way to those that acknowledge exports and serve requests: with nothing else to do they have all
 /// processors, beside ingest that wants everything a third of its share, so that neither starves.
-const NICENESS: i32 = 5;
+const NICENESS: i32 = 10;
 
 /// The threads on which SQL is planned and run, apart from those that serve requests and ingest: a query that computes for
 /// long between two awaits must not hold these up.

@@ -151,7 +151,7 @@ pub(super) enum IndexKey {
 
 impl IndexKey {
     /// Whether it is not of a part that is gone.
-    pub(super) fn is_of(&self, parts: &std::collections::HashSet<PartId>) -> bool {
+    pub(super) fn is_of(&self, parts: &HashSet<PartId>) -> bool {
         match self {
             Self::Part(part, _) => parts.contains(part),
             Self::Batch(_) => true,
@@ -207,7 +207,7 @@ impl IndexCache {
         (self.layouts.len(), self.pieces.len())
     }
 
-    pub(super) fn keep_only(&self, parts: &std::collections::HashSet<PartId>) {
+    pub(super) fn keep_only(&self, parts: &HashSet<PartId>) {
         self.layouts.retain(|part, _| parts.contains(part));
         self.pieces.retain(|key, _| key.is_of(parts));
     }

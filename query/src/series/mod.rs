@@ -31,10 +31,10 @@ mod target;
 mod tests;
 mod translate;
 
-use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use hashbrown::HashSet;
 use trivium_model::PartId;
 
 pub(crate) use answers::RangeQuery;

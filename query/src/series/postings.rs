@@ -3,9 +3,9 @@
 //! Made when a label is first asked for, of one index and one label, and kept by use. A value is known by 32 bits of its hash:
 //! series of another value with the same hash are ruled out when their labels are made.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
+use hashbrown::HashSet;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use trivium_model::PartId;

@@ -3,10 +3,9 @@
 //! The series of one rule lie far apart among a million. Reading them alone decompresses nearly every page; a thousand rules
 //! would do that a thousand times. So a reading that would touch most pages reads all rows once, for the others too.
 
-use std::collections::HashSet;
-
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
+use hashbrown::HashSet;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use trivium_model::PartId;

@@ -9,7 +9,7 @@ use super::{Progress, SNAPSHOTS, Snapshots, WAL, refused};
 use crate::catalog::{Catalog, SqliteCatalog};
 use crate::error::Error;
 use crate::folder::{RESTORING, mark_folder};
-use crate::fs::{FileSystem, FolderLock, RealFileSystem, lock_file};
+use crate::fs::{FileSystem, FolderLock, RealFileSystem, lock_file, make_private};
 use crate::wal::scan;
 
 /// What is restored.
@@ -116,7 +116,7 @@ fn pairs(manifest: &Manifest, snapshot: &str, target: &Path) -> Vec<Pair> {
 
 /// Marks a folder as half restored until all is there, and makes the folders in it; what holds it.
 fn begin(fs: &dyn FileSystem, target: &Path, pairs: &[Pair]) -> Result<FolderLock, Error> {
-    fs.create_dir_all(target)?;
+    make_private(target)?;
     fs.replace_file(&target.join(RESTORING), b"")?;
     let lock = lock_file(&target.join("lock"))?;
     mark_folder(fs, target)?;

@@ -30,6 +30,24 @@ async fn check_restored(source: &Path, numbers: impl IntoIterator<Item = u64>) {
     storage.flush().await.expect("it goes on");
 }
 
+/// As the data folder is: telemetry and hashes of credentials are in both.
+#[tokio::test]
+async fn a_new_backup_folder_and_what_is_restored_from_it_are_their_owners_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = |path: &Path| std::fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
+    let (source, parent) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let storage = open(source.path()).await;
+    append(&storage, 0..2, 0).await;
+    let folder = parent.path().join("backups/nightly");
+    back_up(source.path(), &folder, BackupOptions::default()).await.expect("made");
+    assert_eq!(mode(&folder), 0o700);
+    let (restored, _) = restored(&folder).await;
+    assert_eq!(mode(&restored.path().join("data")), 0o700);
+    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o750)).expect("it is ours");
+    back_up(source.path(), &folder, BackupOptions::default()).await.expect("made");
+    assert_eq!(mode(&folder), 0o750, "left to whoever decided it");
+}
+
 /// Four clients write, small parts are sealed and merged all the time, retention drops nothing; ten backups, one after the
 /// other into one folder, each restored and compared with what had been acknowledged when it began.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

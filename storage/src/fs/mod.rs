@@ -12,8 +12,8 @@ use bytes::Bytes;
 
 use crate::error::Error;
 
-pub(crate) use real::lock_file;
 pub use real::{FolderLock, RealFileSystem, lock_folder};
+pub(crate) use real::{lock_file, make_private};
 
 /// An open file that is written from its beginning to its end.
 pub trait File: Send + Debug {

@@ -32,25 +32,30 @@ pub struct FolderLock {
 pub fn lock_folder(folder: &Path) -> Result<FolderLock, Error> {
     make_private(folder)?;
     check_folder(&RealFileSystem, folder)?;
-    // A process that died before it synced the folder's entry left one that a power cut takes away with all in it. Above
-    // the folder we may lack the permission, and then the folder is somebody else's doing.
-    if let Err(error) = RealFileSystem.sync_dir(parent(folder)) {
-        tracing::debug!(%error, "the entry of the data folder could not be synced");
-    }
     let lock = lock_file(&folder.join("lock"))?;
     mark_folder(&RealFileSystem, folder)?;
     Ok(lock)
 }
 
-/// Makes the data folder for its owner alone. One that is there is somebody's decision: a group may be meant to read it, as in
-/// Kubernetes, but that everybody on the machine may is told.
-fn make_private(folder: &Path) -> Result<(), Error> {
+/// Makes a folder of data for its owner alone, durably. One that is there is somebody's decision: a group may be meant to read
+/// it, as in Kubernetes, but that everybody on the machine may is told.
+pub(crate) fn make_private(folder: &Path) -> Result<(), Error> {
+    make_or_look_at(folder)?;
+    // A process that died before it synced the folder's entry left one that a power cut takes away with all in it. Above
+    // the folder we may lack the permission, and then the folder is somebody else's doing.
+    if let Err(error) = RealFileSystem.sync_dir(parent(folder)) {
+        tracing::debug!(%error, folder = %folder.display(), "the entry of the folder could not be synced");
+    }
+    Ok(())
+}
+
+fn make_or_look_at(folder: &Path) -> Result<(), Error> {
     if folder.is_dir() {
         let mode = fs::metadata(folder).map_err(Error::io("look at", folder))?.mode() & 0o7777;
         if mode & 0o007 != 0 {
             tracing::warn!(
                 folder = %folder.display(), mode = format_args!("{mode:04o}"),
-                "every user of this machine can get at the data folder, telemetry and hashes of credentials included; \
+                "every user of this machine can get at this folder, telemetry and hashes of credentials included; \
                  `chmod 0700` keeps them out"
             );
         }

@@ -69,6 +69,36 @@ async fn what_a_full_disk_interrupts_leaves_no_files() {
     assert_eq!((count(), disk.refused.load(Ordering::SeqCst)), (4, 4), "the four inputs of the merge");
 }
 
+/// A sector that cannot be read: its part stays as it is, and the others are merged without it.
+#[tokio::test]
+async fn a_part_that_cannot_be_read_holds_no_merge_up() {
+    use crate::testing::{START, append, bodies, config, expected, open_with, part_folders};
+    let folder = tempfile::tempdir().expect("a folder");
+    let clock = Arc::new(ManualClock::new(START));
+    let opened = open_with(folder.path(), config(), Arc::<ManualClock>::clone(&clock)).await;
+    let (storage, _) = opened.expect("it opens");
+    for number in 0..5 {
+        append(&storage, number..number + 1, 0).await;
+        assert!(storage.inner.seal(SignalKind::Logs).await.expect("sealed"));
+    }
+    // Reading a folder as a file fails as a disk does: nothing is known of the bytes.
+    let columns = part_folders(folder.path())[0].join("columns.parquet");
+    let aside = folder.path().join("aside");
+    std::fs::rename(&columns, &aside).expect("renamed");
+    std::fs::create_dir(&columns).expect("made");
+    storage.inner.compact_due(SignalKind::Logs).await;
+    assert_eq!(storage.parts().len(), 5, "a merge of what cannot be read");
+    storage.inner.compact_due(SignalKind::Logs).await;
+    assert_eq!(storage.parts().len(), 2, "the other four are not merged");
+    assert!(!folder.path().join("quarantine").exists(), "rows that may come back were put aside");
+    // The disk reads again, and the day is over.
+    std::fs::remove_dir(&columns).expect("removed");
+    std::fs::rename(&aside, &columns).expect("renamed");
+    clock.advance(Duration::from_secs(2 * 24 * 3600));
+    storage.inner.compact_due(SignalKind::Logs).await;
+    assert_eq!((storage.parts().len(), bodies(&storage)), (1, expected(0..5)));
+}
+
 /// A stop ends the wait for a seal; its files would be nobody's until the next start.
 #[tokio::test]
 async fn a_seal_that_nobody_waits_for_leaves_no_files() {

@@ -230,7 +230,8 @@ impl World {
         let expected = |path: &Path| {
             let (name, extension) = (path.file_name().unwrap_or_default(), path.extension().unwrap_or_default());
             // The next canary is written over what the last one left.
-            let is_alone = ["format", "starts", "canary", "canary.tmp", "clean"].iter().any(|kept| *name == **kept);
+            let is_alone =
+                ["format", "starts", "canary", "canary.tmp", "clean", "newest"].iter().any(|kept| *name == **kept);
             is_alone || extension == "wal" || known.iter().any(|&id| is_part(path, id))
         };
         if let Some((path, _)) = files.iter().find(|(path, _)| !expected(path)) {

@@ -7,7 +7,7 @@ use trivium_model::{Clock, TenantId};
 use super::*;
 use crate::catalog::Publish;
 use crate::quarantine::{QuarantineKind, ReturnOptions, Returned};
-use crate::testing::{Lines, append, bodies, clock, config, damage, expected, open, open_with, part_folders};
+use crate::testing::{Lines, append, bodies, clock, config, damage, expected, open, open_on, open_with, part_folders};
 
 const DEEP: Options = Options { deep: true, encryption_key_file: None };
 
@@ -22,13 +22,15 @@ async fn repaired(folder: &Path) -> RepairReport {
 /// Requests 0..4 in one part, 4..8 in a part of another day, 8..10 in the WAL only.
 async fn folder() -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
-    let storage = open(folder.path()).await;
+    let catalog = SqliteCatalog::open(folder.path()).await.expect("it opens");
+    let (storage, _) = open_on(folder.path(), config(), clock(), catalog.clone()).await.expect("it opens");
     for (numbers, day) in [(0..4, 0), (4..8, 5)] {
         append(&storage, numbers, day).await;
         storage.flush().await.expect("published");
     }
     append(&storage, 8..10, 0).await;
     drop(storage);
+    catalog.close().await;
     folder
 }
 

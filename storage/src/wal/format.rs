@@ -12,9 +12,17 @@ pub(super) const FILE_HEADER_BYTES: usize = 48;
 pub(super) const FRAME_HEADER_BYTES: usize = 76;
 pub(super) const FRAME_MAGIC: [u8; 4] = *b"FRAM";
 const FILE_MAGIC: [u8; 8] = *b"TRIVWAL\0";
-const CLEAN_MAGIC: [u8; 8] = *b"TRIVCLN\0";
 /// Bytes of the mark that says that the WAL was closed in order.
-const CLEAN_BYTES: usize = 24;
+const MARK_BYTES: usize = 24;
+
+/// A file beside those of the WAL that says one position.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Mark {
+    /// The last process closed the WAL in order, with this as the last position in it.
+    Clean,
+    /// There is a file that begins at this position, or a later one.
+    Newest,
+}
 /// The version that this build writes.
 pub(super) const VERSION: u32 = 4;
 /// The oldest version that this build reads.
@@ -182,24 +190,41 @@ pub(super) fn decode_name(path: &Path) -> Option<(WalPosition, u64)> {
     Some((WalPosition(first.parse().ok()?), u64::from_str_radix(salt, 16).ok()?))
 }
 
-/// The content of the mark that says that the WAL was closed in order, with the last position that is in it.
-pub(super) fn encode_clean(last: WalPosition) -> [u8; CLEAN_BYTES] {
-    let mut bytes = [0; CLEAN_BYTES];
-    bytes[..8].copy_from_slice(&CLEAN_MAGIC);
-    bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
-    bytes[12..20].copy_from_slice(&last.0.to_le_bytes());
-    let sum = crc32c::crc32c(&bytes[..20]);
-    bytes[20..].copy_from_slice(&sum.to_le_bytes());
-    bytes
-}
+impl Mark {
+    /// Its name within the folder of the WAL.
+    pub(super) fn file_name(self) -> &'static str {
+        match self {
+            Self::Clean => "clean",
+            Self::Newest => "newest",
+        }
+    }
 
-/// The last position; `None` when the mark does not check out, which proves nothing.
-pub(super) fn decode_clean(bytes: &[u8]) -> Option<WalPosition> {
-    let is_valid = bytes.len() == CLEAN_BYTES
-        && bytes[..8] == CLEAN_MAGIC
-        && is_known(u32_at(bytes, 8)?)
-        && u32_at(bytes, 20)? == crc32c::crc32c(&bytes[..20]);
-    u64_at(bytes, 12).filter(|_| is_valid).map(WalPosition)
+    fn magic(self) -> [u8; 8] {
+        match self {
+            Self::Clean => *b"TRIVCLN\0",
+            Self::Newest => *b"TRIVNEW\0",
+        }
+    }
+
+    /// The content of the file.
+    pub(super) fn encode(self, position: WalPosition) -> [u8; MARK_BYTES] {
+        let mut bytes = [0; MARK_BYTES];
+        bytes[..8].copy_from_slice(&self.magic());
+        bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        bytes[12..20].copy_from_slice(&position.0.to_le_bytes());
+        let sum = crc32c::crc32c(&bytes[..20]);
+        bytes[20..].copy_from_slice(&sum.to_le_bytes());
+        bytes
+    }
+
+    /// The position; `None` when the mark does not check out, which proves nothing.
+    pub(super) fn decode(self, bytes: &[u8]) -> Option<WalPosition> {
+        let is_valid = bytes.len() == MARK_BYTES
+            && bytes[..8] == self.magic()
+            && is_known(u32_at(bytes, 8)?)
+            && u32_at(bytes, 20)? == crc32c::crc32c(&bytes[..20]);
+        u64_at(bytes, 12).filter(|_| is_valid).map(WalPosition)
+    }
 }
 
 impl Place {

@@ -9,8 +9,7 @@ use bytes::Bytes;
 use trivium_model::WalPosition;
 
 use super::WalConfig;
-use super::format::{FRAME_HEADER_BYTES, FileHeader, FrameHeader, Place, VERSION, encode_clean, encode_frame_header};
-use super::recovery::CLEAN;
+use super::format::{FRAME_HEADER_BYTES, FileHeader, FrameHeader, Mark, Place, VERSION, encode_frame_header};
 use super::writer::lock;
 use crate::error::Error;
 use crate::fs::{File, FileSystem};
@@ -171,14 +170,24 @@ impl Log {
         self.fs.rename(&unnamed, &path).map_err(failed_write)?;
         self.fs.sync_dir(&self.folder).map_err(Failure::Disk)?;
         let bytes = encoded.len() as u64;
-        self.open = Some(OpenFile { file, salt: header.salt, bytes, frames: 0 });
+        {
+            let mut files = lock(&self.files);
+            // One without frames that the last process began had the same name.
+            files.retain(|file| file.path != path);
+            // Until its first group is durable the file holds nothing: its last position is the one before its first.
+            files.push(WalFile { path, header: Some(header), last: self.last, bytes, is_kept: false });
+        }
         self.durable = self.last;
-        let mut files = lock(&self.files);
-        // One without frames that the last process began had the same name.
-        files.retain(|file| file.path != path);
-        // Until its first group is durable the file holds nothing: its last position is the one before its first.
-        files.push(WalFile { path, header: Some(header), last: self.last, bytes, is_kept: false });
+        // Without the mark nobody would notice that the newest file is gone. When there is no room for it, the next attempt
+        // begins this file once more: nothing goes into the one before it any more.
+        self.open = None;
+        self.write_mark(Mark::Newest, header.first).map_err(failed_write)?;
+        self.open = Some(OpenFile { file, salt: header.salt, bytes, frames: 0 });
         Ok(())
+    }
+
+    fn write_mark(&self, mark: Mark, position: WalPosition) -> Result<(), Error> {
+        self.fs.replace_file(&self.folder.join(mark.file_name()), &mark.encode(position))
     }
 
     fn next_header(&self) -> FileHeader {
@@ -209,7 +218,7 @@ impl Log {
     /// Marks the WAL as closed in order. Nothing may be appended afterwards.
     pub(super) fn close(&mut self) -> Result<(), Error> {
         self.open = None;
-        self.fs.replace_file(&self.folder.join(CLEAN), &encode_clean(self.durable))
+        self.write_mark(Mark::Clean, self.durable)
     }
 }
 

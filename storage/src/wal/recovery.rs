@@ -6,16 +6,13 @@ use bytes::Bytes;
 use trivium_model::{WalPosition, limit};
 
 use super::format::{
-    FILE_HEADER_BYTES, FRAME_HEADER_BYTES, FileHeader, Invalid, Place, VERSION, decode_clean, decode_name, encode_void,
+    FILE_HEADER_BYTES, FRAME_HEADER_BYTES, FileHeader, Invalid, Mark, Place, VERSION, decode_name, encode_void,
 };
 use super::log::{WalFile, is_full, quarantine};
 use super::reader::{Content, Piece, pieces, salt_of};
 use crate::encryption::REQUEST_OVERHEAD_BYTES;
 use crate::error::Error;
 use crate::fs::{FileSystem, keep_copy};
-
-/// The file that says that the last process closed the WAL in order, and with which position.
-pub(super) const CLEAN: &str = "clean";
 
 /// A group is longer only when it is one frame. More than this without an intact frame is no torn group.
 const GROUP_BYTES_ON_DISK_MAX: usize = FRAME_HEADER_BYTES + limit::REQUEST_BYTES_MAX + REQUEST_OVERHEAD_BYTES;
@@ -81,14 +78,20 @@ pub(crate) fn all_missing(folder: &Path, published: WalPosition) -> Option<Damag
 
 /// Reads all files of a WAL folder without changing anything. A running server may write and remove files meanwhile.
 pub fn scan(fs: &dyn FileSystem, folder: &Path) -> Result<Scan, Error> {
-    let mark = read_mark(fs, folder)?;
-    let scanned = scan_as(fs, folder, mark)?;
+    let clean = read_mark(fs, folder, Mark::Clean)?;
+    let scanned = scan_as(fs, folder, clean)?;
     // A server that started meanwhile has taken the mark away and writes: what it is about to write is no damage.
-    if mark.is_some() && read_mark(fs, folder)? != mark { scan_as(fs, folder, None) } else { Ok(scanned) }
+    if clean.is_some() && read_mark(fs, folder, Mark::Clean)? != clean {
+        scan_as(fs, folder, None)
+    } else {
+        Ok(scanned)
+    }
 }
 
-fn scan_as(fs: &dyn FileSystem, folder: &Path, mark: Option<WalPosition>) -> Result<Scan, Error> {
+fn scan_as(fs: &dyn FileSystem, folder: &Path, clean: Option<WalPosition>) -> Result<Scan, Error> {
     let mut state = Recovery::default();
+    // Before the files are listed: a server that runs may begin newer ones, and keeps the newest.
+    let newest = read_mark(fs, folder, Mark::Newest)?;
     let paths = wal_files(fs, folder)?;
     for (index, path) in paths.iter().enumerate() {
         let bytes = match fs.read(path) {
@@ -100,9 +103,9 @@ fn scan_as(fs: &dyn FileSystem, folder: &Path, mark: Option<WalPosition>) -> Res
             }
             Err(error) => return Err(error),
         };
-        state.read_file(path, &bytes, mark.is_none() && index + 1 == paths.len())?;
+        state.read_file(path, &bytes, clean.is_none() && index + 1 == paths.len())?;
     }
-    state.compare_with_mark(folder, mark);
+    state.compare_with_marks(folder, clean, newest, &paths);
     let WalRecovery { frames, damage, begins_after, .. } = state.report;
     Ok(Scan { files: paths.len(), frames, damage, begins_after })
 }
@@ -179,11 +182,11 @@ fn named_first(path: &Path) -> Option<WalPosition> {
     decode_name(path).map(|(first, _)| first)
 }
 
-/// The last position when the WAL was closed in order. A mark that does not check out, cut by a crash, proves nothing.
-fn read_mark(fs: &dyn FileSystem, folder: &Path) -> Result<Option<WalPosition>, Error> {
-    let path = folder.join(CLEAN);
+/// The position of a mark. One that does not check out, cut by a crash, proves nothing.
+fn read_mark(fs: &dyn FileSystem, folder: &Path, mark: Mark) -> Result<Option<WalPosition>, Error> {
+    let path = folder.join(mark.file_name());
     match fs.read(&path) {
-        Ok(bytes) => Ok(decode_clean(&bytes)),
+        Ok(bytes) => Ok(mark.decode(&bytes)),
         Err(_) if !fs.exists(&path)? => Ok(None),
         Err(error) => Err(error),
     }
@@ -309,14 +312,33 @@ impl Recovery {
         self.report.last_position = self.report.last_position.max(WalPosition(next.0.saturating_sub(1)));
     }
 
-    fn compare_with_mark(&mut self, folder: &Path, mark: Option<WalPosition>) {
-        let Some(last) = mark else { return };
-        let (next, end) = (self.report.last_position.next(), last.next());
+    fn compare_with_marks(
+        &mut self,
+        folder: &Path,
+        clean: Option<WalPosition>,
+        newest: Option<WalPosition>,
+        paths: &[PathBuf],
+    ) {
+        let is_older =
+            |first: WalPosition| paths.iter().filter_map(|path| named_first(path)).all(|named| named < first);
+        // By their names: of two files that were exchanged for each other both are there.
+        if let Some(first) = newest.filter(|&first| is_older(first)) {
+            let problem =
+                format!("the newest file is missing, and with it what was acknowledged at positions from {first} on");
+            self.contradiction(folder, Mark::Newest, problem);
+            self.go_on_at(first);
+        }
+        let (next, end) = (self.report.last_position.next(), clean.map_or(WalPosition::ZERO, WalPosition::next));
         if next < end {
             let problem = format!("{}, although the WAL was closed in order with them", missing(next, end));
-            self.report.damage.push(Damage { path: folder.join(CLEAN), offset: 0, bytes: 0, problem });
+            self.contradiction(folder, Mark::Clean, problem);
             self.go_on_at(end);
         }
+    }
+
+    /// What a mark says and the files do not have.
+    fn contradiction(&mut self, folder: &Path, mark: Mark, problem: String) {
+        self.report.damage.push(Damage { path: folder.join(mark.file_name()), offset: 0, bytes: 0, problem });
     }
 
     fn damage(&mut self, path: &Path, at: Range<usize>, problem: String, content: &mut FileContent) {
@@ -401,18 +423,18 @@ fn without_holes(bytes: &Bytes, content: &FileContent) -> Bytes {
 /// Brings the folder into a state that can be written on: keeps every intact frame, keeps a copy of damaged files, writes
 /// the last file anew after a crash. May be interrupted anywhere and started again.
 pub(super) fn recover(fs: &dyn FileSystem, folder: &Path) -> Result<(Vec<WalFile>, WalRecovery), Error> {
-    let mark = read_mark(fs, folder)?;
+    let (clean, newest) = (read_mark(fs, folder, Mark::Clean)?, read_mark(fs, folder, Mark::Newest)?);
     let mut state = Recovery::default();
-    state.report.unclean = mark.is_none();
+    state.report.unclean = clean.is_none();
     let mut files = Vec::new();
     let paths = wal_files(fs, folder)?;
     for (index, path) in paths.iter().enumerate() {
         let is_last = index + 1 == paths.len();
         let bytes = fs.read(path)?;
-        let content = state.read_file(path, &bytes, is_last && mark.is_none())?;
+        let content = state.read_file(path, &bytes, is_last && clean.is_none())?;
         files.extend(state.repair(fs, path, &bytes, content, is_last)?);
     }
-    state.compare_with_mark(folder, mark);
+    state.compare_with_marks(folder, clean, newest, &paths);
     state.report.files = files.len();
     Ok((files, state.report))
 }
@@ -422,7 +444,7 @@ pub(super) fn recover(fs: &dyn FileSystem, folder: &Path) -> Result<(Vec<WalFile
 pub(super) fn remove_leftovers(fs: &dyn FileSystem, folder: &Path) -> Result<(), Error> {
     for path in fs.list(folder)? {
         let is_unnamed = path.extension().is_some_and(|extension| extension == "tmp");
-        if is_unnamed || path.file_name().is_some_and(|name| name == CLEAN) {
+        if is_unnamed || path.file_name().is_some_and(|name| name == Mark::Clean.file_name()) {
             fs.remove_file(&path)?;
         }
     }

@@ -126,12 +126,16 @@ fn kind_v6(address: Ipv6Addr) -> Option<&'static str> {
         0xfe80..=0xfebf => Some("link-local"),
         0xfec0..=0xfeff | 0xfc00..=0xfdff => Some("private"),
         0xff00.. => Some("multicast"),
-        // Addresses of IPv4 in other clothes: NAT64, 6to4 and the old compatible form.
-        0x64 if segments[1] == 0xff9b => embedded(segments[6], segments[7]),
+        // Addresses of IPv4 in other clothes: NAT64 and 6to4.
+        0x64 if segments[1..6] == [0xff9b, 0, 0, 0, 0] => embedded(segments[6], segments[7]),
         0x2002 => embedded(segments[1], segments[2]),
-        0 if segments[..6].iter().all(|part| *part == 0) => Some("reserved"),
-        0x2001 if segments[1] == 0xdb8 => Some("reserved"),
-        _ => None,
+        // Teredo, which hides one of IPv4, and documentation (RFC 3849, RFC 9637).
+        0x2001 if matches!(segments[1], 0 | 0xdb8) => Some("reserved"),
+        0x3fff if segments[1] < 0x1000 => Some("reserved"),
+        // All that is allocated to be reached by everybody (RFC 4291, section 2.4). What translates IPv4 within a network, such
+        // as ::ffff:0:10.0.0.1 or 64:ff9b:1::/48, lies outside of it.
+        0x2000..=0x3fff => None,
+        _ => Some("reserved"),
     }
 }
 
@@ -180,7 +184,16 @@ mod tests {
             ("fd00::1", false, false),
             ("ff02::1", false, false),
             ("64:ff9b::7f00:1", false, false),
+            ("64:ff9b::808:808", true, true),
+            ("64:ff9b:1::a00:1", false, false),
             ("2002:a00:1::", false, false),
+            ("::ffff:0:10.1.2.3", false, false),
+            ("::8.8.8.8", false, false),
+            ("100::1", false, false),
+            ("2001:0:808:808::1", false, false),
+            ("2001:db8::1", false, false),
+            ("3fff:fff::1", false, false),
+            ("4000::1", false, false),
             ("2606:4700::1111", true, true),
         ];
         for (text, is_public, is_allowed) in cases {

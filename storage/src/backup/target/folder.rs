@@ -6,7 +6,7 @@ use super::Kept;
 use crate::backup::manifest::{self, Manifest, StoredPart};
 use crate::backup::{Meter, PARTS, SNAPSHOTS, copy, other_sum, refused, snapshot_folder, snapshots, sum_of};
 use crate::error::Error;
-use crate::fs::{FileSystem, FolderLock, lock_file};
+use crate::fs::{FileSystem, FolderLock, lock_file, make_private};
 
 /// A backup folder.
 #[derive(Clone)]
@@ -134,6 +134,7 @@ fn prepare_folder(fs: &dyn FileSystem, source: &Path, folder: &Path) -> Result<(
         let folder = folder.display();
         return Err(refused(format!("{folder} is neither empty nor a backup folder; choose another one")));
     }
+    make_private(folder)?;
     fs.create_dir_all(&folder.join(SNAPSHOTS))?;
     let absolute = |path: &Path| path.canonicalize().map_err(Error::io("resolve", path));
     let (source, folder) = (absolute(source)?, absolute(folder)?);

@@ -1,7 +1,7 @@
 //! Bytes that are not what was written.
 
 use super::*;
-use crate::wal::format::{FRAME_HEADER_BYTES, encode_clean};
+use crate::wal::format::{FRAME_HEADER_BYTES, Mark};
 use crate::wal::scan;
 
 /// Bytes of frame 3, the last one of `written(3)`.
@@ -109,13 +109,25 @@ fn damage_costs_the_damaged_frames_only_and_is_reported() {
 #[test]
 fn a_missing_file_is_reported() {
     let whole = written(9);
-    for path in &files(&whole)[1..] {
-        let fs = whole.crash(Crash::Everything);
-        fs.remove_file(path).expect("removed");
-        let (wal, report) = open(&fs).expect("it opens");
-        assert!(!report.damage.is_empty());
-        assert!(numbers(&wal).len() < 9);
+    // After a kill too, when nothing says where the log ended: also of the newest one.
+    for whole in [whole.crash(Crash::Everything), without_mark(&whole)] {
+        for path in &files(&whole)[1..] {
+            let fs = whole.crash(Crash::Everything);
+            fs.remove_file(path).expect("removed");
+            assert!(!scan(&fs, folder()).expect("a scan").damage.is_empty());
+            let (wal, report) = open(&fs).expect("it opens");
+            assert!(!report.damage.is_empty());
+            assert!(numbers(&wal).len() < 9);
+            append(&wal, 10).expect("it goes on");
+            assert!(numbers(&wal).contains(&10));
+        }
     }
+    // What a mark alone knows of is told once: then there is a newer file.
+    let fs = without_mark(&whole);
+    fs.remove_file(files(&whole).last().expect("several")).expect("removed");
+    drop(open(&fs).expect("it opens"));
+    let (_, report) = open(&fs).expect("it opens");
+    assert_eq!(report.damage, []);
 }
 
 #[test]
@@ -189,7 +201,7 @@ fn check_earlier_version(version: u8) {
     log.extend_from_slice(b"payload");
     fs.create_dir_all(folder()).expect("made");
     fs.write_file_synced(&folder().join(file.file_name()), &log).expect("written");
-    let mut clean = encode_clean(WalPosition(1));
+    let mut clean = Mark::Clean.encode(WalPosition(1));
     clean[8] = version;
     let sum = crc32c::crc32c(&clean[..20]);
     clean[20..].copy_from_slice(&sum.to_le_bytes());

@@ -4,7 +4,7 @@ use std::io::ErrorKind::{Other, QuotaExceeded};
 
 use super::*;
 
-/// A WAL of which the next append begins a file. Syncs so far: the header and three frames.
+/// A WAL of which the next append begins a file. Syncs so far: the header, the mark of the newest file and three frames.
 fn before_rotation() -> (CrashFileSystem, Wal) {
     let fs = CrashFileSystem::new();
     let (wal, _) = open(&fs).expect("an empty folder opens");
@@ -31,7 +31,7 @@ fn a_failed_fsync_ends_acknowledgements_for_good() {
     for sync in 1..4 {
         let fs = CrashFileSystem::new();
         let (wal, _) = open(&fs).expect("an empty folder opens");
-        fs.fail_sync_at(sync);
+        fs.fail_sync_at(sync + 1);
         let acknowledged: Vec<u8> = (1..sync as u8).collect();
         assert!(acknowledged.iter().all(|number| append(&wal, *number).is_ok()));
         check_poisoned(&fs, wal, sync as u8, &acknowledged);
@@ -40,9 +40,12 @@ fn a_failed_fsync_ends_acknowledgements_for_good() {
 
 #[test]
 fn a_failed_fsync_of_a_new_file_ends_acknowledgements_for_good() {
-    let (fs, wal) = before_rotation();
-    fs.fail_sync_at(4);
-    check_poisoned(&fs, wal, 4, &[1, 2, 3]);
+    // Of its header, and of the mark that says that it is there.
+    for sync in [5, 6] {
+        let (fs, wal) = before_rotation();
+        fs.fail_sync_at(sync);
+        check_poisoned(&fs, wal, 4, &[1, 2, 3]);
+    }
     let (fs, wal) = before_rotation();
     fs.fail_dir_sync();
     check_poisoned(&fs, wal, 4, &[1, 2, 3]);
@@ -78,6 +81,23 @@ fn a_full_disk_refuses_and_recovers_without_a_restart() {
     assert_eq!(append(&wal, 3).expect("there is room again"), WalPosition(2));
     wal.close();
     assert_eq!(numbers(&open(&fs).expect("it opens").0), [1, 3]);
+}
+
+/// The header of the next file fits, and the mark that says that it is there does not.
+#[test]
+fn a_disk_too_full_for_a_new_file_and_its_mark_refuses_and_recovers() {
+    for room in [10, 50] {
+        let (fs, wal) = before_rotation();
+        fs.set_room(Some(room));
+        for number in [4, 5] {
+            assert!(matches!(append(&wal, number), Err(Error::Unavailable { .. })), "room for {room} bytes");
+        }
+        assert_eq!(wal.is_poisoned(), None, "a full disk is transient");
+        fs.set_room(None);
+        assert_eq!(append(&wal, 6).expect("there is room again"), WalPosition(4));
+        let (wal, report) = open(&fs.crash(Crash::OnlySynced)).expect("it opens");
+        assert_eq!((numbers(&wal), report.damage), (vec![1, 2, 3, 6], Vec::new()));
+    }
 }
 
 /// The part that was written is taken back on the disk, not only in the page cache.

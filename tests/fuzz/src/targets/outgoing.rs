@@ -83,6 +83,7 @@ fn addresses(input: &[u8]) -> Vec<IpAddr> {
         found.push(IpAddr::V6(address.to_ipv6_mapped()));
         found.push(IpAddr::V6(Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, high, low)));
         found.push(IpAddr::V6(Ipv6Addr::new(0x2002, high, low, 0, 0, 0, 0, 1)));
+        found.push(IpAddr::V6(Ipv6Addr::new(0, 0, 0, 0, 0xffff, 0, high, low)));
     }
     found.extend(input.first_chunk::<16>().map(|bytes| IpAddr::V6(Ipv6Addr::from(*bytes))));
     found
@@ -141,7 +142,10 @@ fn is_ours(address: IpAddr) -> bool {
             let [first, second, third, .., high, low] = address.segments();
             let inner = |high: u16, low: u16| Ipv4Addr::from(u32::from(high) << 16 | u32::from(low));
             let carries_ours = (first == 0x2002 && is_ours_v4(inner(second, third)))
-                || (address.segments()[..6] == [0x64, 0xff9b, 0, 0, 0, 0] && is_ours_v4(inner(high, low)));
+                || ([[0x64, 0xff9b, 0, 0, 0, 0], [0, 0, 0, 0, 0xffff, 0]]
+                    .iter()
+                    .any(|clothes| address.segments()[..6] == *clothes)
+                    && is_ours_v4(inner(high, low)));
             carries_ours
                 || address.is_loopback()
                 || address.is_unspecified()

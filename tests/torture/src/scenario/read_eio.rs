@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::ledger::{Fate, Ledger};
 use crate::load::{Clients, Trouble};
@@ -17,9 +17,6 @@ use crate::server::{Launch, Server};
 use crate::verify::{Reader, Verdict};
 
 /// The last pread64 that is tried.
-/// How long the server of before may hold its folder.
-const LETS_GO: Duration = Duration::from_secs(10);
-
 const K_MAX: u64 = 300;
 
 /// Positions of one folder; then the next begins empty.
@@ -102,15 +99,7 @@ async fn read(clients: &Clients, server: &Server, first: u64) -> Verdict {
 /// The disk reads again.
 async fn afterwards(run: &Run, clients: &Clients, when: &str, first: u64, outcome: &mut Outcome) -> anyhow::Result<()> {
     let launch = run.launch();
-    let until = Instant::now() + LETS_GO;
-    let started = loop {
-        match launch.start() {
-            // What strace ran lives on for a moment after strace.
-            Err(error) if format!("{error:#}").contains("in use by another process") && Instant::now() < until => {}
-            started => break started,
-        }
-    };
-    let server = match started {
+    let server = match launch.start() {
         Ok(server) => server,
         Err(error) => {
             outcome.fail(format!("when = {when}: no start afterwards: {error:#}"));
