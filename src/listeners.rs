@@ -18,6 +18,10 @@ use crate::config::{Config, LISTENERS, given};
 use crate::server::Bound;
 use crate::starting::Entrance;
 
+/// What a connection of an exporter buffers over HTTP/1.1. In an overload there are thousands of them, and heads of OTLP are
+/// short; those of the API may have a long query in their address.
+const OTLP_BUFFER_BYTES: usize = 16 * 1024;
+
 /// How often the files of the certificate are looked at.
 const CERTIFICATE_POLL_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -120,6 +124,8 @@ pub(crate) async fn bind(
     let (otlp_grpc, grpc_address) = listen(grpc, config.otlp_grpc).await?;
     let (otlp_http, http_address) = listen(http, config.otlp_http).await?;
     let (http, api_address) = listen(api, config.http).await?;
+    let [otlp_grpc, otlp_http] =
+        [otlp_grpc, otlp_http].map(|listener| listener.with_http1_buffer_bytes(OTLP_BUFFER_BYTES));
     let scheme = config.scheme(api);
     let bound = Bound { otlp_grpc: grpc_address, otlp_http: http_address, http: api_address, scheme };
     // Of the port of gRPC too: what is promised holds for all ports of the name.

@@ -20,13 +20,13 @@ const RETRY_MILLIS: std::ops::Range<u64> = 1_000..3_000;
 /// 2,000 clients that were counted by their bytes alone took all of it.
 const MEMORY_OF_BYTE: usize = 5;
 
-/// How long a request waits in line for room before it is refused, none of its body read. To refuse costs its client's body, which
-/// must be read to its end over HTTP/1.1, a third of the work of taking it; one that waits costs nothing. Shorter than what a
-/// client may think a second is, with the time that it takes to be stored.
-const LINE_WAIT: Duration = Duration::from_millis(500);
+/// Requests that wait in line for room, none of their body read, so that there is always one to let in when another ends: refusing
+/// all leaves the server idle until one of the refused comes back. Few are enough for that, and each has buffers of its
+/// connection.
+const LINE_MAX: usize = 64;
 
-/// Requests in line at most, each with what its connection or stream has buffered.
-const LINE_MAX: usize = 4_096;
+/// How long one waits at most. With the time that storing takes it stays within the second of an acknowledgement in an overload.
+const LINE_WAIT: Duration = Duration::from_millis(500);
 
 /// The gate that every request passes. What does not fit soon is refused as retryable.
 #[derive(Debug)]
@@ -250,11 +250,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn requests_wait_in_the_order_of_their_coming() {
+    async fn requests_wait_in_the_order_of_their_coming_and_few_of_them() {
         let admission = admission(100);
         let inside = admission.begin(90).expect("room");
         let order = Arc::new(std::sync::Mutex::new(Vec::new()));
-        let waiting: Vec<_> = (0..20)
+        let waiting: Vec<_> = (0..LINE_MAX)
             .map(|number| {
                 let (admission, order) = (Arc::clone(&admission), Arc::clone(&order));
                 tokio::spawn(async move {
@@ -265,15 +265,16 @@ mod tests {
                 })
             })
             .collect();
-        while admission.places.available_permits() > LINE_MAX - 20 {
+        while admission.places.available_permits() > 0 {
             tokio::task::yield_now().await;
         }
-        assert_eq!(*order.lock().expect("a list"), [0_i32; 0], "a small one that came later passed a large one");
+        assert_eq!(*order.lock().expect("a list"), [0_usize; 0], "a small one that came later passed a large one");
+        assert!(matches!(admission.enter(1).await, Err(Error::Overloaded { .. })), "the line has no end");
         drop(inside);
         for one in waiting {
             one.await.expect("it ends");
         }
-        assert_eq!(*order.lock().expect("a list"), (0..20).collect::<Vec<_>>());
+        assert_eq!(*order.lock().expect("a list"), (0..LINE_MAX).collect::<Vec<_>>());
         assert_eq!((admission.in_flight_bytes(), admission.places.available_permits()), (0, LINE_MAX));
     }
 

@@ -10,9 +10,11 @@ done
 # As the tests build them: another selection of packages compiles DataFusion once more, with other features.
 [ -n "${TRIVIUM_BUILT:-}" ] || cargo test --locked --workspace --no-run --test process --test report
 folder="$(mktemp -d)"
+# Where the figures stay, for RELIABILITY.md.
+results="${TRIVIUM_TORTURE_RESULTS:-$folder/results.json}"
 TRIVIUM_COMMIT="$(git rev-parse --short HEAD 2>/dev/null || true)" "$CARGO_TARGET_DIR/debug/torture" "${1:-short}" \
-  --binary "$CARGO_TARGET_DIR/debug/trivium" --folder "$folder/work" --json "$folder/results.json" || failed=1
-"$CARGO_TARGET_DIR/debug/torture" report "$folder/results.json" || true
+  --binary "$CARGO_TARGET_DIR/debug/trivium" --folder "$folder/work" --json "$results" || failed=1
+"$CARGO_TARGET_DIR/debug/torture" report "$results" || true
 # A failure leaves its evidence.
 if [ -n "${failed:-}" ]; then echo "see $folder"; exit 1; fi
 rm -rf "$folder"

@@ -37,7 +37,8 @@ const HANDSHAKES_MAX: usize = 512;
 /// than the 60 s at which metrics are exported by default, so that a client does not send into a connection being closed.
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(75);
 
-/// Bytes of a request head over HTTP/1.1, and of a read from the socket. A longer head is answered with 431.
+/// Bytes of a request head over HTTP/1.1, and of a read from the socket, unless the listener has fewer. A longer head is answered
+/// with 431.
 const HTTP1_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Requests at once on one HTTP/2 connection, and bytes of headers of each.
@@ -78,13 +79,21 @@ pub struct Listener {
     metrics: ListenMetrics,
     connections_max: usize,
     per_address: PerAddress,
+    http1_buffer_bytes: usize,
 }
 
 impl Listener {
     /// Plain HTTP; `name` is what metrics and logs call it.
     pub fn new(name: &'static str, tcp: TcpListener, metrics: ListenMetrics) -> Self {
-        let per_address = PerAddress::default();
-        Self { tcp, name, tls: None, metrics, connections_max: CONNECTIONS_MAX, per_address }
+        Self {
+            tcp,
+            name,
+            tls: None,
+            metrics,
+            connections_max: CONNECTIONS_MAX,
+            per_address: PerAddress::default(),
+            http1_buffer_bytes: HTTP1_BUFFER_BYTES,
+        }
     }
 
     /// The same over TLS.
@@ -104,6 +113,13 @@ impl Listener {
     #[must_use]
     pub fn with_connections_per_address(self, per_address: PerAddress) -> Self {
         Self { per_address, ..self }
+    }
+
+    /// The same with buffers of so many bytes, at least 8 KiB, for what is read over HTTP/1.1: each connection that sends much
+    /// keeps one. A longer request head is answered with 431.
+    #[must_use]
+    pub fn with_http1_buffer_bytes(self, bytes: usize) -> Self {
+        Self { http1_buffer_bytes: bytes.max(8 * 1024), ..self }
     }
 }
 
@@ -135,10 +151,11 @@ pub async fn serve(
     router: Router,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
-    let Listener { tcp, name, tls, metrics, connections_max, per_address } = listener.into();
+    let Listener { tcp, name, tls, metrics, connections_max, per_address, http1_buffer_bytes } = listener.into();
     let connections = Arc::new(Connections::new(per_address));
     let address_warnings = Seldom::default();
-    let server = Arc::new(Server { http: settings(), router, name, tls, metrics, connections, address_warnings });
+    let http = settings(http1_buffer_bytes);
+    let server = Arc::new(Server { http, router, name, tls, metrics, connections, address_warnings });
     let mut tasks = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     loop {
@@ -174,9 +191,9 @@ pub async fn serve(
     Ok(())
 }
 
-fn settings() -> Builder<TokioExecutor> {
+fn settings(http1_buffer_bytes: usize) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_READ_TIMEOUT).max_buf_size(HTTP1_BUFFER_BYTES);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_READ_TIMEOUT).max_buf_size(http1_buffer_bytes);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -11,7 +11,7 @@ use crate::admission::Reservation;
 use crate::error::Error;
 
 /// Capacity that is set aside at once for a body of unknown length.
-pub(super) const FIRST_BYTES: usize = 16 * 1024;
+const FIRST_BYTES: usize = 16 * 1024;
 
 /// How much of a refused body is read and thrown away, and for how long.
 const DISCARD_BYTES_MAX: usize = 256 * 1024 * 1024;

@@ -23,10 +23,6 @@ use crate::error::Error;
 use crate::pipeline::Pipeline;
 use crate::telemetry::Telemetry;
 
-/// Bytes that a byte of a compressed body becomes: a guess, of what exporters send, with which it waits for its room before it is
-/// read instead of being refused when it has been read and decompressed.
-const COMPRESSION_RATIO: usize = 6;
-
 /// What the receivers share.
 #[derive(Debug)]
 pub(crate) struct Receiver {
@@ -48,20 +44,11 @@ impl Receiver {
         Self { pipeline, admission, telemetry, body_timeout, discarding: TaskTracker::new() }
     }
 
-    /// Lets a request begin before any of its body is read, when there is room for what it is going to take.
-    async fn enter(&self, tenant: TenantId, signal: SignalKind, expected: Expected) -> Result<Reservation, Error> {
+    /// Lets a request of which `bytes` are known to come begin, before any of its body is read, when there is room for it soon.
+    async fn enter(&self, tenant: TenantId, signal: SignalKind, bytes: usize) -> Result<Reservation, Error> {
         self.pipeline.quotas().admit(tenant, signal)?;
-        let bytes = expected.declared_bytes.unwrap_or(body::FIRST_BYTES);
-        let bytes = if expected.is_compressed { bytes.saturating_mul(COMPRESSION_RATIO) } else { bytes };
         self.admission.enter(bytes).await
     }
-}
-
-/// What the headers tell of a body.
-#[derive(Clone, Copy, Debug)]
-struct Expected {
-    declared_bytes: Option<usize>,
-    is_compressed: bool,
 }
 
 /// Whose records a request carries: what the layer that knows the credential put into its extensions, and nothing that the

@@ -20,7 +20,7 @@ use tonic::Code;
 use trivium_model::{SignalKind, WireFormat, limit};
 
 use super::body::{self, Bounds};
-use super::{Expected, Receiver, response, signal_at, status, tenant_of};
+use super::{Receiver, response, signal_at, status, tenant_of};
 use crate::error::Error;
 use crate::pipeline::{ExportRequest, Outcome, PayloadFormat};
 use crate::receiver::compression::Coding;
@@ -86,9 +86,7 @@ impl Receiver {
 
     async fn receive(&self, signal: SignalKind, parts: &Parts, body: &mut Body) -> Result<Outcome, Error> {
         let named = coding_of(&parts.headers)?;
-        // Whether it is compressed is told with its first bytes.
-        let expected = Expected { declared_bytes: None, is_compressed: false };
-        let mut reservation = self.enter(tenant_of(parts), signal, expected).await?;
+        let mut reservation = self.enter(tenant_of(parts), signal, 0).await?;
         let bounds = Bounds {
             bytes_max: limit::REQUEST_BYTES_MAX + PREFIX_BYTES,
             timeout: self.body_timeout,

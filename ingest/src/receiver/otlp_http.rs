@@ -16,7 +16,7 @@ use http_body::Body as _;
 use trivium_model::{SignalKind, WireFormat, limit};
 
 use super::body::{self, Bounds};
-use super::{Expected, Receiver, response, signal_at, status, tenant_of};
+use super::{Receiver, response, signal_at, status, tenant_of};
 use crate::error::Error;
 use crate::pipeline::{ExportRequest, Outcome, PayloadFormat};
 use crate::receiver::compression::Coding;
@@ -80,8 +80,7 @@ impl Receiver {
         let format = format.as_ref().map_err(|_| unsupported_type(&parts.headers)).copied()?;
         let coding = coding_of(&parts.headers)?;
         let declared_bytes = declared_bytes(&parts.headers)?;
-        let expected = Expected { declared_bytes, is_compressed: coding != Coding::Identity };
-        let mut reservation = self.enter(tenant_of(parts), signal, expected).await?;
+        let mut reservation = self.enter(tenant_of(parts), signal, declared_bytes.unwrap_or(0)).await?;
         let bounds = Bounds { bytes_max: limit::REQUEST_BYTES_MAX, timeout: self.body_timeout, inspect: |_| Ok(()) };
         let body = body::read(body, declared_bytes, &bounds, &mut reservation).await?;
         let request =

@@ -13,7 +13,7 @@ use trivium_model::{SignalKind, WireFormat, limit};
 
 use super::body::{self, Bounds};
 use super::otlp_http::{declared_bytes, lossy, sends_on};
-use super::{Expected, Receiver, response, status, tenant_of};
+use super::{Receiver, response, status, tenant_of};
 use crate::decode::Written;
 use crate::error::Error;
 use crate::pipeline::{ExportRequest, Outcome, PayloadFormat};
@@ -60,8 +60,7 @@ impl Receiver {
         let wire_format = wire_format_of(&parts.headers)?;
         check_coding(&parts.headers)?;
         let declared_bytes = declared_bytes(&parts.headers)?;
-        let expected = Expected { declared_bytes, is_compressed: true };
-        let mut reservation = self.enter(tenant_of(parts), SignalKind::Metrics, expected).await?;
+        let mut reservation = self.enter(tenant_of(parts), SignalKind::Metrics, declared_bytes.unwrap_or(0)).await?;
         let bounds = Bounds { bytes_max: limit::REQUEST_BYTES_MAX, timeout: self.body_timeout, inspect: |_| Ok(()) };
         let body = body::read(body, declared_bytes, &bounds, &mut reservation).await?;
         let request = ExportRequest {

@@ -13,7 +13,7 @@ const STACK_BYTES: usize = 128 << 20;
 const BLOCKING_THREADS_MAX: usize = 32;
 
 /// How much these threads give way to those that acknowledge exports and serve requests: with nothing else to do they have all
-/// processors, beside ingest that wants everything a third of its share, so that neither starves.
+/// processors, beside ingest that wants everything a tenth of its share, so that neither starves.
 const NICENESS: i32 = 10;
 
 /// The threads on which SQL is planned and run, apart from those that serve requests and ingest: a query that computes for

@@ -221,6 +221,12 @@ async fn heads_beyond_the_limits_are_refused() {
         let answer = exchange(server.connect().await, &request).await;
         assert!(answer.starts_with("HTTP/1.1 431"), "{}", &answer[..answer.len().min(100)]);
     }
+    let server = Server::start(|listener| listener.with_http1_buffer_bytes(16 * 1024)).await;
+    for (bytes, status) in [(10_000, 200), (20_000, 431)] {
+        let request = format!("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\nx: {}\r\n\r\n", "x".repeat(bytes));
+        let answer = exchange(server.connect().await, &request).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{}", &answer[..answer.len().min(100)]);
+    }
     for malformed in ["\u{16}\u{3}\u{1}", "GET  / HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\nhost : a\r\n\r\n"] {
         let answer = exchange(server.connect().await, malformed).await;
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400"), "{answer}");
