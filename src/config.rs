@@ -389,7 +389,7 @@ const REFERENCE: [(&str, &str); 59] = [
     (
         "alerting_config_file",
         "A file in Prometheus' format (prometheus.yml), of which only `alerting` is read: alert_relabel_configs, and\n\
-         # alertmanagers that are sent all alerts instead, with tls_config, basic_auth, authorization and oauth2.",
+         alertmanagers that are sent all alerts instead, with tls_config, basic_auth, authorization and oauth2.",
     ),
     (
         "tenants_dir",
@@ -406,12 +406,12 @@ const REFERENCE: [(&str, &str); 59] = [
     (
         "notify_allow_networks",
         "Networks that are not public and may nevertheless be notified, such as [\"10.0.0.0/8\"]. Without it, receivers on\n\
-         # loopback, private and link-local addresses are refused, so that a rule cannot reach what it should not.",
+         loopback, private and link-local addresses are refused, so that a rule cannot reach what it should not.",
     ),
     (
         "crash_loop_starts",
         "Starts within ten minutes that may end in a crash before the next one refuses writes for half a minute, and twice\n\
-         # as long with each further crash, so that what is in the WAL reaches parts first; 0 never refuses any.",
+         as long with each further crash, so that what is in the WAL reaches parts first; 0 never refuses any.",
     ),
 ];
 

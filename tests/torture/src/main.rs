@@ -52,9 +52,9 @@ struct Options {
     /// Time of a scenario at most
     #[arg(long, global = true)]
     seconds: Option<u64>,
-    /// MiB of the cgroup of `memory` and `replay`
-    #[arg(long, global = true, default_value_t = 512)]
-    limit_mib: u64,
+    /// MiB of the cgroup of `memory` and `replay`; 512, but 256 for `memory` in the short run
+    #[arg(long, global = true)]
+    limit_mib: Option<u64>,
     /// Connections that overload the server in `memory`; 100 in the short run, 2,000 otherwise
     #[arg(long, global = true)]
     connections: Option<u64>,
@@ -92,6 +92,9 @@ enum Command {
     #[command(flatten)]
     One(Scenario),
 }
+
+/// What a server of the smallest kind may have.
+const LIMIT_MIB: u64 = 512;
 
 /// Threads of the harness: starting and stopping servers blocks them.
 const WORKERS: usize = 8;
@@ -172,7 +175,8 @@ async fn one(scenario: Scenario, options: &Options, seed: u64, effort: Effort) -
         Scenario::FsyncEio => Box::pin(fsync::run(run, effort)).await,
         Scenario::PowerCut => Box::pin(power::run(run, effort)).await,
         Scenario::Memory => {
-            let (mib, is_long) = (options.limit_mib, effort.is_long);
+            let is_long = effort.is_long;
+            let mib = options.limit_mib.unwrap_or(if is_long { LIMIT_MIB } else { LIMIT_MIB / 2 });
             let connections = options.connections.unwrap_or(if is_long { 2_000 } else { 100 });
             // The long run has the goals of section 9. In the short one the server is not optimised, and clients and other work
             // share its processors.
@@ -188,7 +192,7 @@ async fn one(scenario: Scenario, options: &Options, seed: u64, effort: Effort) -
         }
         Scenario::Replay => {
             let wal_mib = if effort.is_long { 2_048 } else { 32 };
-            Box::pin(replay::run(run, effort, wal_mib, options.limit_mib)).await
+            Box::pin(replay::run(run, effort, wal_mib, options.limit_mib.unwrap_or(LIMIT_MIB))).await
         }
         Scenario::SlowDisk => Box::pin(slow_disk::run(run, effort)).await,
         Scenario::Clock => Box::pin(clock::run(run, effort)).await,

@@ -46,7 +46,7 @@ pub(crate) const SHORT: [Step; 13] = [
     (Scenario::ReadEio, 8, 20),
     (Scenario::CrashPoints, 60, 20),
     (Scenario::PowerCut, 100, 60),
-    (Scenario::Memory, 1, 30),
+    (Scenario::Memory, 1, 60),
     (Scenario::Replay, 1, 15),
     (Scenario::SlowDisk, 1, 8),
     (Scenario::Clock, 3, 10),

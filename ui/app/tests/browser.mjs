@@ -747,6 +747,8 @@ test("what changed: from the service, and from a chart that was brushed", async 
   await page.goBack();
   const chart = page.locator(".chart .u-over").first();
   await chart.waitFor();
+  // The charts are drawn anew with what comes.
+  await settled(page);
   const box = await chart.boundingBox();
   await page.mouse.move(box.x + box.width * 0.5, box.y + 30);
   await page.mouse.down();

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::ledger::Ledger;
 use crate::load::{Clients, Seen, quantile};
+use crate::machine::Cgroup;
 use crate::payload::{Stream, TIME_STEP};
 use crate::run::{Effort, Outcome, Run};
 use crate::server::{Launch, Server};
@@ -31,6 +32,10 @@ const FLOOR_HOURS: f64 = 1.0 / 60.0;
 
 /// When the server is killed, in thousandths of the time: two short lives and a long one.
 const KILLS: [u32; 2] = [120, 240];
+
+/// The memory that it may have: caches are full soon, and what grows after that is a leak. With the defaults of a large machine they
+/// fill for hours.
+const LIMIT_MIB: u64 = 512;
 
 /// Thousandths of each life that do not count: buffers, caches and pools grow to what they are allowed.
 const WARM_UP: u32 = 250;
@@ -57,6 +62,7 @@ struct Sample {
 
 struct Soak {
     run: Run,
+    group: Cgroup,
     clients: Clients,
     outcome: Outcome,
     started: Instant,
@@ -65,12 +71,16 @@ struct Soak {
 }
 
 pub(crate) async fn run(run: Run, effort: Effort) -> anyhow::Result<Outcome> {
+    let group = match Cgroup::create(&format!("trivium-soak-{}", std::process::id()), LIMIT_MIB << 20) {
+        Ok(group) => group,
+        Err(error) => return Ok(Outcome::skipped(run.name, &format!("{error:#}"))),
+    };
     let total = effort.until.saturating_duration_since(Instant::now());
     let stream = Stream { base: now(), ..run.stream() };
     let clients = Clients::new(Ledger::create(&run.folder.join("ledger"))?, stream)?;
     let retention = (total / 6).clamp(Duration::from_secs(60), Duration::from_secs(1_200));
     let outcome = run.outcome();
-    let mut soak = Soak { run, clients, outcome, started: Instant::now(), retention, samples: Vec::new() };
+    let mut soak = Soak { run, group, clients, outcome, started: Instant::now(), retention, samples: Vec::new() };
     let ends: Vec<Duration> = KILLS.into_iter().chain([1_000]).map(|thousandths| total * thousandths / 1_000).collect();
     for (life, end) in ends.iter().enumerate() {
         soak.life(life, soak.started + *end).await?;
@@ -79,6 +89,8 @@ pub(crate) async fn run(run: Run, effort: Effort) -> anyhow::Result<Outcome> {
         }
     }
     soak.report();
+    soak.group.report(&mut soak.outcome);
+    soak.outcome.figure("limit_mib", LIMIT_MIB);
     let counts = soak.clients.ledger.counts();
     soak.run.finish(soak.outcome, counts, &stream)
 }
@@ -92,7 +104,8 @@ fn now() -> u64 {
 impl Soak {
     fn launch(&self) -> Launch {
         let retention = format!("{}s", self.retention.as_secs());
-        self.run.launch().flags(&["--buffer-mib", "4", "--seal-after", "5s", "--retention", &retention])
+        let flags = ["--buffer-mib", "4", "--seal-after", "5s", "--retention", &retention];
+        Launch { cgroup: Some(self.group.path.clone()), ..self.run.launch().flags(&flags) }
     }
 
     /// The number of a request that is exported now: times of records are those of the clock.
