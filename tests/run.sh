@@ -45,24 +45,10 @@ TRIVIUM_PYTHON="$venv/bin/python" TRIVIUM_NODE_CLIENT="$modules/export.mjs" \
 
 step "web UI in Chromium"
 ui_log="$(mktemp)"
-in_chromium() { (cd ui/app && TRIVIUM_BINARY="$CARGO_TARGET_DIR/debug/trivium" node --test --test-reporter=tap "$@" tests/browser.mjs) 2>&1; }
-in_chromium > "$ui_log" || ui_failed="the web UI"
+(cd ui/app && TRIVIUM_BINARY="$CARGO_TARGET_DIR/debug/trivium" node --test --test-reporter=tap tests/browser.mjs) > "$ui_log" 2>&1 || ui_failed="the web UI"
 grep -E "^(not )?ok |^# frame" "$ui_log" || true
-if [ -n "${ui_failed:-}" ]; then
-  # Of what failed the reason, and what the test said before.
-  grep -E -A 24 "^(not ok |# attempt )" "$ui_log" | tail -n 300
-  # A browser beside a busy machine has bad moments: few failures are tried once more, and told.
-  names="$(sed -n 's/^not ok [0-9]* - //p' "$ui_log")"
-  count="$(grep -c . <<< "$names" || true)"
-  if [ "$count" -le 2 ]; then
-    pattern="^($(sed 's/[][\\.*^$(){}?+|/]/\\&/g' <<< "$names" | paste -sd'|'))\$"
-    again="$(in_chromium --test-name-pattern="$pattern" || true)"
-    if [ "$(grep "^ok " <<< "$again" | grep -vc "# SKIP" || true)" -eq "$count" ] && ! grep -q "^not ok " <<< "$again"; then
-      echo "passed at the second attempt: $names"
-      ui_failed=""
-    fi
-  fi
-fi
+# Of what failed the reason, and what the test said before.
+[ -z "${ui_failed:-}" ] || grep -E -A 24 "^(not ok |# attempt )" "$ui_log" | tail -n 300
 
 step "torture"
 TRIVIUM_BUILT=1 ./tests/torture/run.sh short || tortured="torture"

@@ -264,7 +264,7 @@ test("a search that cannot be read is underlined where it is wrong, in words, an
       // The letters are where the field's own are: their width is that of the text before.
       await accessible(page);
       await page.screenshot({ path: `${shots}/search-error-${path.slice(1)}-${width}-${theme}.png` });
-      await page.keyboard.press("Enter");
+      await Promise.all([page.waitForResponse((response) => response.status() === 400), page.keyboard.press("Enter")]);
       await told.waitFor();
       assert.ok(!page.url().includes("query="), "what cannot be read is not asked");
       await page.keyboard.press("Control+a");
@@ -306,6 +306,24 @@ test("completions that come after they were dismissed stay away", async () => {
   await page.getByRole("search").getByRole("status").filter({ hasText: /is no severity/ }).waitFor();
   await page.waitForLoadState("networkidle");
   assert.equal(await page.getByRole("listbox", { name: "Completions" }).count(), 0, "the list came back");
+  // Who replaces the text while what Enter asked is not answered yet replaces all of it.
+  let checked, answer_now;
+  const is_checked = new Promise((resolve) => { checked = resolve; });
+  const may_tell = new Promise((resolve) => { answer_now = resolve; });
+  await page.route(/[?&]start=0&end=1&/, async (route) => {
+    checked();
+    await may_tell;
+    await route.continue();
+  });
+  await page.keyboard.press("Enter");
+  await is_checked;
+  await page.keyboard.press("Control+a");
+  const told = page.waitForResponse((response) => response.status() === 400);
+  answer_now();
+  await told;
+  await page.waitForLoadState("networkidle");
+  await page.keyboard.type("payment");
+  assert.equal(await bar.inputValue(), "payment", "the cursor was moved");
   await clean();
   await close();
 });
