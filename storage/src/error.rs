@@ -158,10 +158,13 @@ impl Error {
         }
     }
 
-    /// Whether it says nothing of the bytes on disk: they could not be read this time. What is missing, or shorter than it was,
-    /// is damage.
+    /// Whether it says nothing of the bytes on disk: they could not be read this time, or it was the catalog that failed. What is
+    /// missing, or shorter than it was, is damage.
     pub(crate) fn is_passing(&self) -> bool {
         use std::io::ErrorKind::{InvalidData, NotFound, UnexpectedEof};
+        if matches!(self, Self::Catalog { .. } | Self::Unavailable { .. } | Self::Conflict { .. }) {
+            return true;
+        }
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self);
         while let Some(error) = cause {
             if let Some(error) = error.downcast_ref::<std::io::Error>()
@@ -212,6 +215,8 @@ mod tests {
         assert!(Error::from(parquet::errors::ParquetError::from(eio())).is_passing());
         assert!(!io(IoKind::NotFound).is_passing() && !io(IoKind::UnexpectedEof).is_passing());
         assert!(!Error::Internal("a defect".into()).is_passing());
+        assert!(Error::Catalog { action: "publish parts", source: sqlx::Error::PoolTimedOut }.is_passing());
+        assert!(Error::Conflict { part: PartId([1; 16]) }.is_passing());
         assert!(!Error::from(parquet::errors::ParquetError::EOF("short".into())).is_passing());
     }
 }

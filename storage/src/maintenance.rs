@@ -9,7 +9,7 @@ use trivium_model::{PartId, SignalKind};
 
 use crate::error::Error;
 use crate::part::{Part, PartRecord};
-use crate::quarantine::withdraw;
+use crate::quarantine::keep_withdrawn;
 use crate::storage::{Inner, Storage, lock};
 use crate::verify::write_reindexed;
 
@@ -104,11 +104,19 @@ impl Inner {
 
     async fn sweep_loop(self: &Arc<Self>) {
         let mut has_lasted = false;
+        let mut merge_from = [0; SignalKind::ALL.len()];
         for tick in 0_u64.. {
             tokio::time::sleep(TICK).await;
             // After a series of crashes nothing is done that can wait.
             for signal in SignalKind::ALL.into_iter().filter(|_| self.is_quiet().is_none()) {
-                self.compact_due(signal).await;
+                let from = &mut merge_from[signal.index()];
+                if tick >= *from && !self.compact_due(signal).await {
+                    // On a full disk the same parts would be read every second.
+                    *from = tick + TICKS_PER_SWEEP;
+                }
+            }
+            if tick % TICKS_PER_SWEEP == 0 {
+                self.check_unchecked().await;
             }
             if !has_lasted && self.starts.has_lasted(self.clock.now()) {
                 self.forget_starts();
@@ -133,19 +141,37 @@ impl Inner {
         }
     }
 
-    pub(crate) async fn compact_due(self: &Arc<Self>, signal: SignalKind) {
+    /// Does the merges that are due; whether none failed.
+    pub(crate) async fn compact_due(self: &Arc<Self>, signal: SignalKind) -> bool {
         loop {
             match self.compact_once(signal).await {
                 Ok(true) => {}
-                Ok(false) => return,
+                Ok(false) => return true,
                 Err(error) => {
                     self.metrics.compaction_failures.get_or_create(&signal.into()).inc();
                     tracing::error!(%error, %signal, "compaction failed; its inputs stay as they are");
-                    self.quarantine_damaged(signal).await;
-                    return;
+                    return false;
                 }
             }
         }
+    }
+
+    /// Looks at the parts of which the start could not say whether they are sound.
+    pub(crate) async fn check_unchecked(self: &Arc<Self>) {
+        let unchecked = lock(&self.unchecked).clone();
+        if unchecked.is_empty() {
+            return;
+        }
+        // No merge may replace a part while its indexes are made anew.
+        let _nothing_is_merged = self.compacting.lock().await;
+        let is_due = |id: PartId| unchecked.contains(&id) && !self.is_resting(id);
+        let parts = {
+            let tables = SignalKind::ALL.map(|signal| self.table(signal));
+            let parts = tables.iter().flat_map(|table| table.all_parts());
+            parts.filter(|part| is_due(part.record().id)).map(Arc::clone).collect()
+        };
+        self.quarantine_damaged(parts).await;
+        lock(&self.unchecked).retain(|id| self.is_resting(*id));
     }
 
     fn forget_starts(&self) {
@@ -160,7 +186,7 @@ impl Inner {
     }
 
     /// Drops parts of which every row is older than the retention.
-    pub(crate) async fn expire(&self) -> Result<(), Error> {
+    pub(crate) async fn expire(self: &Arc<Self>) -> Result<(), Error> {
         let now = self.clock.now();
         for signal in SignalKind::ALL {
             let Some(retention) = self.config.retention(signal) else { continue };
@@ -192,27 +218,20 @@ impl Inner {
         if unread.is_empty() {
             return Ok(());
         }
-        let removed = self.remove_for_good(unread.clone()).await;
-        if removed.is_err() {
-            lock(&self.retired).put_back(unread);
-        }
-        removed
-    }
-
-    async fn remove_for_good(self: &Arc<Self>, parts: Vec<PartRecord>) -> Result<(), Error> {
-        let ids: Vec<PartId> = parts.iter().map(|record| record.id).collect();
+        let ids: Vec<PartId> = unread.iter().map(|record| record.id).collect();
         let inner = Arc::clone(self);
         crate::seal::blocking(move || {
-            parts.iter().try_for_each(|record| inner.fs.remove_dir_all(&inner.part_folder(record)))
+            unread.iter().try_for_each(|record| inner.fs.remove_dir_all(&inner.part_folder(record)))
         })
         .await?;
-        self.catalog.purge_tombstones(ids).await
+        self.catalog.purge_tombstones(ids.clone()).await?;
+        lock(&self.retired).forget(&ids);
+        Ok(())
     }
 
-    /// Checks the parts of a signal, makes derived files that are damaged anew, and moves parts whose rows are damaged to
-    /// `quarantine/`; the rest is served.
-    pub(crate) async fn quarantine_damaged(self: &Arc<Self>, signal: SignalKind) {
-        let parts: Vec<_> = self.table(signal).all_parts().map(Arc::clone).collect();
+    /// Checks parts, makes derived files that are damaged anew, and moves parts whose rows are damaged to `quarantine/`; the
+    /// rest is served. Whoever calls it holds `compacting`.
+    pub(crate) async fn quarantine_damaged(self: &Arc<Self>, parts: Vec<Arc<Part>>) {
         for part in parts {
             let checked = Arc::clone(&part);
             let Err(error) = crate::seal::blocking(move || checked.verify(false)).await else { continue };
@@ -274,14 +293,19 @@ impl Inner {
     }
 
     /// Takes one part out of service and keeps its files for inspection.
-    pub(crate) async fn quarantine(&self, record: &PartRecord, error: &Error) {
+    pub(crate) async fn quarantine(self: &Arc<Self>, record: &PartRecord, error: &Error) {
         tracing::error!(%error, part = %record.id, signal = %record.signal, rows = record.rows, "quarantined a damaged part");
         self.metrics.quarantined.inc();
         let removed = self.table_mut(record.signal).remove(&[record.id]);
         drop(removed);
-        let (reason, now) = (error.to_string(), self.clock.now());
-        if let Err(error) = withdraw(&*self.fs, &*self.catalog, &self.folder, record, reason, now).await {
+        if let Err(error) = self.withdraw(record, error.to_string()).await {
             tracing::error!(%error, part = %record.id, "the damaged part is out of service but not yet in quarantine/");
         }
+    }
+
+    async fn withdraw(self: &Arc<Self>, record: &PartRecord, reason: String) -> Result<(), Error> {
+        self.catalog.quarantine_part(record.id, reason, self.clock.now()).await?;
+        let (inner, record) = (Arc::clone(self), record.clone());
+        crate::seal::blocking(move || keep_withdrawn(&*inner.fs, &inner.folder, &record).map(drop)).await
     }
 }

@@ -22,9 +22,9 @@ use crate::error::Error;
 use crate::folder::check_folder;
 use crate::fs::keep_copy;
 use crate::part::{PageCache, Part, PartRecord};
-use crate::quarantine::request_name;
+use crate::quarantine::{last_position, request_name};
 use crate::remembered::RememberedRequests;
-use crate::storage::{Inner, Storage, StorageDeps, part_folder};
+use crate::storage::{Inner, Storage, StorageDeps, lock, part_folder};
 use crate::table::{Retired, Table};
 use crate::telemetry::StorageMetrics;
 use crate::wal::{Damage, Frame, FrameHeader, Wal, WalConfig, WalRecovery};
@@ -39,6 +39,8 @@ pub struct RecoveryReport {
     pub parts: usize,
     /// Parts that the catalog lists but whose files are missing or have the wrong length; now in quarantine.
     pub damaged_parts: Vec<(PartId, String)>,
+    /// Parts of which a file could not be looked at, so that nobody knows whether they are damaged; in service.
+    pub unknown_parts: Vec<(PartId, String)>,
     /// Folders that no catalog entry names, left by a crash between writing and publishing; removed.
     pub orphans: usize,
     /// Folders that no catalog entry names while others that it names are damaged, so that it may be an old copy; now in
@@ -172,6 +174,7 @@ fn inner(
         wal,
         retired: Mutex::new(Retired::default()),
         resting: Mutex::default(),
+        unchecked: Mutex::default(),
         rejections: Mutex::new(Vec::new()),
         descriptions: Descriptions::default(),
         chance: Mutex::new(deps.seed),
@@ -216,17 +219,21 @@ impl Inner {
                     self.table_mut(record.signal).add(Arc::new(part));
                     continue;
                 }
-                // Whether it is there is not known: a disk that does not answer must not cost the rows of every part.
-                Err(error) if error.is_passing() => return Err(error),
+                // Whether it is there is not known. A disk that does not answer must cost neither the part nor, for one bad inode,
+                // all others: who asks for its rows is told, and the sweep looks again.
+                Err(error) if error.is_passing() => {
+                    report.unknown_parts.push((record.id, error.to_string()));
+                    self.serve_unchecked(record);
+                    continue;
+                }
                 Err(error) => error,
             };
             match self.reindex(record, &error).await {
                 Ok(()) => {}
-                // On a full disk an index cannot be written, and the rows are there: the background check tries again.
+                // On a full disk an index cannot be written, and the rows are there: the sweep tries again.
                 Err(cause) if cause.is_passing() => {
                     tracing::warn!(%cause, part = %record.id, "a damaged index could not be made anew, which is tried again later");
-                    let part = Part::open_with(record.clone(), self.part_folder(record), &self.pages, &self.keys);
-                    self.table_mut(record.signal).add(Arc::new(part));
+                    self.serve_unchecked(record);
                 }
                 Err(_) => {
                     report.damaged_parts.push((record.id, error.to_string()));
@@ -237,13 +244,20 @@ impl Inner {
         Ok(())
     }
 
+    /// The sweep looks at it until it is known to be sound.
+    fn serve_unchecked(&self, record: &PartRecord) {
+        lock(&self.unchecked).insert(record.id);
+        let part = Part::open_with(record.clone(), self.part_folder(record), &self.pages, &self.keys);
+        self.table_mut(record.signal).add(Arc::new(part));
+    }
+
     /// Whether nobody can read a part any more. Costs nothing for parts that are not encrypted.
     fn is_shredded(&self, record: &PartRecord) -> bool {
         record.is_shredded(&self.part_folder(record), &self.keys)
     }
 
     /// Drops a part that nobody can read any more; its folder is removed with those of other replaced parts.
-    async fn drop_shredded(&self, record: &PartRecord) -> Result<(), Error> {
+    async fn drop_shredded(self: &Arc<Self>, record: &PartRecord) -> Result<(), Error> {
         self.replace(record.signal, Vec::new(), vec![record.id], record.rows.into()).await?;
         self.fs.remove_dir_all(&self.part_folder(record))?;
         self.catalog.purge_tombstones(vec![record.id]).await
@@ -268,7 +282,7 @@ impl Inner {
     /// were published, as the WAL proves, are never removed: then the catalog is not the one of this folder.
     ///
     /// A catalog that lost its last commits names the inputs of a merge, which are gone, and not its output, which is then all
-    /// that there is of their rows. So nothing is removed while something that should be there is not.
+    /// that there is of their rows. So nothing is removed while something that should be there is not, or may not be.
     async fn remove_leftovers(&self, state: &CatalogState, report: &mut RecoveryReport) -> Result<(), Error> {
         let replaced = state.tombstones.iter().map(|tombstone| part_folder(&self.folder, &tombstone.part));
         let replaced: HashSet<PathBuf> = replaced.collect();
@@ -279,7 +293,7 @@ impl Inner {
         drop(tables);
         let withdrawn: HashMap<PathBuf, &PartRecord> =
             state.quarantined.iter().map(|part| (part_folder(&self.folder, &part.part), &part.part)).collect();
-        let (mut gone, mut orphans) = (Vec::new(), Vec::new());
+        let (mut gone, mut orphans, mut left) = (Vec::new(), Vec::new(), 0);
         for signal in SignalKind::ALL {
             let folder = self.folder.join("parts").join(signal.as_str());
             if !self.fs.exists(&folder)? {
@@ -290,25 +304,38 @@ impl Inner {
                     crate::quarantine::keep_withdrawn(&*self.fs, &self.folder, record)?;
                 } else if replaced.contains(&path) {
                     gone.push(path);
+                } else if !report.unknown_parts.is_empty() {
+                    tracing::warn!(part = %path.display(), "the catalog does not know this part; the next start looks again");
+                    left += 1;
                 } else if report.damaged_parts.is_empty() {
-                    orphans.push(path);
+                    orphans.push((signal, path));
                 } else {
                     self.keep_stray(signal, &path);
                     report.strays += 1;
                 }
             }
         }
-        self.refuse_stale_catalog(state, orphans.len(), report)?;
-        for path in gone.into_iter().chain(orphans) {
+        self.refuse_stale_catalog(state, &orphans, left, report)?;
+        for path in gone.into_iter().chain(orphans.into_iter().map(|(_, path)| path)) {
             self.fs.remove_dir_all(&path)?;
             report.orphans += 1;
         }
         self.catalog.purge_tombstones(state.tombstones.iter().map(|tombstone| tombstone.part.id).collect()).await
     }
 
-    /// What a crash between writing and publishing leaves is in the WAL too. When the WAL begins after what the catalog knows,
-    /// parts that it does not name are the only copy of their rows.
-    fn refuse_stale_catalog(&self, state: &CatalogState, parts: usize, report: &RecoveryReport) -> Result<(), Error> {
+    /// What a crash between writing and publishing leaves is in the WAL too, or in the parts that were to be merged. When the WAL
+    /// begins after what the catalog knows, parts that it does not name are the only copy of their rows.
+    fn refuse_stale_catalog(
+        &self,
+        state: &CatalogState,
+        orphans: &[(SignalKind, PathBuf)],
+        left: usize,
+        report: &RecoveryReport,
+    ) -> Result<(), Error> {
+        let parts = orphans.len() + left;
+        if parts == 0 {
+            return Ok(());
+        }
         let published = state.wal_positions.into_iter().max().unwrap_or_default();
         let (begins_after, frames) = report.wal.as_ref().map_or((None, 0), |wal| (wal.begins_after, wal.frames));
         let begins_after = begins_after.unwrap_or_default();
@@ -316,13 +343,33 @@ impl Inner {
             crate::verify::neither(published, begins_after)
         } else if frames == 0 && published == WalPosition::ZERO {
             "there is neither a catalog nor a WAL that belongs to them".into()
+        } else if let Some(path) = self.lost_publish(state, orphans, begins_after) {
+            format!(
+                "{} has rows that the WAL has not any more: the last changes of the catalog are lost",
+                path.display()
+            )
         } else {
             return Ok(());
         };
-        if parts == 0 {
-            return Ok(());
-        }
         Err(Error::StaleCatalog { catalog: self.folder.join(FILE_NAME), parts, problem })
+    }
+
+    /// A part that was published, and the catalog lost that: what it holds is later than what the catalog knows of its signal,
+    /// and not in the WAL. What a crash left of a seal is in the WAL; what it left of a merge is not later.
+    fn lost_publish<'a>(
+        &self,
+        state: &CatalogState,
+        orphans: &'a [(SignalKind, PathBuf)],
+        begins_after: WalPosition,
+    ) -> Option<&'a Path> {
+        let is_lost = |(signal, path): &&(SignalKind, PathBuf)| {
+            let known = state.wal_position(*signal);
+            // One that cannot be read was never whole.
+            let last =
+                (known < begins_after).then(|| last_position(&*self.fs, path, *signal, &self.keys).ok()).flatten();
+            last.is_some_and(|last| known < last && last <= begins_after)
+        };
+        orphans.iter().find(is_lost).map(|(_, path)| path.as_path())
     }
 
     fn keep_stray(&self, signal: SignalKind, path: &Path) {

@@ -148,10 +148,7 @@ impl Inner {
     ) -> Result<PartRecord, Error> {
         let new = NewPart { id: self.new_part_id(), tenant, signal, level, created_at: self.clock.now() };
         let EncodedPart { record, files } = self.keys.encrypted(encode_part(new, batches)?)?;
-        if let Err(error) = write_files(&*self.fs, &self.part_folder(&record), &files) {
-            self.discard(&record);
-            return Err(error);
-        }
+        write_files(&*self.fs, &self.part_folder(&record), &files)?;
         Ok(record)
     }
 
@@ -181,8 +178,11 @@ impl Inner {
             let Some(ids) = compaction::due(&records, full, self.clock.now()) else { continue };
             let inputs: Vec<Arc<Part>> =
                 parts.iter().filter(|part| ids.contains(&part.record().id)).map(Arc::clone).collect();
-            self.merge(signal, tenant, inputs).await?;
-            return Ok(true);
+            let merged = self.merge(signal, tenant, inputs.clone()).await;
+            if merged.as_ref().is_err_and(may_blame_inputs) {
+                self.quarantine_damaged(inputs).await;
+            }
+            return merged.map(|()| true);
         }
         Ok(false)
     }
@@ -203,30 +203,32 @@ impl Inner {
         let rows: u64 = inputs.iter().map(|part| u64::from(part.record().rows)).sum();
         assert_eq!(u64::from(output.rows), rows, "a merge neither loses nor makes rows");
         let remove = inputs.iter().map(|part| part.record().id).collect();
-        if let Err(error) = self.replace(signal, vec![output.clone()], remove, 0).await {
-            self.discard_unless_published(output).await;
-            return Err(error);
-        }
+        self.replace(signal, vec![output], remove, 0).await?;
         self.metrics.compactions.get_or_create(&signal.into()).inc();
         self.metrics.compacted_rows.get_or_create(&signal.into()).inc_by(rows);
         Ok(())
     }
 
-    /// After a failed commit only the catalog knows whether a part is published. One that is not would take room until the
-    /// next start, and another one after the next attempt.
-    async fn discard_unless_published(self: &Arc<Self>, record: PartRecord) {
-        match self.catalog.load().await {
-            Ok(state) if !state.parts.iter().any(|part| part.id == record.id) => {
-                let inner = Arc::clone(self);
-                let discarded = blocking(move || {
-                    inner.discard(&record);
-                    Ok(())
-                });
-                drop(discarded.await);
-            }
-            Ok(_) => {}
-            Err(error) => tracing::warn!(%error, part = %record.id, "it is not known whether a part was published"),
+    /// After a failed commit only the catalog knows whether parts are published. Those that are not would take room until the
+    /// next start, and others after the next attempt.
+    async fn discard_unless_published(self: &Arc<Self>, mut records: Vec<PartRecord>) {
+        if records.is_empty() {
+            return;
         }
+        let state = match self.catalog.load().await {
+            Ok(state) => state,
+            Err(error) => {
+                tracing::warn!(%error, "it is not known whether parts were published; their files stay until the next start");
+                return;
+            }
+        };
+        records.retain(|record| !state.parts.iter().any(|part| part.id == record.id));
+        let inner = Arc::clone(self);
+        let discarded = blocking(move || {
+            records.iter().for_each(|record| inner.discard(record));
+            Ok(())
+        });
+        drop(discarded.await);
     }
 
     fn write_merged(
@@ -258,9 +260,11 @@ impl Inner {
         self.catalog.publish(publish.clone()).await
     }
 
-    /// Publishes parts in the place of others, in the catalog first and then for the queries.
+    /// Publishes parts in the place of others, in the catalog first and then for the queries. Goes on to its end when nobody waits
+    /// any more: parts that are replaced in the catalog and still served would stop every later merge. What was not
+    /// published leaves no files.
     pub(crate) async fn replace(
-        &self,
+        self: &Arc<Self>,
         signal: SignalKind,
         add: Vec<PartRecord>,
         remove: Vec<PartId>,
@@ -276,20 +280,53 @@ impl Inner {
             request_keys: Vec::new(),
             at: self.clock.now(),
         };
-        self.publish_surely(&publish).await?;
+        let inner = Arc::clone(self);
+        let replaced = tokio::spawn(async move {
+            let published = inner.publish_surely(&publish).await;
+            match published {
+                Ok(()) => inner.serve(&publish),
+                Err(_) => inner.discard_unless_published(publish.add).await,
+            }
+            published
+        });
+        replaced.await.unwrap_or_else(|error| Err(Error::Internal(error.to_string())))
+    }
+
+    /// Shows queries what was published.
+    fn serve(&self, publish: &Publish) {
         let parts = self.open_parts(&publish.add);
         let removed = {
-            let mut table = self.table_mut(signal);
+            let mut table = self.table_mut(publish.signal);
             parts.into_iter().for_each(|part| table.add(part));
             table.remove(&publish.remove)
         };
         lock(&self.retired).add(&removed);
-        Ok(())
     }
 }
 
-/// Writes the files of a part durably, with the entry of its folder.
+/// Whether a merge may have failed because of what it read. Reading all of it once more costs as much as the merge.
+fn may_blame_inputs(error: &Error) -> bool {
+    let is_full = matches!(error, Error::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull);
+    !is_full && !matches!(error, Error::Catalog { .. } | Error::Conflict { .. } | Error::Unavailable { .. })
+}
+
+/// Writes the files of a part durably, with the entry of its folder. After an error nothing of them is left: the next attempt has
+/// another name, and on a full disk nothing may pile up.
 pub(crate) fn write_files(fs: &dyn FileSystem, folder: &Path, files: &[(String, Bytes)]) -> Result<(), Error> {
+    if fs.exists(folder)? {
+        // What is there is another part's, and stays.
+        return Err(Error::Internal(format!("a new part would lie in {}, which is there already", folder.display())));
+    }
+    let written = write_new_files(fs, folder, files);
+    if written.is_err()
+        && let Err(error) = fs.remove_dir_all(folder)
+    {
+        tracing::warn!(%error, folder = %folder.display(), "files of an unpublished part stay until the next start");
+    }
+    written
+}
+
+fn write_new_files(fs: &dyn FileSystem, folder: &Path, files: &[(String, Bytes)]) -> Result<(), Error> {
     fs.create_dir_all(folder)?;
     for (name, bytes) in files {
         fs.write_file_synced(&folder.join(name), bytes)?;

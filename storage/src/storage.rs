@@ -1,6 +1,6 @@
 //! The store as the other crates see it. See `ARCHITECTURE.md` for the way of a record.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -143,6 +143,8 @@ pub(crate) struct Inner {
     pub(crate) retired: Mutex<Retired>,
     /// Parts that could not be read, and until when they are left out of merges.
     pub(crate) resting: Mutex<HashMap<PartId, UnixNanos>>,
+    /// Parts that are served though the start could not find out whether they are sound.
+    pub(crate) unchecked: Mutex<HashSet<PartId>>,
     pub(crate) rejections: Mutex<Vec<Rejection>>,
     pub(crate) descriptions: Descriptions,
     pub(crate) chance: Mutex<u64>,

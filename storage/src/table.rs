@@ -77,13 +77,14 @@ impl Retired {
         self.0.extend(parts.iter().map(|part| (Arc::downgrade(part), part.record().clone())));
     }
 
-    /// The parts that nobody reads any more.
-    pub(crate) fn unread(&mut self) -> Vec<PartRecord> {
-        self.0.extract_if(.., |(part, _)| part.strong_count() == 0).map(|(_, record)| record).collect()
+    /// The parts that nobody reads any more. They stay here until [`Self::forget`]: removing their files may fail.
+    pub(crate) fn unread(&self) -> Vec<PartRecord> {
+        let unread = self.0.iter().filter(|(part, _)| part.strong_count() == 0);
+        unread.map(|(_, record)| record.clone()).collect()
     }
 
-    /// Parts that nobody reads and whose files could not be removed: the next attempt finds them again.
-    pub(crate) fn put_back(&mut self, unread: Vec<PartRecord>) {
-        self.0.extend(unread.into_iter().map(|record| (Weak::new(), record)));
+    /// Their files are gone.
+    pub(crate) fn forget(&mut self, parts: &[PartId]) {
+        self.0.retain(|(_, record)| !parts.contains(&record.id));
     }
 }

@@ -9,7 +9,7 @@ use super::{Progress, SNAPSHOTS, Snapshots, WAL, refused};
 use crate::catalog::{Catalog, SqliteCatalog};
 use crate::error::Error;
 use crate::folder::{RESTORING, mark_folder};
-use crate::fs::{FileSystem, FolderLock, RealFileSystem, lock_file, make_private};
+use crate::fs::{FileSystem, FolderLock, LOCK, RealFileSystem, lock_file, make_private};
 use crate::wal::scan;
 
 /// What is restored.
@@ -90,8 +90,9 @@ fn choose(place: &str, snapshots: Snapshots, wanted: Option<String>) -> Result<S
     }
 }
 
+/// A lock that nobody holds any more may be left of an attempt.
 fn check_empty(fs: &dyn FileSystem, folder: &Path) -> Result<(), Error> {
-    if !fs.exists(folder)? || fs.list(folder)?.is_empty() {
+    if !fs.exists(folder)? || fs.list(folder)?.iter().all(|path| path.ends_with(LOCK)) {
         return Ok(());
     }
     let folder = folder.display();
@@ -114,16 +115,22 @@ fn pairs(manifest: &Manifest, snapshot: &str, target: &Path) -> Vec<Pair> {
     pairs
 }
 
-/// Marks a folder as half restored until all is there, and makes the folders in it; what holds it.
-fn begin(fs: &dyn FileSystem, target: &Path, pairs: &[Pair]) -> Result<FolderLock, Error> {
+/// Takes the folder. That it was empty may have been hours ago: a server may have begun to live in it, and nothing of that is
+/// touched.
+fn take(fs: &dyn FileSystem, target: &Path) -> Result<FolderLock, Error> {
     make_private(target)?;
+    let lock = lock_file(&target.join(LOCK))?;
+    check_empty(fs, target)?;
+    Ok(lock)
+}
+
+/// Marks a folder that was taken as half restored until all is there, and makes the folders in it.
+fn begin(fs: &dyn FileSystem, target: &Path, pairs: &[Pair]) -> Result<(), Error> {
     fs.replace_file(&target.join(RESTORING), b"")?;
-    let lock = lock_file(&target.join("lock"))?;
     mark_folder(fs, target)?;
     fs.create_dir_all(&target.join("parts"))?;
     fs.create_dir_all(&target.join(WAL))?;
-    folders(pairs).into_iter().try_for_each(|folder| fs.create_dir_all(folder))?;
-    Ok(lock)
+    folders(pairs).into_iter().try_for_each(|folder| fs.create_dir_all(folder))
 }
 
 /// Makes the entries of what was written durable.
@@ -152,4 +159,23 @@ async fn check_catalog(folder: &Path, report: &RestoreReport) -> Result<(), Erro
         )));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reading a backup takes hours. A server that began to live in the folder meanwhile keeps what it has.
+    #[test]
+    fn a_folder_that_somebody_took_meanwhile_is_left_alone() {
+        let (fs, folder) = (RealFileSystem::new(), tempfile::tempdir().expect("a folder"));
+        let folder = folder.path();
+        drop(take(&fs, folder).expect("it is empty"));
+        let held = take(&fs, folder).expect("an old lock alone is nothing");
+        assert!(matches!(take(&fs, folder), Err(Error::Locked { .. })));
+        drop(held);
+        std::fs::write(folder.join(crate::catalog::FILE_NAME), "of a server").expect("written");
+        assert!(matches!(take(&fs, folder), Err(Error::Backup { .. })));
+        assert_eq!(fs.list(folder).expect("listed").len(), 2, "the lock and what was there");
+    }
 }

@@ -67,6 +67,8 @@ async fn what_was_acknowledged_before_a_backup_under_load_is_in_it_exactly_once(
                     // A disk that does not keep up is told so for the moment, as every client is.
                     while let Err(error) = storage.append(request(number, 0)).await {
                         assert!(matches!(error, Error::Unavailable { .. }), "{error}");
+                        assert_eq!(storage.failed(), None, "the disk is sound");
+                        tokio::task::yield_now().await;
                     }
                     acknowledged.lock().expect("shared").insert(number);
                 }

@@ -45,7 +45,8 @@ struct Published {
 }
 
 impl MemoryCatalog {
-    /// A catalog with what this one holds now, which goes its own way from here on.
+    /// A catalog with what this one holds now, which goes its own way from here on. What evaluators keep is shared: no crash takes
+    /// it back.
     pub(crate) fn fork(&self) -> Self {
         Self { tables: Arc::new(Mutex::new(self.tables().clone())), state: Arc::clone(&self.state) }
     }

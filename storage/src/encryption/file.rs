@@ -178,11 +178,14 @@ impl EncryptedFile {
         };
         // Says that the file is the one of this place, and that nothing is missing at its end. Past the cache, which knows a
         // file wherever it lies.
-        opened.decrypt(chunks - 1).map_err(|error| Error::Corrupted {
-            path: path.into(),
-            offset: 0,
-            expected: "the encrypted file of this part and tenant".into(),
-            found: error.to_string(),
+        opened.decrypt(chunks - 1).map_err(|error| match error.kind() {
+            std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof => Error::Corrupted {
+                path: path.into(),
+                offset: 0,
+                expected: "the encrypted file of this part and tenant".into(),
+                found: error.to_string(),
+            },
+            _ => Error::io("read", path)(error),
         })?;
         Ok(opened)
     }

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use crate::error::Error;
 
 pub use real::{FolderLock, RealFileSystem, lock_folder};
-pub(crate) use real::{lock_file, make_private};
+pub(crate) use real::{LOCK, lock_file, make_private};
 
 /// An open file that is written from its beginning to its end.
 pub trait File: Send + Debug {

@@ -20,6 +20,9 @@ impl RealFileSystem {
     }
 }
 
+/// The file by which a process holds a folder.
+pub(crate) const LOCK: &str = "lock";
+
 /// Holds a data folder for this process as long as it lives.
 #[derive(Debug)]
 pub struct FolderLock {
@@ -32,7 +35,7 @@ pub struct FolderLock {
 pub fn lock_folder(folder: &Path) -> Result<FolderLock, Error> {
     make_private(folder)?;
     check_folder(&RealFileSystem, folder)?;
-    let lock = lock_file(&folder.join("lock"))?;
+    let lock = lock_file(&folder.join(LOCK))?;
     mark_folder(&RealFileSystem, folder)?;
     Ok(lock)
 }
@@ -40,13 +43,17 @@ pub fn lock_folder(folder: &Path) -> Result<FolderLock, Error> {
 /// Makes a folder of data for its owner alone, durably. One that is there is somebody's decision: a group may be meant to read
 /// it, as in Kubernetes, but that everybody on the machine may is told.
 pub(crate) fn make_private(folder: &Path) -> Result<(), Error> {
+    let is_there = folder.is_dir();
     make_or_look_at(folder)?;
-    // A process that died before it synced the folder's entry left one that a power cut takes away with all in it. Above
-    // the folder we may lack the permission, and then the folder is somebody else's doing.
-    if let Err(error) = RealFileSystem.sync_dir(parent(folder)) {
-        tracing::debug!(%error, folder = %folder.display(), "the entry of the folder could not be synced");
+    // A process that died before it synced the folder's entry left one that a power cut takes away with all in it.
+    match RealFileSystem.sync_dir(parent(folder)) {
+        // Above a folder that somebody else made we may lack the permission.
+        Err(error) if is_there => {
+            tracing::debug!(%error, folder = %folder.display(), "the entry of the folder could not be synced");
+            Ok(())
+        }
+        synced => synced,
     }
-    Ok(())
 }
 
 fn make_or_look_at(folder: &Path) -> Result<(), Error> {

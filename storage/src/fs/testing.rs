@@ -468,16 +468,21 @@ impl FileSystem for CrashFileSystem {
     }
 }
 
+/// What ext4 answers when the checksum of an inode is wrong.
+const EBADMSG: i32 = 74;
+
 /// A disk with room for so many more files of parts.
 #[derive(Debug)]
 pub(crate) struct SmallDisk {
     pub(crate) room: AtomicI64,
     pub(crate) refused: AtomicUsize,
+    /// The name of files that nobody may look at: their inodes are damaged.
+    pub(crate) unknown: Mutex<Option<&'static str>>,
 }
 
 impl SmallDisk {
     pub(crate) fn with_room(files: i64) -> Self {
-        Self { room: AtomicI64::new(files), refused: AtomicUsize::new(0) }
+        Self { room: AtomicI64::new(files), refused: AtomicUsize::new(0), unknown: Mutex::default() }
     }
 }
 
@@ -500,6 +505,10 @@ impl FileSystem for SmallDisk {
     }
 
     fn len(&self, path: &Path) -> Result<u64, Error> {
+        let unknown = *self.unknown.lock().expect("no test panicked with it");
+        if unknown.is_some_and(|name| path.ends_with(name)) {
+            return Err(Error::io("look at", path)(std::io::Error::from_raw_os_error(EBADMSG)));
+        }
         RealFileSystem.len(path)
     }
 

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::UInt64Type;
 use trivium_model::{PartId, RequestKey, SignalKind, TenantId, UnixNanos, WalPosition};
 
 use super::{FOLDER, Named, RequestName, name_of, unknown};
@@ -12,6 +13,7 @@ use crate::error::Error;
 use crate::fs::FileSystem;
 use crate::part::{NewPart, PageCache, Part, PartFile, PartRecord, encode_part};
 use crate::rows::RowRanges;
+use crate::schema::WAL_POSITION;
 use crate::storage::{AppendRequest, Appended, Inner, Storage};
 use crate::verify::refuse_shared_rows;
 
@@ -56,7 +58,12 @@ impl Storage {
         }
         let path = path.join(name);
         match Named::parse(name) {
-            Named::Part(signal, id) | Named::Orphan(signal, id) => inner.return_part(path, signal, id, options).await,
+            Named::Part(signal, id) | Named::Orphan(signal, id) => {
+                let inner = Arc::clone(inner);
+                // To its end when nobody waits any more: what is published must be served, and be gone from here.
+                let returned = tokio::spawn(async move { inner.return_part(path, signal, id, options).await });
+                returned.await.unwrap_or_else(|error| Err(Error::Internal(error.to_string())))
+            }
             Named::Request(request, _) => self.return_request(&path, request).await,
             Named::Index | Named::Wal | Named::Other => Err(Error::Unavailable {
                 reason: format!("{name} is kept for inspection only: what is intact of it is served already"),
@@ -185,6 +192,23 @@ pub(super) fn readable_rows(part: &Part) -> Result<Readable, Error> {
         Some(error) if found.rows == 0 => Err(error),
         _ => Ok(found),
     }
+}
+
+/// The last position in the WAL of the rows of a part that the catalog does not know.
+pub(crate) fn last_position(
+    fs: &dyn FileSystem,
+    path: &Path,
+    signal: SignalKind,
+    keys: &Arc<Keyring>,
+) -> Result<WalPosition, Error> {
+    let id = name_of(path).parse().map_err(|_| unknown(path, "of this name"))?;
+    let describe = |tenant| describe_part(fs, path, (signal, id), tenant, keys);
+    // Files that are not encrypted do not say whose they are, which does not matter here.
+    let record = describe(None).or_else(|_| describe(Some(TenantId::DEFAULT)))?;
+    let part = Part::open_damaged(record, path.to_path_buf(), &Arc::new(PageCache::new(0)), keys);
+    let batches = part.read(Some(&[WAL_POSITION]), None)?;
+    let positions = batches.iter().flat_map(|batch| batch.column(0).as_primitive::<UInt64Type>().values());
+    Ok(WalPosition(positions.copied().max().unwrap_or_default()))
 }
 
 /// The record of a part that the catalog does not know, from its files. Files that are encrypted say whose rows they are; of

@@ -22,6 +22,7 @@ use crate::part::{PageCache, Part, PartRecord};
 use crate::storage::part_folder;
 use crate::wal::{FrameHeader, scan_file};
 
+pub(crate) use back::last_position;
 pub use back::{ReturnOptions, Returned};
 
 /// The folder inside the data folder.

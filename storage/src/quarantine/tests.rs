@@ -17,7 +17,8 @@ async fn damaged_part() -> (TempDir, Storage, QuarantinedItem) {
     // The file keeps its length: a start does not see it.
     damage(&path, |bytes| bytes[2_000..2_100].fill(0xff));
     let storage = open(folder.path()).await;
-    storage.inner.quarantine_damaged(SignalKind::Logs).await;
+    let parts = storage.inner.table(SignalKind::Logs).all_parts().cloned().collect();
+    storage.inner.quarantine_damaged(parts).await;
     assert_eq!(bodies(&storage), expected(0..0));
     let item = storage.quarantined().await.expect("listed").pop().expect("the part");
     (folder, storage, item)

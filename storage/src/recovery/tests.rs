@@ -29,18 +29,23 @@ impl PayloadDecoder for Undecodable {
 }
 
 async fn open(folder: &Path) -> (Storage, RecoveryReport) {
-    open_on(folder, Arc::new(RealFileSystem::new())).await
+    try_open_on(folder, Arc::new(RealFileSystem::new()), 1).await.expect("it opens")
 }
 
 async fn open_on(folder: &Path, fs: Arc<dyn FileSystem>) -> (Storage, RecoveryReport) {
+    // Another process: its names differ.
+    try_open_on(folder, fs, 2).await.expect("it opens")
+}
+
+async fn try_open_on(folder: &Path, fs: Arc<dyn FileSystem>, seed: u64) -> Result<(Storage, RecoveryReport), Error> {
     let deps = StorageDeps {
         fs,
         clock: Arc::new(ManualClock::new(UnixNanos(1))),
         catalog: Arc::new(SqliteCatalog::open(folder).await.expect("a catalog")),
         decoder: Arc::new(Undecodable),
-        seed: 1,
+        seed,
     };
-    Storage::open(folder, StorageConfig::default(), deps).await.expect("it opens")
+    Storage::open(folder, StorageConfig::default(), deps).await
 }
 
 /// A WAL with requests of the given payloads, closed in order.
@@ -124,11 +129,15 @@ async fn with_parts(folder: &Path) {
 }
 
 async fn append(storage: &Storage, key: u8) {
-    let columns: Vec<usize> = (0..crate::schema::decoded_schema(SignalKind::Logs).fields().len()).collect();
-    let batches = crate::part::tests::batches(SignalKind::Logs, 10, key.into());
+    append_to(storage, SignalKind::Logs, key).await;
+}
+
+async fn append_to(storage: &Storage, signal: SignalKind, key: u8) {
+    let columns: Vec<usize> = (0..crate::schema::decoded_schema(signal).fields().len()).collect();
+    let batches = crate::part::tests::batches(signal, 10, key.into());
     let request = crate::AppendRequest {
         tenant: TenantId::DEFAULT,
-        signal: SignalKind::Logs,
+        signal,
         format: WireFormat::Otlp,
         key: RequestKey([key; 16]),
         received_at: UnixNanos(1),
@@ -154,8 +163,28 @@ async fn an_index_lost_on_a_full_disk_costs_no_row() {
     assert_eq!((report.parts, report.damaged_parts), (2, Vec::new()));
     assert!(disk.refused.load(Ordering::SeqCst) > 0, "the index was made anew on a full disk");
     disk.room.store(i64::MAX, Ordering::SeqCst);
-    storage.inner.quarantine_damaged(SignalKind::Logs).await;
+    assert_eq!(entries(&parts), 2, "an attempt left files");
+    storage.inner.check_unchecked().await;
     assert_eq!((indexes().len(), storage.parts().iter().map(|part| part.rows).sum::<u32>()), (2, 20));
+}
+
+/// A damaged inode: nobody knows whether the part is there. The others are served, and what nobody knows is left alone.
+#[tokio::test]
+async fn a_part_that_cannot_be_looked_at_does_not_keep_the_store_shut() {
+    let (folder, disk) = (tempfile::tempdir().expect("a folder"), Arc::new(SmallDisk::with_room(i64::MAX)));
+    with_parts(folder.path()).await;
+    let parts = folder.path().join("parts").join("logs");
+    let unpublished = parts.join("0".repeat(32));
+    std::fs::create_dir(&unpublished).expect("made");
+    *disk.unknown.lock().expect("nobody else") = Some("ids.idx");
+    let (storage, report) = open_on(folder.path(), Arc::<SmallDisk>::clone(&disk)).await;
+    assert_eq!((report.parts, report.unknown_parts.len(), report.damaged_parts.len()), (2, 2, 0));
+    assert_eq!((report.strays, report.orphans, entries(&parts)), (0, 0, 3), "something was removed or moved");
+    assert_eq!(entries(&folder.path().join("quarantine")), 0);
+    storage.close().await;
+    *disk.unknown.lock().expect("nobody else") = None;
+    let (_, report) = open_on(folder.path(), disk).await;
+    assert_eq!((report.parts, report.unknown_parts.len(), report.orphans), (2, 0, 1));
 }
 
 fn entries(folder: &Path) -> usize {
@@ -192,6 +221,32 @@ async fn a_catalog_that_lost_a_merge_costs_no_row() {
     assert_eq!((report.parts, report.damaged_parts.len(), report.strays, report.orphans), (0, 3, 1, 0));
     assert!(entries(&folder.path().join("quarantine")) >= 1);
     assert_eq!(storage.metrics().quarantined.get(), 4);
+}
+
+/// The catalog's journal lost its last commit, that of a seal: it knows a later position, of another signal, and the WAL has
+/// neither request any more. The part is all that there is of its rows.
+#[tokio::test]
+async fn a_catalog_that_lost_one_signal_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (storage, _) = open(folder.path()).await;
+    append_to(&storage, SignalKind::Traces, 1).await;
+    append(&storage, 2).await;
+    storage.inner.seal(SignalKind::Logs).await.expect("sealed");
+    let old = ["catalog.sqlite", "catalog.sqlite-wal"].map(|name| (name, std::fs::read(folder.path().join(name))));
+    storage.close().await;
+    let restored = tempfile::tempdir().expect("a folder");
+    for name in ["parts", "wal"] {
+        let from = folder.path().join(name);
+        let copied = std::process::Command::new("cp").arg("-a").arg(from).arg(restored.path()).status();
+        assert!(copied.expect("cp runs").success());
+    }
+    for (name, bytes) in old {
+        std::fs::write(restored.path().join(name), bytes.expect("readable")).expect("restored");
+    }
+    let error =
+        try_open_on(restored.path(), Arc::new(RealFileSystem::new()), 2).await.expect_err("it would remove the part");
+    assert!(matches!(error, Error::StaleCatalog { parts: 1, .. }), "{error}");
+    assert_eq!(entries(&restored.path().join("parts/traces")), 1);
 }
 
 /// What a crash leaves between writing and publishing is removed: the WAL still has its rows.

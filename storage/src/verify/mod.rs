@@ -43,6 +43,8 @@ pub enum FindingKind {
     Part(PartId),
     /// Only what is derived from the rows of a part.
     Indexes(PartId),
+    /// A part that could not be read this time, which says nothing of its bytes.
+    Unread,
     /// Written by a newer Trivium.
     Newer,
     /// A part that no catalog entry names.
@@ -241,6 +243,7 @@ fn check_parts(parts: &Parts<'_>, state: &CatalogState, deep: bool, progress: &P
                 PartDamage::Columns(Error::UnknownFormat { .. }) | PartDamage::Indexes(Error::UnknownFormat { .. }) => {
                     FindingKind::Newer
                 }
+                PartDamage::Columns(error) | PartDamage::Indexes(error) if error.is_passing() => FindingKind::Unread,
                 PartDamage::Columns(_) => FindingKind::Part(record.id),
                 PartDamage::Indexes(_) => FindingKind::Indexes(record.id),
             };

@@ -140,6 +140,11 @@ impl Repair {
                 let name = format!("stray-{}", name_of(&finding.path));
                 self.move_away(&finding.path, &name)
             }
+            FindingKind::Unread => {
+                let done = "left it: it could not be read this time. Check the disk and repair again".into();
+                self.actions.push(Action { path: finding.path.clone(), done });
+                Ok(())
+            }
             FindingKind::Catalog | FindingKind::Newer | FindingKind::Wal | FindingKind::Duplicate => Ok(()),
         }
     }
@@ -173,6 +178,12 @@ impl Repair {
         };
         let new = match made {
             Ok(new) => new,
+            // A full disk says nothing against the rows.
+            Err(error) if error.is_passing() => {
+                let done = format!("left it as it is: its indexes cannot be made anew now, {error}");
+                self.actions.push(Action { path: part_folder(&self.folder, &record), done });
+                return Ok(());
+            }
             // Intact bytes that cannot be decoded: nothing can be derived from them.
             Err(error) => return self.withdraw_part(id, &format!("{problem}; {error}")).await,
         };

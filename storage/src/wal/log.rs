@@ -79,9 +79,13 @@ pub(super) fn is_full(error: &Error) -> bool {
     matches!(error, Error::Io { source, .. } if full.contains(&source.kind()))
 }
 
-/// Any failed write but for want of room says that the disk does not work.
+/// Any failed write but for want of room, or of a descriptor to write with, says that the disk does not work.
 fn failed_write(error: Error) -> Failure {
-    if is_full(&error) { Failure::Passing(error) } else { Failure::Disk(error) }
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    let lacks_descriptors =
+        matches!(&error, Error::Io { source, .. } if matches!(source.raw_os_error(), Some(ENFILE | EMFILE)));
+    if is_full(&error) || lacks_descriptors { Failure::Passing(error) } else { Failure::Disk(error) }
 }
 
 /// A number that nobody outside of this process can know. The hasher's keys come from the operating system.

@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use super::{Pair, begin, choose, finish, pairs};
+use super::{Pair, begin, choose, finish, pairs, take};
 use crate::backup::manifest::Manifest;
 use crate::backup::{Meter, Progress, copy, other_sum, refused, snapshot_folder, snapshots, sum_of};
 use crate::error::Error;
@@ -48,7 +48,8 @@ fn check_all(fs: &dyn FileSystem, source: &Path, pairs: &[Pair], meter: &Meter) 
 }
 
 fn write_all(fs: &dyn FileSystem, source: &Path, target: &Path, pairs: &[Pair], meter: &Meter) -> Result<(), Error> {
-    let _lock = begin(fs, target, pairs)?;
+    let _lock = take(fs, target)?;
+    begin(fs, target, pairs)?;
     for Pair { key, to, file } in pairs {
         let from = source.join(key);
         if copy(fs, &from, to, &|bytes| meter.advance(bytes))? != (file.bytes, file.crc32c) {

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use futures::stream::{self, TryStreamExt};
 
-use super::{Pair, begin, choose, finish, pairs};
+use super::{Pair, begin, choose, finish, pairs, take};
 use crate::backup::manifest::Manifest;
 use crate::backup::objects::{Objects, WIDTH};
 use crate::backup::{Meter, PARTS, Progress, SNAPSHOTS, other_sum, refused};
@@ -23,6 +23,8 @@ pub(super) async fn restore(
     check_lengths(source, &name, &pairs).await?;
     let fs: Arc<dyn FileSystem> = Arc::new(RealFileSystem::new());
     let meter = Meter::new(progress, manifest.bytes());
+    let (worker, folder) = (Arc::clone(&fs), target.to_path_buf());
+    let _lock = crate::seal::blocking(move || take(&*worker, &folder)).await?;
     let written = write_all(source, &fs, target, &pairs, &meter).await;
     if let Err(error) = written {
         let target = target.to_path_buf();
@@ -62,7 +64,7 @@ async fn write_all(
     meter: &Meter,
 ) -> Result<(), Error> {
     let (worker, folder, all) = (Arc::clone(fs), target.to_path_buf(), Arc::clone(pairs));
-    let _lock = crate::seal::blocking(move || begin(&*worker, &folder, &all)).await?;
+    crate::seal::blocking(move || begin(&*worker, &folder, &all)).await?;
     stream::iter(pairs.iter().map(Ok))
         .try_for_each_concurrent(WIDTH, |pair| write_one(source, fs, pair, meter))
         .await?;

@@ -6,7 +6,7 @@ use super::Kept;
 use crate::backup::manifest::{self, Manifest, StoredPart};
 use crate::backup::{Meter, PARTS, SNAPSHOTS, copy, other_sum, refused, snapshot_folder, snapshots, sum_of};
 use crate::error::Error;
-use crate::fs::{FileSystem, FolderLock, lock_file, make_private};
+use crate::fs::{FileSystem, FolderLock, LOCK, lock_file, make_private};
 
 /// A backup folder.
 #[derive(Clone)]
@@ -20,7 +20,7 @@ pub(in crate::backup) struct FolderTarget {
 impl FolderTarget {
     pub(super) fn begin(fs: &Arc<dyn FileSystem>, source: &Path, folder: &Path, name: &str) -> Result<Self, Error> {
         prepare_folder(&**fs, source, folder)?;
-        let lock = Arc::new(lock_file(&folder.join("lock"))?);
+        let lock = Arc::new(lock_file(&folder.join(LOCK))?);
         // What an interrupted backup left.
         for name in snapshots(&**fs, folder)?.interrupted {
             fs.remove_dir_all(&snapshot_folder(folder, &name))?;
