@@ -27,6 +27,7 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionConfig;
 use trivium_model::{Clock, TenantId, UnixNanos};
 
+use crate::admission::Permit;
 use crate::config::QueryConfig;
 use crate::error::Error;
 use crate::functions;
@@ -94,10 +95,19 @@ impl Engine {
     /// Plans a statement and starts it. The rows come as the answer is polled; dropping it cancels the query. At the
     /// deadline there is an answer, whatever the query does then.
     pub async fn run(&self, request: &SqlRequest) -> Result<SqlAnswer, Error> {
+        self.run_with(request, None).await
+    }
+
+    /// The same with a permit, which is held as long as the query runs.
+    pub async fn run_permitted(&self, request: &SqlRequest, permit: Permit) -> Result<SqlAnswer, Error> {
+        self.run_with(request, Some(permit)).await
+    }
+
+    async fn run_with(&self, request: &SqlRequest, permit: Option<Permit>) -> Result<SqlAnswer, Error> {
         let timeout = request.timeout.unwrap_or(self.config.timeout).min(self.config.timeout_max);
         let rows_max = request.rows_max.unwrap_or(self.config.rows_default).min(self.config.rows_max);
         let statement = self.statement(request, timeout, rows_max)?;
-        SqlAnswer::start(&self.executor, statement, rows_max).await
+        SqlAnswer::start(&self.executor, statement, rows_max, permit).await
     }
 
     /// The statement with its tables and its share of the memory.
@@ -173,6 +183,7 @@ impl Statement {
         read_only.verify_plan(&plan).map_err(|_| Error::ReadOnly { statement: plan.display().to_string() })?;
         guard::check_plan(&plan)?;
         guard::check_patterns(&plan)?;
+        guard::check_casts(&plan)?;
         let plan = limited(plan, self.rows_max).map_err(|error| self.errors.convert(error))?;
         let plan = self.state.create_physical_plan(&plan).await.map_err(|error| self.errors.convert(error))?;
         metered::metered(plan, &self.meter).map_err(|error| self.errors.convert(error))

@@ -3,6 +3,7 @@
 //! The size is checked on the tokens, before anything recursive looks at them: neither the parser nor the planner meets a
 //! statement that could exhaust the stack. Filters of the user interface never come here as text.
 
+mod casts;
 mod growth;
 mod patterns;
 
@@ -20,6 +21,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use crate::error::Error;
 
+pub(crate) use casts::check_casts;
 pub(crate) use growth::check_plan;
 pub(crate) use patterns::check_patterns;
 

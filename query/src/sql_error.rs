@@ -44,6 +44,8 @@ impl SqlErrors {
             DataFusionError::NotImplemented(message) => Error::invalid(format!("not supported: {}", clean(message))),
             DataFusionError::ArrowError(error, _) => arrow_error(error),
             DataFusionError::External(error) => foreign(error.as_ref()),
+            // What somebody wrote, told as a defect by `array_slice`.
+            DataFusionError::Internal(message) if message.contains("invalid stride") => Error::invalid(clean(message)),
             other => defect(&clean(&other.to_string())),
         }
     }

@@ -26,7 +26,6 @@ use super::sql_notes;
 use super::sql_render::{Ending, Format, Render};
 use super::tenant::Tenant;
 use super::time::parse_duration;
-use crate::admission::Permit;
 use crate::engine::{SqlAnswer, SqlRequest};
 use crate::error::Error;
 use crate::state::QueryState;
@@ -82,7 +81,7 @@ async fn answer(
     let request = parse_request((state, tenant), &body)?;
     let permit = state.admission.acquire().await?;
     let rows_max = request.rows_max.unwrap_or(state.config.rows_default);
-    let answer = state.engine.run(&request).await?;
+    let answer = state.engine.run_permitted(&request, permit).await?;
     let render = Render::new(format, &answer.schema())?;
     let flow = Flow {
         answer,
@@ -94,7 +93,6 @@ async fn answer(
         bytes_sent: 0,
         takes_trailers: sql_notes::takes_trailers(&parts),
         next: Next::Rows,
-        _permit: permit,
     };
     let mut response = flow.into_response().await?;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
@@ -145,7 +143,6 @@ struct Flow {
     bytes_sent: usize,
     takes_trailers: bool,
     next: Next,
-    _permit: Permit,
 }
 
 /// What a stream has to send next.

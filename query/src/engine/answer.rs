@@ -11,18 +11,20 @@ use tokio::time::{Instant, timeout_at};
 use super::executor::Executor;
 use super::meter::Meter;
 use super::{Notes, Statement};
+use crate::admission::Permit;
 use crate::error::Error;
 
 /// Batches that wait for the client.
 const BATCHES_AHEAD: usize = 1;
 
-type Batches = mpsc::Sender<Result<RecordBatch, Error>>;
+/// `None` after the last rows: without it the query did not come to its end.
+type Batches = mpsc::Sender<Result<Option<RecordBatch>, Error>>;
 
 /// The rows of an answer as they come.
 #[derive(Debug)]
 pub struct SqlAnswer {
     schema: SchemaRef,
-    batches: mpsc::Receiver<Result<RecordBatch, Error>>,
+    batches: mpsc::Receiver<Result<Option<RecordBatch>, Error>>,
     /// Ends the query when the answer is dropped.
     running: Running,
     notes: Arc<Notes>,
@@ -47,12 +49,21 @@ impl Drop for Running {
 }
 
 impl SqlAnswer {
-    /// Hands a statement to the executor and waits until its columns are known.
-    pub(super) async fn start(executor: &Executor, statement: Statement, rows_max: usize) -> Result<Self, Error> {
+    /// Hands a statement to the executor and waits until its columns are known. The permit is given back when the query has
+    /// ended, or at the deadline, however slowly its rows are taken.
+    pub(super) async fn start(
+        executor: &Executor,
+        statement: Statement,
+        rows_max: usize,
+        permit: Option<Permit>,
+    ) -> Result<Self, Error> {
         let (meter, notes) = (Arc::clone(&statement.meter), Arc::clone(&statement.notes));
         let (columns, planned) = oneshot::channel();
         let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
-        let task = executor.spawn(run(statement, columns, sender))?;
+        let task = executor.spawn(async move {
+            run(statement, columns, sender).await;
+            drop(permit);
+        })?;
         let running = Running { meter, task: task.abort_handle() };
         let schema = match timeout_at(running.deadline(), planned).await {
             Ok(Ok(schema)) => schema?,
@@ -96,10 +107,11 @@ impl SqlAnswer {
             return None;
         }
         let batch = match timeout_at(self.running.deadline(), self.batches.recv()).await {
-            Err(_) => return Some(Err(self.running.meter.timed_out())),
-            Ok(None) => return None,
+            // It ended because nobody took its rows.
+            Err(_) | Ok(None) => return Some(Err(self.running.meter.timed_out())),
             Ok(Some(Err(error))) => return Some(Err(error)),
-            Ok(Some(Ok(batch))) => batch,
+            Ok(Some(Ok(None))) => return None,
+            Ok(Some(Ok(Some(batch)))) => batch,
         };
         if batch.num_rows() > self.rows_left {
             self.truncated = true;
@@ -116,7 +128,8 @@ impl Running {
     }
 }
 
-/// Plans a statement, tells its columns and then its rows. Whatever is deep, trees of expressions and plans, lives and
+/// Plans a statement, tells its columns and then its rows, up to the deadline: a client that takes none must not hold memory and
+/// permit for ever. Whatever is deep, trees of expressions and plans, lives and
 /// dies here, on a thread with a large stack.
 async fn run(statement: Statement, columns: oneshot::Sender<Result<SchemaRef, Error>>, batches: Batches) {
     let started = AssertUnwindSafe(statement.start()).catch_unwind().await;
@@ -134,13 +147,14 @@ async fn run(statement: Statement, columns: oneshot::Sender<Result<SchemaRef, Er
     }
     loop {
         let batch = match AssertUnwindSafe(stream.next()).catch_unwind().await {
-            Ok(None) => return,
-            Ok(Some(Ok(batch))) => Ok(batch),
+            Ok(None) => Ok(None),
+            Ok(Some(Ok(batch))) => Ok(Some(batch)),
             Ok(Some(Err(error))) => Err(statement.errors.convert(error)),
             Err(_) => Err(panicked("running")),
         };
-        let failed = batch.is_err();
-        if batches.send(batch).await.is_err() || failed {
+        let is_last = !matches!(batch, Ok(Some(_)));
+        let sent = timeout_at(statement.meter.deadline().into(), batches.send(batch)).await;
+        if is_last || !matches!(sent, Ok(Ok(()))) {
             return;
         }
     }

@@ -123,9 +123,27 @@ async fn d6_nothing_that_makes_much_out_of_little() {
         "SELECT regexp_replace(repeat('a', 100000), 'a', repeat('b', 100000), 'g')",
         "SELECT concat(a, a, a, a, a) FROM (SELECT concat(a, a, a, a) AS a FROM (SELECT repeat('x', 30000000) AS a))",
         "SELECT a || a || a || a FROM (SELECT a || a || a AS a FROM (SELECT repeat('x', 30000000) AS a))",
+        "SELECT to_char(time, repeat('%c', 7000)) FROM spans",
+        "SELECT to_char(time, repeat(name, 100000)) FROM spans",
+        "SELECT arrow_cast([1], 'FixedSizeList(2147483647, Int64)')",
+        "SELECT array_slice([1, 2, 3], 1, 3, 9223372036854775807)",
+        "SELECT [1, 2, 3][1:3:9223372036854775807]",
     ] {
         assert_eq!(error_of(&engine, sql).await.kind(), ErrorKind::InvalidArgument, "{sql}");
     }
+    for sql in [
+        "SELECT [duration]::BIGINT[2147483647] FROM spans",
+        "SELECT TRY_CAST([1] AS BIGINT[100000000])",
+        "SELECT max(cardinality(x)) FROM (SELECT [[duration]]::BIGINT[10][100] AS x FROM spans)",
+        "SELECT 1 WHERE [1]::BIGINT[2000000000] IS NULL OR EXISTS (SELECT [duration]::BIGINT[65] FROM spans)",
+    ] {
+        assert_eq!(error_of(&engine, sql).await.kind(), ErrorKind::LimitExceeded, "{sql}");
+    }
+    assert_eq!(answer(&engine, "SELECT [1, 2]::BIGINT[2]").await.expect("an answer"), [r#"["1","2"]"#]);
+    assert_eq!(
+        answer(&engine, "SELECT to_char(DATE '2024-02-03', '%d.%m.%Y')").await.expect("an answer"),
+        ["03.02.2024"]
+    );
     let bomb = "SELECT string_agg(repeat(name, 1000), ',') FROM spans";
     assert_eq!(error_of(&small_engine(), bomb).await.kind(), ErrorKind::LimitExceeded);
     let fine = "SELECT length(repeat('ab', 3) || 'c'), lpad('7', 3, '0'), concat('a', NULL, 'b'), 'a' || NULL, replace('aba', 'a', 'xy')";
@@ -475,6 +493,34 @@ async fn d11_dropping_an_answer_ends_the_query() {
         }
     };
     tokio::time::timeout(Duration::from_secs(5), freed).await.expect("the memory is free within seconds");
+}
+
+/// A client that takes no rows, at a zero window of HTTP/2 for instance: at the deadline the next one has its turn.
+#[tokio::test]
+async fn d11_a_slow_reader_holds_nothing_past_the_deadline() {
+    let engine = engine();
+    let config = QueryConfig { concurrency: 1, ..QueryConfig::default() };
+    let admission = crate::admission::Admission::new(&config);
+    let mut asked = request("SELECT a.name, b.name FROM spans a CROSS JOIN spans b");
+    (asked.timeout, asked.rows_max) = (Some(Duration::from_millis(500)), Some(100_000));
+    let permit = admission.acquire().await.expect("a permit");
+    let mut answer = engine.run_permitted(&asked, permit).await.expect("a running query");
+    assert_eq!(admission.load(), (1, 0), "the permit is not held while it runs");
+    tokio::time::timeout(Duration::from_secs(20), admission.acquire()).await.expect("freed").expect("a permit");
+    let pool = Arc::clone(&engine.template.runtime_env().memory_pool);
+    let freed = async {
+        while pool.reserved() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), freed).await.expect("the memory is free");
+    let last = loop {
+        match answer.next().await.expect("rows that lack others must not look like all") {
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(last, Error::Timeout { .. }), "{last}");
 }
 
 #[tokio::test]

@@ -29,6 +29,12 @@ const STEPS_MAX: u64 = 1 << 32;
 /// Bytes of a text that is looked at with a regular expression, or compared letter by letter.
 const SEARCHED_BYTES_MAX: u64 = 1 << 20;
 
+/// Bytes that a byte of the format of a time becomes at most: `%+` is written with 35.
+const FORMATTED_BYTES: u64 = 18;
+
+/// Steps for each of them: formats are read once more for every row.
+const FORMATTING_STEPS: u64 = 8;
+
 /// How the size of the result, or the time it takes, follows from the arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Growth {
@@ -52,6 +58,8 @@ enum Growth {
     Join,
     /// A list in which the third argument replaces elements.
     ReplaceElements,
+    /// A time as the second argument says.
+    Format,
 }
 
 fn growth(name: &str) -> Option<Growth> {
@@ -71,6 +79,7 @@ fn growth(name: &str) -> Option<Growth> {
         "levenshtein" => Growth::Product,
         "array_to_string" => Growth::Join,
         "array_replace" | "array_replace_n" | "array_replace_all" => Growth::ReplaceElements,
+        "to_char" => Growth::Format,
         _ => return None,
     })
 }
@@ -175,6 +184,10 @@ impl Cost {
             Growth::Regex => Ok(Self { bytes: length(0), steps: regex_steps(name, length(0), length(1))? }),
             Growth::Product => Ok(Self { bytes: 8, steps: length(0).saturating_mul(length(1)) }),
             Growth::Join => made(length(0).saturating_mul(2).saturating_add(elements().saturating_mul(length(1) + 8))),
+            Growth::Format => {
+                let bytes = length(1).saturating_mul(FORMATTED_BYTES);
+                Ok(Self { bytes, steps: bytes.saturating_mul(FORMATTING_STEPS) })
+            }
             Growth::ReplaceElements => made(length(0).saturating_add(elements().saturating_mul(length(2)))),
         }
     }
