@@ -18,7 +18,7 @@ use trivium_model::TenantId;
 
 use crate::address;
 use crate::audit::{Action, AuditEvent, Pending};
-use crate::authenticator::Authenticator;
+use crate::authenticator::{Authenticator, Identity, Validity};
 use crate::config::Mode;
 use crate::cookie;
 use crate::error::Error;
@@ -40,7 +40,8 @@ const ORGANIZATION: &str = "x-scope-orgid";
 pub struct AuditDetail(pub String);
 
 /// Authenticates and authorises every request before its handler. Denies by default. The handler finds `Arc<Principal>` and
-/// its `trivium_model::TenantId` in the extensions of the request; on a public route there are none.
+/// its `trivium_model::TenantId` in the extensions of the request, and an `Arc<dyn trivium_model::Validity>` at [`Door::Api`]; on a public route there
+/// are none.
 #[derive(Clone, Debug)]
 pub struct AuthLayer {
     authenticator: Arc<Authenticator>,
@@ -94,14 +95,14 @@ where
 
 /// A request that may pass.
 struct Admitted {
-    principal: Option<Arc<Principal>>,
+    identity: Option<Identity>,
     pending: Option<Pending>,
 }
 
 /// Answers a request with a refusal in the words of its protocol, also one that nobody was asked about yet.
 pub async fn refuse(error: &Error, door: Door, request: Request<Body>) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    let response = refuse::response(error, door, &parts.method, &parts.headers);
+    let response = refuse::response(error, door, &parts);
     discard(&parts, body).await;
     response
 }
@@ -134,10 +135,15 @@ impl AuthLayer {
                 return Ok(refuse(&refused.error, self.door, Request::from_parts(parts, body)).await);
             }
         };
-        if let Some(principal) = admitted.principal {
+        if let Some(identity) = admitted.identity {
             // Alone too, for crates that need to know whose data it is and not who asks.
-            parts.extensions.insert(principal.tenant);
-            parts.extensions.insert(principal);
+            parts.extensions.insert(identity.principal.tenant);
+            parts.extensions.insert(Arc::clone(&identity.principal));
+            // Telemetry is taken in one go: only what is read goes on for long.
+            if self.door == Door::Api {
+                let validity = Validity::new(Arc::clone(&self.authenticator), identity);
+                parts.extensions.insert(Arc::new(validity) as Arc<dyn trivium_model::Validity>);
+            }
         }
         parts.extensions.insert(ClientAddress(address));
         let response = inner.call(Request::from_parts(parts, body)).await?;
@@ -165,10 +171,11 @@ impl AuthLayer {
         }
         let found = self.table.find(&parts.method, route);
         if found == Found::Access(Access::Public) {
-            return Ok(Admitted { principal: None, pending: None });
+            return Ok(Admitted { identity: None, pending: None });
         }
-        let principal = self.authenticator.authenticate(&parts.headers, address).await?;
-        let refused = |error| Refused { error, principal: Some(Arc::clone(&principal)) };
+        let identity = self.authenticator.identify(&parts.headers, address).await?;
+        let principal = &identity.principal;
+        let refused = |error| Refused { error, principal: Some(Arc::clone(principal)) };
         let permission = match found {
             Found::Access(Access::Needs(permission)) => Some(permission),
             Found::Access(_) => None,
@@ -177,9 +184,9 @@ impl AuthLayer {
             }
             Found::Unknown => return Err(refused(unknown(parts, route, is_matched))),
         };
-        self.check(parts, &principal, permission).map_err(refused)?;
-        let pending = self.begin(parts, route, &principal, permission, address).map_err(refused)?;
-        Ok(Admitted { principal: Some(principal), pending })
+        self.check(parts, principal, permission).map_err(refused)?;
+        let pending = self.begin(parts, route, principal, permission, address).map_err(refused)?;
+        Ok(Admitted { identity: Some(identity), pending })
     }
 
     fn check(&self, parts: &Parts, principal: &Principal, permission: Option<Permission>) -> Result<(), Error> {
@@ -243,7 +250,7 @@ impl AuthLayer {
         };
         event.address = address;
         event.outcome = "denied".into();
-        event.status = Some(refuse::status(&refused.error).as_u16());
+        event.status = Some(refuse::status(&refused.error, parts.uri.path()).as_u16());
         event.detail = Some(crate::audit::shorten(&refused.error.to_string()));
         self.authenticator.audit.denied(tenant, event);
     }

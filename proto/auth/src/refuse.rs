@@ -8,11 +8,13 @@ use http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, ORIGIN, RETRY_AFTER,
     WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use prost::Message;
 use serde_json::json;
 
 use crate::error::Error;
+use crate::routes::REMOTE_WRITE;
 
 /// Which protocol a listener speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,20 +105,29 @@ fn statuses(error: &Error) -> (StatusCode, i32, &'static str) {
     }
 }
 
-/// The HTTP status of an error.
-pub(crate) fn status(error: &Error) -> StatusCode {
-    statuses(error).0
+/// The HTTP status of an error, as the answer to a request for this path. Prometheus drops samples on 429 unless it is set up not
+/// to (`retry_on_http_429`), and this passes.
+pub(crate) fn status(error: &Error, path: &str) -> StatusCode {
+    match statuses(error).0 {
+        StatusCode::TOO_MANY_REQUESTS if path == REMOTE_WRITE => StatusCode::SERVICE_UNAVAILABLE,
+        status => status,
+    }
 }
 
-/// The refusal of a request with these headers.
-pub(crate) fn response(error: &Error, door: Door, method: &Method, headers: &HeaderMap) -> Response<Body> {
+/// The refusal of a request.
+pub(crate) fn response(error: &Error, door: Door, request: &Parts) -> Response<Body> {
+    let Parts { method, headers, .. } = request;
     let essence = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = essence.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let mut response = match door {
         Door::OtlpGrpc if *method == Method::POST && essence.starts_with("application/grpc") => grpc(error),
         Door::OtlpHttp if matches!(&*essence, "application/x-protobuf" | "application/protobuf") => protobuf(error),
         Door::OtlpHttp | Door::OtlpGrpc => rpc_json(error),
-        Door::Api => json(error),
+        Door::Api => {
+            let mut response = json(error);
+            *response.status_mut() = status(error, request.uri.path());
+            response
+        }
     };
     let own = response.headers_mut();
     if door == Door::OtlpHttp && headers.contains_key(ORIGIN) {
@@ -160,7 +171,7 @@ fn protobuf(error: &Error) -> Response<Body> {
 
 fn with_body(error: &Error, content_type: &'static str, body: Bytes) -> Response<Body> {
     let mut response = Response::new(Body::from(body));
-    *response.status_mut() = status(error);
+    *response.status_mut() = statuses(error).0;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -212,10 +223,13 @@ fn percent_encode(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
-    fn headers(content_type: &str) -> HeaderMap {
-        HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_str(content_type).expect("a value"))])
+    fn request(path: &str, content_type: &str) -> Parts {
+        let request = http::Request::post(path).header(CONTENT_TYPE, content_type);
+        request.body(()).expect("a request").into_parts().0
     }
 
     async fn body(response: Response<Body>) -> Bytes {
@@ -225,7 +239,7 @@ mod tests {
     #[tokio::test]
     async fn every_protocol_is_answered_in_its_words() {
         let error = Error::missing_credentials();
-        let at = |door, content_type: &str| response(&error, door, &Method::POST, &headers(content_type));
+        let at = |door, content_type: &str| response(&error, door, &request("/", content_type));
 
         let api = at(Door::Api, "application/json");
         assert_eq!(
@@ -256,11 +270,31 @@ mod tests {
     #[test]
     fn what_passes_is_told_as_what_passes() {
         let error = Error::unavailable("ü %");
-        let http = response(&error, Door::OtlpHttp, &Method::POST, &headers("application/x-protobuf"));
+        let http = response(&error, Door::OtlpHttp, &request("/v1/logs", "application/x-protobuf"));
         assert_eq!((http.status().as_u16(), &http.headers()[RETRY_AFTER]), (503, &HeaderValue::from_static("5")));
-        let grpc = response(&error, Door::OtlpGrpc, &Method::POST, &headers("application/grpc"));
+        let grpc = response(&error, Door::OtlpGrpc, &request("/x/Export", "application/grpc"));
         assert_eq!(grpc.headers()["grpc-status"], "14");
         assert_eq!(grpc.headers()["grpc-message"], "%C3%BC %25");
+    }
+
+    #[test]
+    fn samples_of_a_sender_that_has_to_wait_are_not_lost() {
+        let error = Error::Throttled { retry_after: Duration::from_millis(7_500) };
+        for (door, path, expected) in [
+            (Door::Api, "/prometheus/api/v1/write", 503),
+            (Door::Api, "/prometheus/api/v1/query", 429),
+            (Door::Api, "/api/v1/auth/login", 429),
+            (Door::OtlpHttp, "/v1/metrics", 429),
+        ] {
+            let answer = response(&error, door, &request(path, "application/x-protobuf"));
+            assert_eq!(answer.status().as_u16(), expected, "{path}");
+            assert_eq!(answer.headers()[RETRY_AFTER], "8", "{path}");
+            assert_eq!(status(&error, path).as_u16(), expected, "{path}: what the audit log has");
+        }
+        // What does not pass stays what it is.
+        let unknown =
+            response(&Error::wrong_credentials(), Door::Api, &request(REMOTE_WRITE, "application/x-protobuf"));
+        assert_eq!(unknown.status().as_u16(), 401);
     }
 
     #[test]

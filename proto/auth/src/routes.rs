@@ -8,6 +8,9 @@ use trivium_model::SignalKind;
 use crate::principal::Permission;
 use crate::role::Verb;
 
+/// Where Prometheus sends samples.
+pub(crate) const REMOTE_WRITE: &str = "/prometheus/api/v1/write";
+
 /// Who may use a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
@@ -201,11 +204,14 @@ fn prometheus() -> Vec<Route> {
     let asked = ["query", "query_range", "query_exemplars", "format_query", "parse_query", "series", "labels"];
     let mut routes: Vec<Route> =
         asked.iter().flat_map(|name| ask(&format!("/prometheus/api/v1/{name}"), read)).collect();
-    let read_only = ["label/{name}/values", "metadata", "status/{page}", "targets/metadata", "targets", "scrape_pools"];
+    let read_only = ["label/{name}/values", "metadata", "status/{page}", "targets/metadata"];
     routes.extend(read_only.iter().map(|name| get(&format!("/prometheus/api/v1/{name}"), read)));
+    // Everything is scraped for the default tenant, and these have addresses and errors of the operators' network.
+    let monitor = Access::verb(Verb::Monitor);
+    routes.extend(["targets", "scrape_pools"].map(|name| get(&format!("/prometheus/api/v1/{name}"), monitor)));
     // What there is not, answered as Prometheus would.
     routes.extend(ask("/prometheus/api/v1/{*path}", read));
-    routes.push(post("/prometheus/api/v1/write", Access::of(Verb::Ingest, SignalKind::Metrics)));
+    routes.push(post(REMOTE_WRITE, Access::of(Verb::Ingest, SignalKind::Metrics)));
     routes
 }
 
@@ -284,6 +290,25 @@ mod tests {
             "/readyz",
         ];
         assert_eq!(public, expected);
+    }
+
+    #[test]
+    fn what_concerns_the_whole_server_is_for_its_people_alone() {
+        let table = RouteTable::new(api()).expect("a table");
+        let of_server = [Access::verb(Verb::Monitor), Access::verb(Verb::Operate)];
+        let found: Vec<String> =
+            table.routes().filter(|route| of_server.contains(&route.access)).map(|route| route.path).collect();
+        let expected = [
+            "/-/flush",
+            "/-/reload",
+            "/api/v1/admin/quarantine",
+            "/api/v1/admin/quarantine/restore",
+            "/api/v1/auth/tenants",
+            "/metrics",
+            "/prometheus/api/v1/scrape_pools",
+            "/prometheus/api/v1/targets",
+        ];
+        assert_eq!(found, expected);
     }
 
     #[test]

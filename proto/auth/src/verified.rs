@@ -1,13 +1,11 @@
 //! Remembers what was found of a credential that is dear to verify: a password, a web token.
 
-use std::sync::Arc;
-
 use quick_cache::sync::Cache;
 use ring::digest::{Context, SHA256};
 use trivium_model::UnixNanos;
 
+use crate::authenticator::Identity;
 use crate::error::Error;
-use crate::principal::Principal;
 use crate::secret::{Digest, fill};
 
 /// Credentials remembered.
@@ -15,7 +13,7 @@ const ENTRIES_MAX: usize = 4_096;
 
 #[derive(Clone, Debug)]
 struct Found {
-    principal: Arc<Principal>,
+    identity: Identity,
     until: UnixNanos,
     generation: u64,
 }
@@ -49,13 +47,13 @@ impl Verified {
     }
 
     /// Who it was found to be, unless that is too long ago or credentials have changed since.
-    pub(crate) fn find(&self, key: &Digest, now: UnixNanos, generation: u64) -> Option<Arc<Principal>> {
+    pub(crate) fn find(&self, key: &Digest, now: UnixNanos, generation: u64) -> Option<Identity> {
         let found = self.found.get(key)?;
-        (found.generation == generation && now < found.until).then_some(found.principal)
+        (found.generation == generation && now < found.until).then_some(found.identity)
     }
 
     /// `generation` is that of before the credential was verified: a change in between must be seen.
-    pub(crate) fn keep(&self, key: Digest, principal: &Arc<Principal>, until: UnixNanos, generation: u64) {
-        self.found.insert(key, Found { principal: Arc::clone(principal), until, generation });
+    pub(crate) fn keep(&self, key: Digest, identity: Identity, until: UnixNanos, generation: u64) {
+        self.found.insert(key, Found { identity, until, generation });
     }
 }

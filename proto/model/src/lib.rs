@@ -8,6 +8,7 @@ pub mod limit;
 mod signal;
 mod state;
 mod time;
+mod validity;
 mod wire_format;
 
 pub use error::ErrorKind;
@@ -15,4 +16,5 @@ pub use id::{InvalidId, PartId, RequestKey, SpanId, TenantId, TraceId, WalPositi
 pub use signal::SignalKind;
 pub use state::{HistoryEvent, Lease, MemoryStateStore, StateChange, StateError, StateFuture, StateRecord, StateStore};
 pub use time::{Clock, ManualClock, SystemClock, TimeRange, UnixNanos};
+pub use validity::Validity;
 pub use wire_format::WireFormat;

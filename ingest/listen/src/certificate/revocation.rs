@@ -3,6 +3,8 @@
 //! rustls checks a list when a client shows a certificate: one that its CA did not sign, or an old one, would shut everybody
 //! out, or let somebody in again, only then.
 
+use std::cmp::Reverse;
+
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateRevocationListDer, SignatureVerificationAlgorithm, TrustAnchor};
 use webpki::BorrowedCertRevocationList;
@@ -13,7 +15,7 @@ use super::name;
 /// Lists in one file.
 const LISTS_MAX: usize = 256;
 
-/// The lists of one file.
+/// The lists of one file, the newest first: rustls asks the first one that speaks about a certificate, and no other.
 #[derive(Debug)]
 pub(crate) struct RevocationLists(Vec<RevocationList>);
 
@@ -56,7 +58,13 @@ impl RevocationLists {
             count if count > LISTS_MAX => return Err(format!("has more than {LISTS_MAX} revocation lists")),
             _ => {}
         }
-        ders.into_iter().map(|der| RevocationList::read(der, anchors, algorithms)).collect::<Result<_, _>>().map(Self)
+        let lists = ders.into_iter().map(|der| RevocationList::read(der, anchors, algorithms));
+        let mut lists = lists.collect::<Result<Vec<_>, _>>()?;
+        // An operator who appends the new list of a CA to the old one must not leave the old one in force. Times are in whole
+        // seconds: of two made within one, the sort keeps the one that comes later in the file before the other.
+        lists.reverse();
+        lists.sort_by_key(|list| Reverse(list.this_update));
+        Ok(Self(lists))
     }
 
     /// Whether one of these is from before the list of the same issuer that is in use: it may not know of somebody who is
@@ -83,6 +91,7 @@ impl RevocationLists {
         without.map(|anchor| readable(&anchor.subject)).collect()
     }
 
+    /// In the order in which they are to be asked.
     pub(crate) fn to_ders(&self) -> Vec<CertificateRevocationListDer<'static>> {
         self.0.iter().map(|list| list.der.clone()).collect()
     }

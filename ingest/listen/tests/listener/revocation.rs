@@ -166,6 +166,44 @@ async fn a_ca_without_a_list_vouches_for_nobody() {
     assert!(is_served(&ask(&server, &two).await));
 }
 
+/// A new list may be appended to the file or put before the old one: the new one decides either way, at a start and after a
+/// reload.
+#[tokio::test]
+async fn of_two_lists_of_a_ca_in_one_file_the_newer_one_decides() {
+    let (ca, clients, folder) = door(&[]);
+    let other = Authority::new("other");
+    folder.write("ca.pem", &(clients.certificate.pem() + &other.certificate.pem()));
+    let (old, new) = (clients.revoke(&[6], [2021, 2098]), clients.revoke(&[6, 7], [2022, 2098]));
+    let others = other.revoke(&[8], [2023, 2098]);
+    // Made in the same second: the one that was appended.
+    let same = [clients.revoke(&[6], [2022, 2098]), new.clone()].concat();
+    let served = async |tls: &Arc<Tls>| {
+        let server = Server::start_tls(tls, Required).await;
+        let mut numbers = Vec::new();
+        for number in [6, 7, 8] {
+            let config = client(&ca, Some(&clients.issue_numbered("a.example", number)), &[]);
+            if is_served(&ask(&server, &config).await) {
+                numbers.push(number);
+            }
+        }
+        numbers
+    };
+    for (case, text) in [
+        ("appended", [&*old, &*new].concat()),
+        ("put before", [&*new, &*old].concat()),
+        ("with another CA's between", [&*old, &*others, &*new].concat()),
+        ("of the same second", same + &others),
+    ] {
+        folder.write("crl.pem", &(old.clone() + &others));
+        let tls = folder.load().await;
+        assert_eq!(served(&tls).await, [7, 8], "{case}: the old list alone");
+        folder.write("crl.pem", &text);
+        assert_eq!(tls.reload().await.expect("the files are good"), Reloaded::Changed, "{case}");
+        assert_eq!(served(&tls).await, [8], "{case}: after a reload");
+        assert_eq!(served(&folder.load().await).await, [8], "{case}: at a start");
+    }
+}
+
 /// A client may bring the certificate of a CA below the one that is trusted.
 #[tokio::test]
 async fn a_ca_between_can_be_revoked_too() {

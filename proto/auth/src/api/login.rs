@@ -13,7 +13,7 @@ use serde_json::{Value, json as value};
 
 use super::{Answer, Failure, Input, json, with_cookie};
 use crate::audit::{Action, AuditEvent};
-use crate::authenticator::Authenticator;
+use crate::authenticator::{Authenticator, Entrant};
 use crate::config::Mode;
 use crate::cookie;
 use crate::error::Error;
@@ -204,7 +204,8 @@ async fn end_oidc(
     let (role, tenant) = (subject.role, subject.tenant);
     let who = SessionOf::Provider { issuer: oidc.config.issuer.clone(), role, tenant: tenant.0 };
     let replaced = cookie::find(headers, authenticator.cookies.session);
-    let session = authenticator.begin_session(subject.name.clone(), who, replaced).await?;
+    let entrant = Entrant::Provider { name: subject.name.clone(), who };
+    let session = authenticator.begin_session(entrant, replaced).await?;
     let principal = Principal {
         tenant,
         tenant_name: authenticator.credentials.with(|index| index.tenant_name(tenant)),

@@ -118,6 +118,45 @@ fn oracle(route: &Route, principal: Option<(Role, &str)>) -> u16 {
     if may { 200 } else { 403 }
 }
 
+/// All scraping is for the default tenant: what it reaches and how that went is for its people, not for others who read metrics.
+#[tokio::test]
+async fn targets_of_scrapes_are_for_the_operators() {
+    let world = World::new(config()).await;
+    world.auth.create_tenant(&operator(), "acme").await.expect("a tenant");
+    let app = app(&world, routes::api(), Door::Api);
+    for (role, tenant, expected) in
+        [(Role::Viewer, "default", 200), (Role::Viewer, "acme", 403), (Role::Admin, "acme", 403)]
+    {
+        let token = bearer(&world.token(role, Some(tenant)).await);
+        for path in ["targets", "scrape_pools"] {
+            let path = format!("/prometheus/api/v1/{path}");
+            let answer = send(&app, request(Method::GET, &path, &[(AUTHORIZATION, &token)], "")).await;
+            assert_eq!(answer.0.as_u16(), expected, "{role} of {tenant}: {path}");
+        }
+        let own = request(Method::GET, "/prometheus/api/v1/targets/metadata", &[(AUTHORIZATION, &token)], "");
+        assert_eq!(send(&app, own).await.0, StatusCode::OK, "{role} of {tenant}");
+    }
+}
+
+/// Who guesses a password and who has it wrong in a configuration are told when to come again, and Prometheus comes again.
+#[tokio::test]
+async fn a_remote_write_that_has_to_wait_is_told_what_prometheus_sends_again() {
+    let world = World::new(config()).await;
+    let app = app(&world, routes::api(), Door::Api);
+    let wrong = crate::testing::basic("prometheus", "a wrong password");
+    let answers = async |method: Method, path: &str| {
+        let (status, headers, _) = send(&app, request(method, path, &[(AUTHORIZATION, &wrong)], "")).await;
+        (status.as_u16(), headers.contains_key("retry-after"))
+    };
+    for _ in 0..5 {
+        assert_eq!(answers(Method::POST, "/prometheus/api/v1/write").await, (401, false));
+    }
+    assert_eq!(answers(Method::POST, "/prometheus/api/v1/write").await, (503, true));
+    assert_eq!(answers(Method::GET, "/prometheus/api/v1/labels").await, (429, true));
+    let line = lines(&world).await.into_iter().find(|line| line.event.status == Some(503)).expect("a line");
+    assert_eq!(line.event.target, "POST /prometheus/api/v1/write");
+}
+
 #[tokio::test]
 async fn what_is_not_in_the_table_is_refused_to_everybody() {
     let world = World::new(config()).await;
@@ -374,6 +413,34 @@ async fn an_open_server_is_open_to_its_own_pages_only() {
     }
     assert_eq!(status(Method::GET, "/nowhere", std::slice::from_ref(&local)).await, 404);
     assert_eq!(status(Method::POST, "/api/v1/auth/login", &[local]).await, 400, "nothing to log in to");
+}
+
+/// A handler whose answer goes on for long can ask whether its reader may still read.
+#[tokio::test]
+async fn a_handler_can_ask_whether_a_credential_is_still_good() {
+    let world = World::new(config()).await;
+    let token = world.token(Role::Viewer, None).await;
+    let (sender, mut receiver) = tokio::sync::mpsc::channel(2);
+    let handler = any(move |request: Request<Body>| {
+        let (sender, validity) =
+            (sender.clone(), request.extensions().get::<Arc<dyn trivium_model::Validity>>().cloned());
+        async move { sender.send(validity).await.expect("it is waited for") }
+    });
+    let router = Router::new().route("/healthz", handler.clone()).route("/api/v1/logs/tail", handler);
+    let table = Arc::new(RouteTable::new(routes::api()).expect("a table"));
+    let router = router.layer(AuthLayer::new(Arc::clone(&world.auth), table, Door::Api));
+    let authorization = bearer(&token);
+    let mut ask = async |path: &str| {
+        let request = request(Method::GET, path, &[(AUTHORIZATION, &authorization)], "");
+        assert_eq!(send(&router, request).await.0, StatusCode::OK);
+        receiver.recv().await.expect("the handler was called")
+    };
+    assert!(ask("/healthz").await.is_none(), "nobody is asked who he is");
+    let validity = ask("/api/v1/logs/tail").await.expect("a reader whom we know");
+    assert!(validity.is_good());
+    let id = crate::token::id_of(token.reveal()).expect("a token");
+    world.auth.revoke_token(&operator(), id).await.expect("revoked");
+    assert!(!validity.is_good());
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ mod census;
 mod session;
 #[cfg(test)]
 mod tests;
+mod validity;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -28,10 +29,14 @@ use crate::password::Passwords;
 use crate::principal::{How, Principal};
 use crate::role::{Role, Signals};
 use crate::secret::{Digest, Secret};
-use crate::store::{Credentials, DEFAULT_TENANT};
+use crate::store::{Credentials, DEFAULT_TENANT, UserRecord};
 use crate::telemetry::{AuthMetrics, Credential, Denied, Outcome};
 use crate::token;
 use crate::verified::Verified;
+
+pub(crate) use session::Entrant;
+pub(crate) use validity::Validity;
+pub(crate) use validity::{Identity, Proof};
 
 /// Bytes of an `Authorization` header.
 const HEADER_BYTES_MAX: usize = 12 * 1024;
@@ -76,7 +81,7 @@ struct Issuer {
     name: Arc<str>,
     audience: String,
     claims: ClaimMapping,
-    keys: Keys,
+    keys: Arc<Keys>,
 }
 
 impl Authenticator {
@@ -125,8 +130,13 @@ impl Authenticator {
 
     /// Who a request with these headers comes from.
     pub async fn authenticate(&self, headers: &HeaderMap, address: Option<IpAddr>) -> Result<Arc<Principal>, Error> {
+        self.identify(headers, address).await.map(|identity| identity.principal)
+    }
+
+    /// The same, and by what it was found.
+    pub(crate) async fn identify(&self, headers: &HeaderMap, address: Option<IpAddr>) -> Result<Identity, Error> {
         if self.config.mode == Mode::Open {
-            return Ok(Arc::clone(&self.open));
+            return Ok(Identity { principal: Arc::clone(&self.open), proof: Proof::Open });
         }
         let (credential, result) = self.decide(headers, address).await;
         let outcome = result.as_ref().err().map_or(Outcome::Ok, |denied| denied.outcome);
@@ -135,11 +145,7 @@ impl Authenticator {
     }
 
     /// What kind of credential there is, and whose.
-    async fn decide(
-        &self,
-        headers: &HeaderMap,
-        address: Option<IpAddr>,
-    ) -> (Credential, Result<Arc<Principal>, Denied>) {
+    async fn decide(&self, headers: &HeaderMap, address: Option<IpAddr>) -> (Credential, Result<Identity, Denied>) {
         let mut values = headers.get_all(AUTHORIZATION).iter();
         let value = match (values.next(), values.next()) {
             (None, _) => return self.by_cookie(headers),
@@ -160,7 +166,7 @@ impl Authenticator {
         }
     }
 
-    async fn by_bearer(&self, credential: &str) -> (Credential, Result<Arc<Principal>, Denied>) {
+    async fn by_bearer(&self, credential: &str) -> (Credential, Result<Identity, Denied>) {
         if credential.starts_with(token::PREFIX) {
             (Credential::Token, self.by_token(credential))
         } else if jwt::looks_like(credential) && !self.issuers.is_empty() {
@@ -171,7 +177,7 @@ impl Authenticator {
     }
 
     /// One hash, one look-up.
-    pub(crate) fn by_token(&self, secret: &str) -> Result<Arc<Principal>, Denied> {
+    pub(crate) fn by_token(&self, secret: &str) -> Result<Identity, Denied> {
         let id = token::id_of(secret).ok_or_else(Error::wrong_credentials)?;
         let hash = Digest::of(secret.as_bytes());
         let found = self.credentials.with(|index| index.token(id));
@@ -180,22 +186,18 @@ impl Authenticator {
         let now = self.clock.now();
         if token.record.is_valid(now) {
             token.mark_used(now);
-            return Ok(Arc::clone(&token.principal));
+            return Ok(Identity { principal: Arc::clone(&token.principal), proof: Proof::Token(token) });
         }
         let outcome = if token.record.revoked.is_some() { Outcome::Revoked } else { Outcome::Expired };
         Err(Denied::ended(outcome))
     }
 
     /// A user and password; or any user and a token for a password, as tools can be told that know only these two.
-    async fn by_basic(
-        &self,
-        credential: &str,
-        address: Option<IpAddr>,
-    ) -> (Credential, Result<Arc<Principal>, Denied>) {
+    async fn by_basic(&self, credential: &str, address: Option<IpAddr>) -> (Credential, Result<Identity, Denied>) {
         let key = self.verified.key_of(credential.as_bytes());
         let (now, generation) = (self.clock.now(), self.credentials.with(|index| index.generation()));
-        if let Some(principal) = self.verified.find(&key, now, generation) {
-            return (Credential::Password, Ok(principal));
+        if let Some(identity) = self.verified.find(&key, now, generation) {
+            return (Credential::Password, Ok(identity));
         }
         let decoded = STANDARD.decode(credential).ok().and_then(|bytes| String::from_utf8(bytes).ok());
         let Some((name, password)) = decoded.as_deref().and_then(|decoded| decoded.split_once(':')) else {
@@ -204,21 +206,24 @@ impl Authenticator {
         if password.starts_with(token::PREFIX) {
             return (Credential::Token, self.by_token(password));
         }
-        let found = self.by_password(name, &Secret::new(password), address, How::Password).await.map(Arc::new);
-        if let Ok(principal) = &found {
-            self.verified.keep(key, principal, now.after(BELIEVED), generation);
+        let found = self.by_password(name, &Secret::new(password), address, How::Password).await;
+        let found =
+            found.map(|(principal, user)| Identity { principal: Arc::new(principal), proof: Proof::Password(user) });
+        if let Ok(identity) = &found {
+            self.verified.keep(key, identity.clone(), now.after(BELIEVED), generation);
         }
         (Credential::Password, found.map_err(Denied::from))
     }
 
-    /// Verifies a password. Guessing is slowed down before any work is done.
+    /// Verifies a password. Guessing is slowed down before any work is done. With the principal comes the record whose password
+    /// it is: it may have been changed since, and what is to last longer than this request has to look again.
     pub(crate) async fn by_password(
         &self,
         name: &str,
         password: &Secret,
         address: Option<IpAddr>,
         how: How,
-    ) -> Result<Principal, Error> {
+    ) -> Result<(Principal, Arc<UserRecord>), Error> {
         let name = crate::manage::user_name(name).unwrap_or_default();
         self.lockout.attempt(&name, address, &*self.clock)?;
         let user = self.credentials.with(|index| index.user(&name));
@@ -227,20 +232,20 @@ impl Authenticator {
         match user.filter(|user| matches && !user.disabled) {
             Some(user) => {
                 self.lockout.succeeded(&name, address);
-                Ok(self.credentials.with(|index| index.principal_of_user(&user, how)))
+                Ok((self.credentials.with(|index| index.principal_of_user(&user, how)), user))
             }
             None => Err(Error::Unauthenticated { message: "the name or the password is wrong".into() }),
         }
     }
 
-    async fn by_jwt(&self, token: &str) -> Result<Arc<Principal>, Denied> {
+    async fn by_jwt(&self, token: &str) -> Result<Identity, Denied> {
         if token.len() > jwt::TOKEN_BYTES_MAX {
             return Err(Error::wrong_credentials().into());
         }
         let key = self.verified.key_of(token.as_bytes());
         let (now, generation) = (self.clock.now(), self.credentials.with(|index| index.generation()));
-        if let Some(principal) = self.verified.find(&key, now, generation) {
-            return Ok(principal);
+        if let Some(identity) = self.verified.find(&key, now, generation) {
+            return Ok(identity);
         }
         let refused = |refusal: Refusal| {
             tracing::debug!(%refusal, "a web token was refused");
@@ -261,26 +266,42 @@ impl Authenticator {
             how: How::Jwt(Arc::clone(&issuer.name)),
             signals: Signals::ALL,
         });
-        self.verified.keep(key, &principal, claims.expires.min(now.after(BELIEVED)), generation);
-        Ok(principal)
+        let identity = Identity { principal, proof: Proof::Jwt(claims.expires.after(jwt::LEEWAY)) };
+        self.verified.keep(key, identity.clone(), claims.expires.min(now.after(BELIEVED)), generation);
+        Ok(identity)
     }
 }
 
-/// Verifies a token; by newer keys when those at hand do not fit, because the issuer may have changed them. The outer
-/// error is that there are no keys.
+/// Verifies a token; by newer keys when those at hand do not fit, because the issuer may have changed them. The outer error is
+/// that it cannot be told: there are no keys, or none that are new enough to say that the token's key is not the issuer's.
 pub(crate) async fn verify(
     token: &str,
     unverified: Unverified<'_>,
-    keys: &Keys,
+    keys: &Arc<Keys>,
     expected: &Expected<'_>,
 ) -> Result<Result<Claims, Refusal>, Error> {
-    let current = keys.current().await?;
-    match unverified.verify(&current, expected) {
-        Err(Refusal::UnknownKey(_) | Refusal::Signature) => {}
+    let current = keys.current(expected.now).await?;
+    let refusal = match unverified.verify(&current, expected) {
+        Err(refusal @ (Refusal::UnknownKey(_) | Refusal::Signature)) => refusal,
         decided => return Ok(decided),
+    };
+    let renewed = keys.renewed(expected.now).await?;
+    let decided = if Arc::ptr_eq(&renewed.keys, &current) {
+        Err(refusal)
+    } else {
+        Unverified::parse(token).and_then(|unverified| unverified.verify(&renewed.keys, expected))
+    };
+    match (decided, renewed.retry_after) {
+        // The issuer may have changed its keys since they were read. A sender drops what is answered 401 for good, and anybody
+        // who makes up key IDs keeps us between two attempts: it must not cost others their telemetry. That his own answer is
+        // to come again is no harm.
+        (Err(Refusal::UnknownKey(_)), Some(retry_after)) => Err(Error::Unavailable {
+            message: "the token's key is not known yet, and the issuer's keys cannot be read again at the moment"
+                .into(),
+            retry_after,
+        }),
+        (decided, _) => Ok(decided),
     }
-    let renewed = keys.renewed().await?;
-    Ok(Unverified::parse(token).and_then(|unverified| unverified.verify(&renewed, expected)))
 }
 
 fn open_principal() -> Principal {

@@ -7,13 +7,15 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue};
 use trivium_model::UnixNanos;
 
-use super::Authenticator;
+use super::{Authenticator, Identity, Proof};
 use crate::audit::{Action, AuditEvent};
 use crate::cookie;
 use crate::error::Error;
 use crate::principal::{How, Principal};
 use crate::secret::{Digest, SECRET_CHARS, Secret, random_text};
-use crate::store::{Change, SESSIONS_MAX, SESSIONS_PER_NAME_MAX, Session, SessionOf, SessionRecord, TokenRecord};
+use crate::store::{
+    Change, SESSIONS_MAX, SESSIONS_PER_PERSON_MAX, Session, SessionOf, SessionRecord, TokenRecord, UserRecord,
+};
 use crate::telemetry::{Credential, Denied, LoginBy, Outcome};
 
 /// How far what is on disk of the last use may be behind.
@@ -28,6 +30,20 @@ const BATCH: usize = 256;
 /// Time between two rounds of [`Authenticator::maintain`].
 const MAINTAIN_EVERY: Duration = Duration::from_secs(15);
 
+/// Whom a session is begun for.
+#[derive(Debug)]
+pub(crate) enum Entrant {
+    /// A user, by the password of this record.
+    User(Arc<UserRecord>),
+    /// Somebody whose name and rights a provider told.
+    Provider {
+        /// The name.
+        name: String,
+        /// The rights.
+        who: SessionOf,
+    },
+}
+
 impl Authenticator {
     /// Verifies name and password and begins a session. The cookie is for the answer.
     pub(crate) async fn login(
@@ -37,18 +53,19 @@ impl Authenticator {
         address: Option<IpAddr>,
         replaced: Option<Secret>,
     ) -> Result<(Principal, HeaderValue), Error> {
-        let found = self.by_password(name, password, address, How::Session).await;
-        self.metrics.login(LoginBy::Password, &found);
-        let principal = match found {
-            Ok(principal) => principal,
-            Err(error) => {
-                self.audit_login(None, name, address, &error.to_string());
-                return Err(error);
+        let begun = match self.by_password(name, password, address, How::Session).await {
+            Ok((principal, user)) => {
+                let cookie = self.begin_session(Entrant::User(user), replaced).await;
+                cookie.map(|cookie| (principal, cookie))
             }
+            Err(error) => Err(error),
         };
-        let cookie = self.begin_session(principal.name.to_string(), SessionOf::User, replaced).await?;
-        self.audit_login(Some(&principal), name, address, "password");
-        Ok((principal, cookie))
+        self.metrics.login(LoginBy::Password, &begun);
+        match &begun {
+            Ok((principal, _)) => self.audit_login(Some(principal), name, address, "password"),
+            Err(error) => self.audit_login(None, name, address, &error.to_string()),
+        }
+        begun
     }
 
     pub(crate) fn audit_login(&self, who: Option<&Principal>, name: &str, address: Option<IpAddr>, detail: &str) {
@@ -71,20 +88,16 @@ impl Authenticator {
     }
 
     /// Begins a session with a value that nobody has seen before. The one that the browser had ends.
-    pub(crate) async fn begin_session(
-        &self,
-        name: String,
-        who: SessionOf,
-        replaced: Option<Secret>,
-    ) -> Result<HeaderValue, Error> {
+    pub(crate) async fn begin_session(&self, entrant: Entrant, replaced: Option<Secret>) -> Result<HeaderValue, Error> {
         let (secret, now) = (random_text(SECRET_CHARS)?, self.clock.now());
         let hash = Digest::of(secret.as_bytes());
         let writing = self.credentials.write().await;
-        let mut changes = self.sessions_to_make_room(&name, now)?;
+        let (name, who) = self.look_again(entrant)?;
+        let record = SessionRecord { hash, name, who, created: now, seen: now };
+        let mut changes = self.sessions_to_make_room(&record)?;
         if let Some(replaced) = replaced {
             changes.push(Change::ForgetSession(Digest::of(replaced.reveal().as_bytes())));
         }
-        let record = SessionRecord { hash, name, who, created: now, seen: now };
         changes.push(Change::Session(Arc::new(record)));
         writing.apply(changes).await?;
         let seconds = self.config.session_lifetime.as_secs();
@@ -92,25 +105,40 @@ impl Authenticator {
         cookie.ok_or_else(|| Error::unavailable("the session cookie could not be made"))
     }
 
-    /// Who has too many sessions loses the one used least recently; the others keep theirs.
-    fn sessions_to_make_room(&self, name: &str, now: UnixNanos) -> Result<Vec<Change>, Error> {
+    /// Whose session it is to be. To be called while nothing else can change: hashing a password takes long enough for somebody
+    /// to change or disable the user meanwhile, which ends the sessions that there are and must not miss this one.
+    fn look_again(&self, entrant: Entrant) -> Result<(String, SessionOf), Error> {
+        match entrant {
+            Entrant::Provider { name, who } => Ok((name, who)),
+            Entrant::User(verified) => {
+                let user = self.credentials.with(|index| index.user(&verified.name));
+                let user = user.filter(|user| *user == verified).ok_or_else(|| Error::Unauthenticated {
+                    message: "the user was changed during the login; log in again".into(),
+                })?;
+                Ok((user.name.clone(), SessionOf::User))
+            }
+        }
+    }
+
+    /// Who has too many sessions loses the one used least recently; the others keep theirs, namesakes too.
+    fn sessions_to_make_room(&self, new: &SessionRecord) -> Result<Vec<Change>, Error> {
         let (total, mut own) = self.credentials.with(|index| {
             let own: Vec<_> = index
                 .sessions()
-                .filter(|session| session.record.name == name)
+                .filter(|session| session.record.is_of_same_person(new))
                 .map(|one| (one.seen(), one.record.hash))
                 .collect();
             (index.sessions().count(), own)
         });
-        if own.len() >= SESSIONS_PER_NAME_MAX {
+        if own.len() >= SESSIONS_PER_PERSON_MAX {
             own.sort();
-            let too_many = own.len() + 1 - SESSIONS_PER_NAME_MAX;
+            let too_many = own.len() + 1 - SESSIONS_PER_PERSON_MAX;
             return Ok(own.into_iter().take(too_many).map(|(_, hash)| Change::ForgetSession(hash)).collect());
         }
         if total < SESSIONS_MAX {
             return Ok(Vec::new());
         }
-        let expired = self.expired_sessions(now);
+        let expired = self.expired_sessions(new.created);
         if expired.is_empty() {
             return Err(Error::unavailable(format!("there are {SESSIONS_MAX} sessions already")));
         }
@@ -137,22 +165,16 @@ impl Authenticator {
         }
     }
 
-    pub(super) fn by_cookie(&self, headers: &HeaderMap) -> (Credential, Result<Arc<Principal>, Denied>) {
+    pub(super) fn by_cookie(&self, headers: &HeaderMap) -> (Credential, Result<Identity, Denied>) {
         let Some(secret) = cookie::find(headers, self.cookies.session) else {
             return (Credential::None, Err(Error::missing_credentials().into()));
         };
         let hash = Digest::of(secret.reveal().as_bytes());
         let now = self.clock.now();
-        let found = self.credentials.with(|index| {
-            let session = index.session(&hash).ok_or(Outcome::Invalid)?;
-            let has_ended = !self.is_live(&session, now) || !self.is_believed(&session.record.who);
-            let principal = index.principal_of_session(&session.record).filter(|_| !has_ended);
-            Ok((session, principal.ok_or(Outcome::Expired)?))
-        });
-        let result = match found {
+        let result = match self.session_of(&hash, now) {
             Ok((session, principal)) => {
                 session.mark_seen(now);
-                Ok(Arc::new(principal))
+                Ok(Identity { principal: Arc::new(principal), proof: Proof::Session(hash) })
             }
             Err(outcome) => {
                 let error = Error::Unauthenticated { message: "the session has ended; log in again".into() };
@@ -160,6 +182,16 @@ impl Authenticator {
             }
         };
         (Credential::Session, result)
+    }
+
+    /// The session of a cookie with this hash, and whose it is.
+    pub(super) fn session_of(&self, hash: &Digest, now: UnixNanos) -> Result<(Arc<Session>, Principal), Outcome> {
+        self.credentials.with(|index| {
+            let session = index.session(hash).ok_or(Outcome::Invalid)?;
+            let has_ended = !self.is_live(&session, now) || !self.is_believed(&session.record.who);
+            let principal = index.principal_of_session(&session.record).filter(|_| !has_ended);
+            Ok((session, principal.ok_or(Outcome::Expired)?))
+        })
     }
 
     /// Ends the session of these headers, if there is one, and answers the cookie that has the browser forget it.
@@ -222,8 +254,7 @@ impl Authenticator {
 /// What is to be kept of a token that was used or ended.
 fn kept(token: &crate::store::Token, now: UnixNanos) -> Option<Change> {
     let record = &token.record;
-    let ended = [record.revoked, record.expires].into_iter().flatten().min();
-    if ended.is_some_and(|ended| now.since(ended) >= ENDED_KEPT) {
+    if record.ended(now).is_some_and(|ended| now.since(ended) >= ENDED_KEPT) {
         return Some(Change::ForgetToken(record.id.clone()));
     }
     let used = token.last_used()?;

@@ -1,13 +1,16 @@
 use std::time::Duration;
 
 use http::HeaderValue;
+use http::header::COOKIE;
 use serde_json::json;
 use trivium_model::SignalKind;
+use trivium_model::Validity as _;
 
 use super::*;
 use crate::config::JwtConfig;
-use crate::jwt::testing::Signer;
+use crate::jwt::testing::{Endpoint, Signer};
 use crate::manage::{NewToken, UserChange};
+use crate::store::{Change, SESSIONS_PER_PERSON_MAX, SessionOf};
 use crate::testing::{NOW_SECONDS, PASSWORD, World, authorized, basic, bearer, config, new_token, operator};
 
 #[tokio::test]
@@ -209,6 +212,234 @@ async fn a_web_token_that_was_verified_ends_when_it_says() {
     assert!(world.by(&value).await.is_ok());
     world.clock.advance(Duration::from_secs(1));
     assert!(world.by(&value).await.is_err());
+}
+
+/// The web tokens of an issuer whose keys come from an endpoint.
+async fn issuer() -> (Arc<Endpoint>, World) {
+    let endpoint = Arc::new(Endpoint::default());
+    let text = json!({"issuer": "https://issuer", "audience": "trivium", "jwks_url": "http://issuer/keys",
+        "default_role": "ingest"});
+    let jwt = serde_json::from_value(text).expect("a configuration");
+    let client = Arc::clone(&endpoint) as Arc<dyn HttpClient>;
+    let world = World::with_client(AuthConfig { jwt: vec![jwt], ..config() }, client).await;
+    (endpoint, world)
+}
+
+/// A token for somebody, by a key of this name.
+fn signed(signer: &Signer, key: &str, subject: &str) -> String {
+    let claims = json!({"iss": "https://issuer", "aud": "trivium", "sub": subject, "exp": NOW_SECONDS + 3_600});
+    format!("Bearer {}", signer.sign(&json!({"alg": "EdDSA", "kid": key}), &claims))
+}
+
+/// Senders drop what is refused for good. A token by a key that its issuer began to use just now must not be.
+#[tokio::test]
+async fn a_key_that_is_not_known_yet_is_trouble_that_passes() {
+    let (endpoint, world) = issuer().await;
+    let (old, new) = (Signer::new(), Signer::new());
+    let mut next = new.jwks();
+    next["keys"][2]["kid"] = "next".into();
+    let retry_after = async |token: String| {
+        let error = world.by(&token).await.expect_err("no key of this name is known");
+        assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
+        error.retry_after().expect("it passes").as_secs()
+    };
+    let wait = |seconds| world.clock.advance(Duration::from_secs(seconds));
+    endpoint.set(Some(old.jwks()));
+    world.by(&signed(&old, "ed", "a")).await.expect("a principal");
+    wait(1);
+    assert_eq!(retry_after(signed(&new, "next", "a")).await, 29, "asked just now");
+    wait(29);
+    endpoint.set(None);
+    assert_eq!(retry_after(signed(&new, "next", "a")).await, 30, "the issuer is down");
+    world.by(&signed(&old, "ed", "b")).await.expect("its keys are still its keys");
+    wait(30);
+    endpoint.set(Some(next));
+    world.by(&signed(&new, "next", "a")).await.expect("it has come up");
+    assert_eq!(endpoint.asked(), 3);
+    // Made-up names cost a fetch every half a minute and are refused for good by what was fetched.
+    wait(1);
+    for _ in 0..100 {
+        assert_eq!(retry_after(signed(&old, "made up", "a")).await, 29);
+    }
+    assert_eq!(endpoint.asked(), 3);
+    wait(29);
+    assert_eq!(world.by(&signed(&old, "made up", "a")).await, Err(Error::wrong_credentials()));
+    // A signature that is not by the key that it names is none, however new our keys are.
+    wait(1);
+    assert_eq!(world.by(&signed(&old, "next", "a")).await, Err(Error::wrong_credentials()));
+}
+
+#[tokio::test]
+async fn the_first_keys_decide_about_the_token_that_they_were_fetched_for() {
+    let (endpoint, world) = issuer().await;
+    let signer = Signer::new();
+    endpoint.set(Some(signer.jwks()));
+    assert_eq!(world.by(&signed(&signer, "made up", "a")).await, Err(Error::wrong_credentials()));
+    assert_eq!(endpoint.asked(), 1);
+}
+
+fn live_sessions(world: &World, of: impl Fn(&SessionOf) -> bool) -> usize {
+    world.auth.credentials.with(|index| index.sessions().filter(|session| of(&session.record.who)).count())
+}
+
+#[tokio::test]
+async fn namesakes_do_not_end_each_others_sessions() {
+    let world = World::new(config()).await;
+    world.user("alice", Role::Admin).await;
+    world.auth.login("alice", &Secret::new(PASSWORD), None, None).await.expect("a session");
+    let of = |tenant, role| SessionOf::Provider { issuer: "https://issuer".into(), role, tenant };
+    let begin = async |tenant: u32, role: Role| {
+        world.clock.advance(Duration::from_secs(1));
+        let entrant = Entrant::Provider { name: "alice".into(), who: of(tenant, role) };
+        world.auth.begin_session(entrant, None).await.expect("a session");
+    };
+    begin(2, Role::Viewer).await;
+    for number in 0..SESSIONS_PER_PERSON_MAX + 4 {
+        // The same person, whatever its role is at the time.
+        begin(1, if number % 2 == 0 { Role::Viewer } else { Role::Editor }).await;
+    }
+    let of_tenant = |wanted: u32| {
+        live_sessions(&world, |who| matches!(who, SessionOf::Provider { tenant, .. } if *tenant == wanted))
+    };
+    assert_eq!((of_tenant(1), of_tenant(2)), (SESSIONS_PER_PERSON_MAX, 1));
+    assert_eq!(live_sessions(&world, |who| *who == SessionOf::User), 1, "the admin's own");
+}
+
+#[tokio::test]
+async fn a_user_that_is_changed_during_a_login_gets_no_session() {
+    let world = World::new(config()).await;
+    let password = Secret::new(PASSWORD);
+    let another = world.auth.passwords.hash(&Secret::new("another password")).await.expect("a hash");
+    let changes: [fn(&mut UserRecord, &crate::password::PasswordHash); 3] = [
+        |user, another| user.password = another.clone(),
+        |user, _| user.disabled = true,
+        |user, _| user.role = Role::Viewer,
+    ];
+    for (number, change) in changes.into_iter().enumerate() {
+        let name = format!("alice{number}");
+        world.user(&name, Role::Editor).await;
+        let known = world.auth.credentials.with(|index| index.user(&name)).expect("a user");
+        let mut changed = (*known).clone();
+        change(&mut changed, &another);
+        // An admin was first; the login has seen the user as it was by the time that this ends.
+        let writing = world.auth.credentials.write().await;
+        let login = world.auth.login(&name, &password, None, None);
+        let (login, written) = tokio::join!(login, writing.apply(vec![Change::User(Arc::new(changed))]));
+        written.expect("changed");
+        assert!(matches!(login, Err(Error::Unauthenticated { .. })), "{login:?}");
+        assert_eq!(live_sessions(&world, |_| true), 0);
+    }
+}
+
+async fn validity(world: &World, headers: &HeaderMap) -> Validity {
+    let identity = world.auth.identify(headers, None).await.expect("a principal");
+    Validity::new(Arc::clone(&world.auth), identity)
+}
+
+#[tokio::test]
+async fn a_token_is_good_until_it_is_revoked_or_expires() {
+    let world = World::new(config()).await;
+    let new = NewToken { expires_in_seconds: Some(60), ..new_token(Role::Viewer) };
+    let mut made = Vec::new();
+    for _ in 0..2 {
+        let (info, token) = world.auth.create_token(&operator(), new.clone()).await.expect("a token");
+        made.push((info.id, validity(&world, &authorized(&bearer(&token))).await));
+        made.push((String::new(), validity(&world, &authorized(&basic("anybody", token.reveal()))).await));
+    }
+    let good = || made.iter().map(|(_, validity)| validity.is_good()).collect::<Vec<_>>();
+    assert_eq!(good(), [true; 4]);
+    world.auth.revoke_token(&operator(), &made[0].0).await.expect("revoked");
+    assert_eq!(good(), [false, false, true, true]);
+    world.clock.advance(Duration::from_secs(60));
+    assert_eq!(good(), [false; 4]);
+    world.clock.advance(Duration::from_secs(31 * 24 * 3_600));
+    world.auth.maintain().await.expect("kept");
+    assert_eq!(good(), [false; 4], "forgotten");
+}
+
+#[tokio::test]
+async fn a_password_is_good_until_the_user_is_another() {
+    let world = World::new(config()).await;
+    world.user("root", Role::Admin).await;
+    let changes = [
+        UserChange { password: Some(Secret::new("another password")), ..UserChange::default() },
+        UserChange { disabled: Some(true), ..UserChange::default() },
+        UserChange { role: Some(Role::Viewer), ..UserChange::default() },
+    ];
+    for (number, change) in changes.into_iter().enumerate() {
+        let name = format!("alice{number}");
+        world.user(&name, Role::Editor).await;
+        let headers = authorized(&basic(&name, PASSWORD));
+        // The second time it is remembered and not verified.
+        let both = [validity(&world, &headers).await, validity(&world, &headers).await];
+        world.clock.advance(Duration::from_secs(24 * 3_600));
+        assert!(both.iter().all(trivium_model::Validity::is_good), "a password does not expire");
+        world.auth.change_user(&operator(), "root", UserChange::default()).await.expect("somebody else");
+        assert!(both.iter().all(trivium_model::Validity::is_good));
+        world.auth.change_user(&operator(), &name, change).await.expect("changed");
+        assert!(!both.iter().any(trivium_model::Validity::is_good), "{name}");
+    }
+    world.user("bob", Role::Viewer).await;
+    let bob = validity(&world, &authorized(&basic("bob", PASSWORD))).await;
+    world.auth.delete_user(&operator(), "bob").await.expect("deleted");
+    assert!(!bob.is_good());
+    world.user("bob", Role::Viewer).await;
+    assert!(!bob.is_good(), "another one of this name and password");
+}
+
+async fn logged_in(world: &World, name: &str) -> HeaderMap {
+    let (_, cookie) = world.auth.login(name, &Secret::new(PASSWORD), None, None).await.expect("a session");
+    let cookie = cookie.to_str().expect("text").split(';').next().unwrap_or_default().to_owned();
+    HeaderMap::from_iter([(COOKIE, HeaderValue::from_str(&cookie).expect("a value"))])
+}
+
+#[tokio::test]
+async fn a_session_is_good_until_it_ends_and_asking_makes_it_no_longer() {
+    let world = World::new(config()).await;
+    world.user("alice", Role::Viewer).await;
+    let (first, second) = (logged_in(&world, "alice").await, logged_in(&world, "alice").await);
+    let [out, idle] = [validity(&world, &first).await, validity(&world, &second).await];
+    world.auth.end_session(&first).await.expect("logged out");
+    assert!(!out.is_good() && idle.is_good(), "logged out of one");
+    for _ in 0..119 {
+        world.clock.advance(Duration::from_secs(60));
+        assert!(idle.is_good());
+    }
+    world.clock.advance(Duration::from_secs(60));
+    assert!(!idle.is_good(), "two hours without a request");
+
+    let changes = [
+        UserChange { role: Some(Role::Editor), ..UserChange::default() },
+        UserChange { password: Some(Secret::new("another password")), ..UserChange::default() },
+        UserChange { disabled: Some(true), ..UserChange::default() },
+    ];
+    for (number, change) in changes.into_iter().enumerate() {
+        let name = format!("bob{number}");
+        world.user(&name, Role::Viewer).await;
+        let bob = validity(&world, &logged_in(&world, &name).await).await;
+        assert!(bob.is_good());
+        world.auth.change_user(&operator(), &name, change).await.expect("changed");
+        assert!(!bob.is_good(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_web_token_is_good_until_it_expires_and_an_open_server_finds_everybody_good() {
+    let (endpoint, world) = issuer().await;
+    let signer = Signer::new();
+    endpoint.set(Some(signer.jwks()));
+    let headers = authorized(&signed(&signer, "ed", "a"));
+    let both = [validity(&world, &headers).await, validity(&world, &headers).await];
+    // With the minute that clocks may differ.
+    world.clock.advance(Duration::from_secs(3_659));
+    assert!(both.iter().all(trivium_model::Validity::is_good));
+    world.clock.advance(Duration::from_secs(1));
+    assert!(!both.iter().any(trivium_model::Validity::is_good));
+
+    let world = World::new(AuthConfig { mode: Mode::Open, ..config() }).await;
+    let anybody = validity(&world, &HeaderMap::new()).await;
+    world.clock.advance(Duration::from_secs(10 * 366 * 24 * 3_600));
+    assert!(anybody.is_good());
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ use jwk::{Algorithm, KeySet};
 pub(crate) const TOKEN_BYTES_MAX: usize = 8 * 1024;
 
 /// How far the issuer's clock may be from ours.
-const LEEWAY: Duration = Duration::from_secs(60);
+pub(crate) const LEEWAY: Duration = Duration::from_secs(60);
 
 /// How long a token may live: one for ever could not be taken back.
 const LIFETIME_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
@@ -139,7 +139,8 @@ impl<'a> Unverified<'a> {
             return Err(Refusal::UnknownKey(self.header.kid.as_deref().map(short)));
         }
         if !candidates.any(|key| key.verifies(self.signed.as_bytes(), &self.signature)) {
-            return Err(Refusal::Signature);
+            // A token that names no key may be signed by one that we do not know yet.
+            return Err(if self.header.kid.is_some() { Refusal::Signature } else { Refusal::UnknownKey(None) });
         }
         if self.issuer() != expected.issuer {
             return Err(Refusal::Issuer(short(self.issuer())));

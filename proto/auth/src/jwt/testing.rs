@@ -1,7 +1,13 @@
 //! An issuer of tokens, honest or not.
 
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use bytes::Bytes;
+use http::StatusCode;
 use ring::hmac;
 use ring::rand::SystemRandom;
 use ring::rsa::PublicKeyComponents;
@@ -9,6 +15,43 @@ use ring::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair,
 };
 use serde_json::{Value, json};
+
+use crate::fetch::{HttpClient, OutgoingAnswer, OutgoingRequest};
+
+/// Answers with the keys that it was told last, and counts. Without keys it is down.
+#[derive(Debug, Default)]
+pub(crate) struct Endpoint {
+    keys: Mutex<Option<Value>>,
+    /// It takes requests and does not answer.
+    is_silent: AtomicBool,
+    asked: AtomicUsize,
+}
+
+impl Endpoint {
+    pub(crate) fn set(&self, keys: Option<Value>) {
+        *self.keys.lock().expect("no test panicked") = keys;
+    }
+
+    pub(crate) fn fall_silent(&self) {
+        self.is_silent.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+#[async_trait]
+impl HttpClient for Endpoint {
+    async fn fetch(&self, _: OutgoingRequest) -> Result<OutgoingAnswer, String> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        if self.is_silent.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        let keys = self.keys.lock().expect("no test panicked").clone().ok_or("down")?;
+        Ok(OutgoingAnswer { status: StatusCode::OK, body: Bytes::from(keys.to_string()) })
+    }
+}
 
 pub(crate) struct Signer {
     rsa: RsaKeyPair,

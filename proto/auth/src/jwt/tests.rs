@@ -1,16 +1,13 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use async_trait::async_trait;
-use bytes::Bytes;
-use http::StatusCode;
+use futures::FutureExt;
 use serde_json::{Value, json};
 use trivium_model::{Clock, ManualClock};
 
 use super::keys::{KeySource, Keys};
-use super::testing::{Signer, encode, hmac_token};
+use super::testing::{Endpoint, Signer, encode, hmac_token};
 use super::*;
-use crate::fetch::{HttpClient, OutgoingAnswer, OutgoingRequest};
+use crate::fetch::{HttpClient, NoClient};
 
 /// 2033-05-18.
 const NOW: i64 = 2_000_000_000;
@@ -84,6 +81,8 @@ fn what_is_not_signed_by_the_issuer_is_refused() {
     {
         assert_eq!(verify(&signer, &token), Err(Refusal::Signature));
     }
+    let nameless = attacker.sign(&json!({"alg": "ES256"}), &claims());
+    assert_eq!(verify(&signer, &nameless), Err(Refusal::UnknownKey(None)), "it may be by a key that is new");
 }
 
 #[test]
@@ -199,51 +198,101 @@ fn a_key_set_is_bounded_and_weak_keys_are_no_keys() {
     assert!(KeySet::parse(&vec![b' '; jwk::JWKS_BYTES_MAX + 1]).is_err());
 }
 
-/// Answers with what it was told last, and counts.
-#[derive(Debug, Default)]
-struct Endpoint {
-    body: std::sync::Mutex<Option<String>>,
-    asked: AtomicUsize,
-}
-
-#[async_trait]
-impl HttpClient for Endpoint {
-    async fn fetch(&self, _: OutgoingRequest) -> Result<OutgoingAnswer, String> {
-        self.asked.fetch_add(1, Ordering::SeqCst);
-        let body = self.body.lock().expect("no test panicked").clone().ok_or("down")?;
-        Ok(OutgoingAnswer { status: StatusCode::OK, body: Bytes::from(body) })
-    }
-}
-
-#[tokio::test]
-async fn keys_are_fetched_seldom_renewed_when_they_change_and_kept_while_there_are_no_others() {
+/// Keys that an endpoint has, and a clock that stands still.
+fn endpoint() -> (Arc<Endpoint>, Arc<ManualClock>, Arc<Keys>) {
     let (endpoint, clock) = (Arc::new(Endpoint::default()), Arc::new(ManualClock::new(UnixNanos(NOW * 1_000_000_000))));
     let keys = Keys::new(
         KeySource::Url("http://issuer/keys".into()),
         Arc::clone(&endpoint) as Arc<dyn HttpClient>,
         Arc::clone(&clock) as Arc<dyn Clock>,
     );
-    let asked = || endpoint.asked.load(Ordering::SeqCst);
-    assert!(keys.current().await.expect_err("down").retry_after().is_some(), "what passes");
-    assert!(keys.current().await.is_err());
-    assert_eq!(asked(), 1, "not on every request");
+    (endpoint, clock, keys)
+}
+
+#[tokio::test]
+async fn keys_are_fetched_seldom_renewed_when_they_change_and_kept_while_there_are_no_others() {
+    let (endpoint, clock, keys) = endpoint();
+    let current = async || keys.current(clock.now()).await;
+    let renewed = async || keys.renewed(clock.now()).await.expect("keys");
+    let down = current().await.expect_err("down");
+    assert_eq!(down.retry_after(), Some(Duration::from_secs(30)), "what passes");
+    assert!(current().await.is_err());
+    assert_eq!(endpoint.asked(), 1, "not on every request");
 
     let (old, new) = (Signer::new(), Signer::new());
-    *endpoint.body.lock().expect("a lock") = Some(old.jwks().to_string());
+    endpoint.set(Some(old.jwks()));
     clock.advance(Duration::from_secs(30));
-    let first = keys.current().await.expect("keys");
+    let first = current().await.expect("keys");
+    assert_eq!(renewed().await.retry_after, None, "read at this very moment");
+    clock.advance(Duration::from_secs(1));
     for _ in 0..100 {
-        keys.current().await.expect("keys");
-        keys.renewed().await.expect("tokens with made-up key IDs");
+        current().await.expect("keys");
+        // Tokens with made-up key IDs.
+        assert_eq!(renewed().await.retry_after, Some(Duration::from_secs(29)));
     }
-    assert_eq!(asked(), 2);
+    assert_eq!(endpoint.asked(), 2);
+    clock.advance(Duration::from_secs(29));
+    let same = renewed().await;
+    assert!(Arc::ptr_eq(&same.keys, &first) && same.retry_after.is_none(), "read again, and not to be tried again");
 
-    *endpoint.body.lock().expect("a lock") = Some(new.jwks().to_string());
+    endpoint.set(Some(new.jwks()));
     clock.advance(Duration::from_secs(30));
-    assert_ne!(*keys.renewed().await.expect("keys"), *first);
-    *endpoint.body.lock().expect("a lock") = None;
+    assert_ne!(*renewed().await.keys, *first);
+    endpoint.set(None);
     clock.advance(Duration::from_secs(23 * 3_600));
-    assert!(keys.current().await.is_ok(), "the issuer is down, its keys are still its keys");
+    assert!(current().await.is_ok(), "the issuer is down, its keys are still its keys");
     clock.advance(Duration::from_secs(3_600));
-    assert!(keys.current().await.is_err(), "not for ever");
+    assert!(current().await.is_err(), "not for ever");
+}
+
+#[tokio::test]
+async fn an_issuer_that_does_not_answer_is_waited_for_once() {
+    let (endpoint, clock, keys) = endpoint();
+    endpoint.set(Some(Signer::new().jwks()));
+    keys.current(clock.now()).await.expect("keys");
+    endpoint.set(None);
+    clock.advance(Duration::from_secs(10 * 60));
+    keys.current(clock.now()).await.expect("old keys, after an attempt");
+    assert_eq!(endpoint.asked(), 2);
+    endpoint.fall_silent();
+    for _ in 0..3 {
+        clock.advance(Duration::from_secs(30));
+        let found = keys.current(clock.now()).now_or_never();
+        assert!(found.is_some_and(|found| found.is_ok()), "at once");
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(endpoint.asked(), 3, "one attempt beside the requests, which still waits");
+    // Nobody has asked for long: keys that were taken back meanwhile are not used without another attempt.
+    clock.advance(Duration::from_secs(3_600));
+    assert!(keys.current(clock.now()).now_or_never().is_none());
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_does_not_end_what_others_wait_for() {
+    let (endpoint, clock, keys) = endpoint();
+    endpoint.set(Some(Signer::new().jwks()));
+    assert!(keys.current(clock.now()).now_or_never().is_none(), "it waits, and goes away");
+    tokio::task::yield_now().await;
+    assert!(keys.current(clock.now()).now_or_never().is_some_and(|found| found.is_ok()));
+    assert_eq!(endpoint.asked(), 1);
+}
+
+#[tokio::test]
+async fn a_file_is_read_when_somebody_asks_and_seldom_while_it_cannot_be() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("keys.json");
+    std::fs::write(&path, Signer::new().jwks().to_string()).expect("a file");
+    let clock = Arc::new(ManualClock::new(UnixNanos(NOW * 1_000_000_000)));
+    let keys = Keys::new(KeySource::File(path.clone()), Arc::new(NoClient), Arc::clone(&clock) as Arc<dyn Clock>);
+    let first = keys.current(clock.now()).await.expect("keys");
+    std::fs::write(&path, Signer::new().jwks().to_string()).expect("a file");
+    clock.advance(Duration::from_secs(1));
+    let second = keys.renewed(clock.now()).await.expect("keys");
+    assert_ne!(*second.keys, *first);
+    assert_eq!(second.retry_after, None);
+    std::fs::remove_file(&path).expect("it is there");
+    clock.advance(Duration::from_secs(1));
+    let kept = keys.renewed(clock.now()).await.expect("the keys before");
+    assert!(Arc::ptr_eq(&kept.keys, &second.keys));
+    assert_eq!(kept.retry_after, Some(Duration::from_secs(30)));
 }

@@ -10,6 +10,7 @@ use crate::config::{AuthConfig, Mode};
 use crate::fetch::NoClient;
 use crate::role::{Role, Signals};
 use crate::secret::Secret;
+use crate::store::{TOKENS_MAX, TOKENS_PER_TENANT_MAX, TokenRecord, USERS_PER_TENANT_MAX, UserRecord};
 use crate::testing::{PASSWORD, World, admin_of, basic, bearer, config, new_token, operator};
 use trivium_model::{
     HistoryEvent, Lease, ManualClock, MemoryStateStore, SignalKind, StateChange, StateFuture, StateRecord, StateStore,
@@ -87,6 +88,89 @@ async fn the_last_admin_stays() {
     world.auth.change_user(&operator(), "root", demote).await.expect("there is another one");
 }
 
+/// Gives a tenant so many tokens more.
+async fn fill(world: &World, tenant: u32, count: usize) {
+    let (info, _) = world.auth.create_token(&operator(), new_token(Role::Ingest)).await.expect("a token");
+    let known = world.auth.credentials.with(|index| index.token(&info.id)).expect("a token");
+    let record = |number: usize| TokenRecord { id: format!("{tenant}-{number}"), tenant, ..(*known.record).clone() };
+    let mut changes: Vec<Change> = (0..count).map(|number| Change::Token(Arc::new(record(number)))).collect();
+    changes.push(Change::ForgetToken(info.id));
+    world.auth.credentials.write().await.apply(changes).await.expect("kept");
+}
+
+#[tokio::test]
+async fn a_tenant_with_too_many_tokens_is_no_others_trouble_and_new_ones_take_the_place_of_ended_ones() {
+    let world = World::new(config()).await;
+    let acme = world.auth.create_tenant(&operator(), "acme").await.expect("a tenant");
+    let admin = admin_of(acme.id, "acme");
+    fill(&world, acme.id, TOKENS_PER_TENANT_MAX).await;
+    let create = async |by: &Principal, tenant: Option<&str>| {
+        world.clock.advance(Duration::from_secs(1));
+        let new = NewToken { tenant: tenant.map(str::to_owned), ..new_token(Role::Ingest) };
+        world.auth.create_token(by, new).await.map(|(info, _)| info.id)
+    };
+    for by in [&admin, &operator()] {
+        let refused = create(by, Some("acme")).await;
+        assert!(matches!(refused, Err(Error::LimitExceeded { .. })), "{refused:?}");
+    }
+    create(&operator(), None).await.expect("a token of the operators");
+
+    for id in ["1-7", "1-3"] {
+        world.clock.advance(Duration::from_secs(1));
+        world.auth.revoke_token(&admin, id).await.expect("revoked");
+    }
+    let ids = || world.auth.tokens(&admin).into_iter().map(|token| token.id).collect::<Vec<_>>();
+    let has = |id: &str| ids().iter().any(|known| known == id);
+    create(&admin, None).await.expect("in the place of the one that ended first");
+    assert!(!has("1-7") && has("1-3"));
+    create(&admin, None).await.expect("in the place of the other");
+    assert!(!has("1-3"));
+    assert!(create(&admin, None).await.is_err(), "all are valid");
+    assert_eq!(ids().len(), TOKENS_PER_TENANT_MAX);
+    assert_eq!(world.restarted().await.tokens(&admin).len(), TOKENS_PER_TENANT_MAX);
+}
+
+#[tokio::test]
+async fn when_all_places_are_taken_whoever_ended_first_makes_room() {
+    let world = World::new(config()).await;
+    let acme = world.auth.create_tenant(&operator(), "acme").await.expect("a tenant");
+    let admin = admin_of(acme.id, "acme");
+    let short = NewToken { expires_in_seconds: Some(60), ..new_token(Role::Viewer) };
+    let (expiring, _) = world.auth.create_token(&operator(), short).await.expect("a token");
+    fill(&world, 0, TOKENS_MAX - 1).await;
+    for by in [&admin, &operator()] {
+        let refused = world.auth.create_token(by, new_token(Role::Ingest)).await;
+        assert!(matches!(refused, Err(Error::LimitExceeded { .. })), "{refused:?}");
+    }
+    world.clock.advance(Duration::from_secs(60));
+    world.auth.create_token(&admin, new_token(Role::Ingest)).await.expect("in the place of what expired");
+    let left = world.auth.credentials.with(|index| (index.tokens().count(), index.token(&expiring.id).is_none()));
+    assert_eq!(left, (TOKENS_MAX, true));
+}
+
+#[tokio::test]
+async fn a_tenant_with_too_many_users_is_no_others_trouble() {
+    let world = World::new(config()).await;
+    let acme = world.auth.create_tenant(&operator(), "acme").await.expect("a tenant");
+    world.user("root", Role::Admin).await;
+    let root = world.auth.credentials.with(|index| index.user("root")).expect("a user");
+    let of_acme = |number: usize| UserRecord { name: format!("user{number}"), tenant: acme.id, ..(*root).clone() };
+    let changes = (0..USERS_PER_TENANT_MAX).map(|number| Change::User(Arc::new(of_acme(number)))).collect();
+    world.auth.credentials.write().await.apply(changes).await.expect("kept");
+    let new = |name: &str, tenant: &str| NewUser {
+        name: name.into(),
+        password: Secret::new(PASSWORD),
+        role: Role::Viewer,
+        tenant: Some(tenant.into()),
+    };
+    let admin = admin_of(acme.id, "acme");
+    let refused = world.auth.create_user(&admin, new("alice", "acme")).await;
+    assert!(matches!(refused, Err(Error::LimitExceeded { .. })), "{refused:?}");
+    world.auth.create_user(&operator(), new("alice", "default")).await.expect("a user of the operators");
+    world.auth.delete_user(&admin, "user7").await.expect("deleted");
+    world.auth.create_user(&admin, new("bob", "acme")).await.expect("in its place");
+}
+
 #[tokio::test]
 async fn users_are_refused_that_could_not_be_safe() {
     let world = World::new(config()).await;
@@ -123,7 +207,7 @@ async fn the_first_token_is_for_its_owner_once() {
     restarted.write_first_token(&path).await.expect("written");
     let second = read();
     assert!(restarted.by_token(first.reveal()).is_err(), "another start, another token");
-    let admin = restarted.by_token(second.reveal()).expect("an admin");
+    let admin = restarted.by_token(second.reveal()).expect("an admin").principal;
     assert!(restarted.create_token(&admin, new_token(Role::Ingest)).await.is_ok());
     assert!(restarted.by_token(second.reveal()).is_ok(), "an ingest token is no admin");
     let user = NewUser { name: "root".into(), password: Secret::new(PASSWORD), role: Role::Admin, tenant: None };
@@ -183,6 +267,23 @@ async fn who_may_log_in_may_change_the_password() {
     let token = world.by(&bearer(&world.token(Role::Viewer, None).await)).await.expect("a principal");
     let refused = world.auth.change_password(&token, &Secret::new(PASSWORD), &Secret::new(PASSWORD), None).await;
     assert!(matches!(refused, Err(Error::Forbidden { .. })), "a token has no password");
+}
+
+#[tokio::test]
+async fn who_knows_the_old_password_does_not_undo_the_new_one() {
+    let world = World::new(config()).await;
+    world.user("alice", Role::Viewer).await;
+    let alice = world.by(&basic("alice", PASSWORD)).await.expect("a principal");
+    let known = world.auth.credentials.with(|index| index.user("alice")).expect("a user");
+    let password = world.auth.passwords.hash(&Secret::new("the admin's password")).await.expect("a hash");
+    let (old, new) = (Secret::new(PASSWORD), Secret::new("another password"));
+    // An admin was first; the change has seen the user as it was by the time that this ends.
+    let writing = world.auth.credentials.write().await;
+    let reset = vec![Change::User(Arc::new(UserRecord { password, ..(*known).clone() }))];
+    let (changed, written) = tokio::join!(world.auth.change_password(&alice, &old, &new, None), writing.apply(reset));
+    written.expect("changed");
+    assert!(matches!(changed, Err(Error::Conflict { .. })), "{changed:?}");
+    assert!(world.by(&basic("alice", "the admin's password")).await.is_ok());
 }
 
 #[tokio::test]

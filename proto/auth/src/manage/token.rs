@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::principal::Principal;
 use crate::role::{Role, Signals};
 use crate::secret::{Digest, Secret};
-use crate::store::{Change, Index, TOKENS_MAX, TokenRecord, nanos, optional_nanos};
+use crate::store::{Change, Index, TOKENS_MAX, TOKENS_PER_TENANT_MAX, TokenRecord, nanos, optional_nanos};
 use crate::token;
 
 /// The longest time after which a token may expire.
@@ -92,15 +92,13 @@ impl Authenticator {
             first: false,
         });
         let writing = self.credentials.write().await;
-        let count = self.credentials.with(|index| index.tokens().count());
-        if count >= TOKENS_MAX {
-            let message = format!("there are {TOKENS_MAX} tokens already; those revoked are forgotten after 30 days");
-            return Err(Error::LimitExceeded { message });
-        }
+        let forgotten = self.credentials.with(|index| to_make_room(index, tenant, now))?;
         let mut changes = vec![Change::Token(Arc::clone(&record))];
         if new.role == Role::Admin && tenant == TenantId::DEFAULT && record.signals.is_all() {
             changes.extend(self.credentials.with(|index| end_first(index, now)));
         }
+        // Last: it may be the token of the first start, which the line above would keep.
+        changes.extend(forgotten.map(Change::ForgetToken));
         writing.apply(changes).await?;
         Ok((self.credentials.with(|index| info(index, &record, None, now)), secret))
     }
@@ -137,6 +135,24 @@ impl Authenticator {
 pub(super) fn end_first(index: &Index, now: UnixNanos) -> Vec<Change> {
     let first = index.tokens().filter(|token| token.record.first && token.record.revoked.is_none());
     first.map(|token| Change::Token(Arc::new(TokenRecord { revoked: Some(now), ..(*token.record).clone() }))).collect()
+}
+
+/// The token whose place a new one takes when there is no other: of those that cannot be used any more, which are kept to be
+/// listed and for nothing else, the one that ended first.
+fn to_make_room(index: &Index, tenant: TenantId, now: UnixNanos) -> Result<Option<String>, Error> {
+    let own = index.tokens().filter(|token| token.record.tenant == tenant.0).count();
+    let is_tenant_full = tenant != TenantId::DEFAULT && own >= TOKENS_PER_TENANT_MAX;
+    if !is_tenant_full && index.tokens().count() < TOKENS_MAX {
+        return Ok(None);
+    }
+    let candidates = index.tokens().filter(|token| !is_tenant_full || token.record.tenant == tenant.0);
+    let ended = candidates.filter_map(|token| Some((token.record.ended(now)?, &token.record.id)));
+    let first = ended.min().map(|(_, id)| id.clone());
+    first.map(Some).ok_or_else(|| {
+        let (whose, count) =
+            if is_tenant_full { ("the tenant has", TOKENS_PER_TENANT_MAX) } else { ("there are", TOKENS_MAX) };
+        Error::LimitExceeded { message: format!("{whose} {count} valid tokens already; revoke those that nobody uses") }
+    })
 }
 
 fn info(index: &Index, record: &TokenRecord, last_used: Option<UnixNanos>, now: UnixNanos) -> TokenInfo {

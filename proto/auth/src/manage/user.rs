@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::principal::{How, Principal};
 use crate::role::Role;
 use crate::secret::Secret;
-use crate::store::{Change, Index, SessionOf, USERS_MAX, UserRecord, nanos};
+use crate::store::{Change, Index, SessionOf, USERS_MAX, USERS_PER_TENANT_MAX, UserRecord, nanos};
 
 /// A user to be made.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -68,13 +68,7 @@ impl Authenticator {
         let (password, now) = (self.passwords.hash(&new.password).await?, self.clock.now());
         let user = UserRecord { name, role: new.role, tenant: tenant.0, password, disabled: false, created: now };
         let writing = self.credentials.write().await;
-        let (taken, count) = self.credentials.with(|index| (index.user(&user.name).is_some(), index.users().count()));
-        if taken {
-            return Err(Error::Conflict { message: "there is a user of this name already".into() });
-        }
-        if count >= USERS_MAX {
-            return Err(Error::LimitExceeded { message: format!("there are {USERS_MAX} users already") });
-        }
+        self.credentials.with(|index| check_room(index, &user))?;
         let mut changes = vec![Change::User(Arc::new(user.clone()))];
         if user.role == Role::Admin && tenant == TenantId::DEFAULT {
             changes.extend(self.credentials.with(|index| end_first(index, now)));
@@ -141,7 +135,8 @@ impl Authenticator {
         if !matches!(by.how, How::Session | How::Password) {
             return Err(Error::forbidden("only who logged in with a password has one to change"));
         }
-        self.by_password(&by.name, current, address, How::Session).await.map_err(|error| match error {
+        let verified = self.by_password(&by.name, current, address, How::Session).await;
+        let (_, verified) = verified.map_err(|error| match error {
             Error::Unauthenticated { .. } => Error::forbidden("the current password is wrong"),
             other => other,
         })?;
@@ -149,6 +144,10 @@ impl Authenticator {
         let writing = self.credentials.write().await;
         let user = self.credentials.with(|index| index.user(&by.name)).filter(|user| user.tenant == by.tenant.0);
         let user = user.ok_or_else(|| Error::not_found("the user is gone"))?;
+        // Hashing takes long enough for an admin to set another password, which whoever knows the old one must not undo.
+        if user != verified {
+            return Err(Error::Conflict { message: "the user was changed meanwhile; log in again".into() });
+        }
         let mut changes = self.sessions_of(&user.name);
         changes.push(Change::User(Arc::new(UserRecord { password, ..(*user).clone() })));
         writing.apply(changes).await
@@ -178,6 +177,22 @@ impl Authenticator {
             own.map(|session| Change::ForgetSession(session.record.hash)).collect()
         })
     }
+}
+
+/// Refuses a user whose name is taken, and one too many.
+fn check_room(index: &Index, new: &UserRecord) -> Result<(), Error> {
+    if index.user(&new.name).is_some() {
+        return Err(Error::Conflict { message: "there is a user of this name already".into() });
+    }
+    if index.users().count() >= USERS_MAX {
+        return Err(Error::LimitExceeded { message: format!("there are {USERS_MAX} users already") });
+    }
+    let own = index.users().filter(|user| user.tenant == new.tenant).count();
+    if new.tenant != TenantId::DEFAULT.0 && own >= USERS_PER_TENANT_MAX {
+        let message = format!("the tenant has {USERS_PER_TENANT_MAX} users already; delete those who are gone");
+        return Err(Error::LimitExceeded { message });
+    }
+    Ok(())
 }
 
 fn info(index: &Index, user: &UserRecord) -> UserInfo {

@@ -125,7 +125,7 @@ impl Provider {
         let keys = known.map_or_else(
             || {
                 let source = KeySource::Url(endpoints.jwks_uri.clone());
-                Arc::new(Keys::new(source, Arc::clone(&self.client), Arc::clone(&self.clock)))
+                Keys::new(source, Arc::clone(&self.client), Arc::clone(&self.clock))
             },
             |(_, keys)| keys,
         );

@@ -22,8 +22,12 @@ pub(crate) use record::{SessionOf, SessionRecord, TenantRecord, TokenRecord, Use
 pub(crate) const TOKENS_MAX: usize = 10_000;
 pub(crate) const USERS_MAX: usize = 10_000;
 pub(crate) const SESSIONS_MAX: usize = 20_000;
-pub(crate) const SESSIONS_PER_NAME_MAX: usize = 16;
+pub(crate) const SESSIONS_PER_PERSON_MAX: usize = 16;
 pub(crate) const TENANTS_MAX: usize = 1_000;
+
+/// How much of it a tenant besides the default one may have: its admin must not use up what is for all.
+pub(crate) const TOKENS_PER_TENANT_MAX: usize = 1_000;
+pub(crate) const USERS_PER_TENANT_MAX: usize = 1_000;
 
 /// The name of the default tenant.
 pub(crate) const DEFAULT_TENANT: &str = "default";

@@ -63,6 +63,12 @@ impl TokenRecord {
     pub(crate) fn is_valid(&self, now: UnixNanos) -> bool {
         self.revoked.is_none() && self.expires.is_none_or(|expires| now < expires)
     }
+
+    /// Since when it cannot be used any more.
+    pub(crate) fn ended(&self, now: UnixNanos) -> Option<UnixNanos> {
+        let ended = [self.revoked, self.expires].into_iter().flatten().min();
+        ended.filter(|ended| *ended <= now)
+    }
 }
 
 /// A person with a password of ours.
@@ -88,6 +94,21 @@ pub(crate) struct SessionRecord {
     pub(crate) created: UnixNanos,
     #[serde(with = "nanos")]
     pub(crate) seen: UnixNanos,
+}
+
+impl SessionRecord {
+    /// Whether both are sessions of one person. Names are unique among our users; a provider's are others, in each tenant, and
+    /// keep being the same when their role changes.
+    pub(crate) fn is_of_same_person(&self, other: &Self) -> bool {
+        let is_same_kind = match (&self.who, &other.who) {
+            (SessionOf::User, SessionOf::User) => true,
+            (SessionOf::Provider { issuer, tenant, .. }, SessionOf::Provider { issuer: of, tenant: within, .. }) => {
+                issuer == of && tenant == within
+            }
+            _ => false,
+        };
+        is_same_kind && self.name == other.name
+    }
 }
 
 /// Where the rights of a session come from.

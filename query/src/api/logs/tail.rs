@@ -14,17 +14,17 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::routing::get;
+use axum::{Extension, Router};
 use futures::Stream;
 use futures::stream::unfold;
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Interval, MissedTickBehavior, interval};
-use trivium_model::{SignalKind, TenantId};
+use trivium_model::{SignalKind, TenantId, Validity};
 use trivium_storage::Storage;
 
 use super::readable;
@@ -45,7 +45,9 @@ pub(super) fn routes() -> Router<Arc<QueryState>> {
     let places = Arc::new(Semaphore::new(TAILS_MAX));
     Router::new().route(
         "/api/v1/logs/tail",
-        get(move |state, tenant, parameters| follow(state, tenant, parameters, Arc::clone(&places))),
+        get(move |state, tenant, validity, parameters| {
+            follow(state, tenant, validity, parameters, Arc::clone(&places))
+        }),
     )
 }
 
@@ -57,6 +59,7 @@ struct Parameters {
 async fn follow(
     State(state): State<Arc<QueryState>>,
     Tenant(tenant): Tenant,
+    validity: Option<Extension<Arc<dyn Validity>>>,
     parameters: Result<Query<Parameters>, QueryRejection>,
     places: Arc<Semaphore>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
@@ -71,8 +74,15 @@ async fn follow(
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let opened = Event::default().event("open").data("{}");
-    let follower =
-        Follower { tail: Some(tail), storage, tenant, ticks, pending: VecDeque::from([opened]), _place: place };
+    let follower = Follower {
+        tail: Some(tail),
+        storage,
+        tenant,
+        validity: validity.map(|Extension(validity)| validity),
+        ticks,
+        pending: VecDeque::from([opened]),
+        _place: place,
+    };
     let stream = unfold(follower, |mut follower| async { follower.next().await.map(|event| (Ok(event), follower)) });
     Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
 }
@@ -83,6 +93,8 @@ struct Follower {
     tail: Option<Tail>,
     storage: Storage,
     tenant: TenantId,
+    /// Of the credential; `None` where none is needed.
+    validity: Option<Arc<dyn Validity>>,
     ticks: Interval,
     /// What was found by the last look and not yet taken.
     pending: VecDeque<Event>,
@@ -97,6 +109,10 @@ impl Follower {
             }
             let tail = self.tail.take()?;
             self.ticks.tick().await;
+            if self.validity.as_ref().is_some_and(|validity| !validity.is_good()) {
+                self.end("the credential is not valid any more: it was revoked, has expired or was logged out");
+                continue;
+            }
             if let Some(reason) = self.storage.not_ready() {
                 self.end(&reason);
                 continue;

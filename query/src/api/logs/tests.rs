@@ -1,5 +1,5 @@
 use std::path::Path;
-use trivium_model::TenantId;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::array::RecordBatch;
 use axum::body::{Body, to_bytes};
@@ -8,7 +8,7 @@ use http_body_util::BodyExt;
 use prometheus_client::registry::Registry;
 use serde_json::Value;
 use tower::ServiceExt;
-use trivium_model::{Clock, ManualClock, RequestKey, UnixNanos, WireFormat};
+use trivium_model::{Clock, ManualClock, RequestKey, TenantId, UnixNanos, Validity, WireFormat};
 use trivium_storage::catalog::SqliteCatalog;
 use trivium_storage::fs::RealFileSystem;
 use trivium_storage::schema::decoded_schema;
@@ -182,6 +182,34 @@ async fn a_tail_sends_what_arrives_and_matches() {
         .map(|event| serde_json::from_str(event.strip_prefix("data: ").expect("data")).expect("valid JSON"))
         .collect();
     assert_eq!((&found[0]["body"], &found[1]["body"]), (&"order one".into(), &"order two".into()));
+}
+
+/// A credential that is taken back in the middle.
+#[derive(Debug, Default)]
+struct Revocable(AtomicBool);
+
+impl Validity for Revocable {
+    fn is_good(&self) -> bool {
+        !self.0.load(Ordering::SeqCst)
+    }
+}
+
+#[tokio::test]
+async fn a_tail_ends_with_its_credential() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = server(folder.path()).await;
+    let credential = Arc::new(Revocable::default());
+    let request = Request::get("/api/v1/logs/tail").extension(Arc::clone(&credential) as Arc<dyn Validity>);
+    let request = request.body(Body::empty()).expect("a request");
+    let response = routes().with_state(Arc::clone(&state)).oneshot(request).await.expect("an answer");
+    let mut body = response.into_body();
+    append(&state.storage, &[LogRow::new(5, 0, "before")], 2).await;
+    assert!(events(&mut body, 2).await[1].contains("before"));
+    credential.0.store(true, Ordering::SeqCst);
+    append(&state.storage, &[LogRow::new(6, 0, "a secret")], 3).await;
+    let end = events(&mut body, 1).await;
+    assert!(end[0].starts_with("event: end\n") && end[0].contains("not valid any more"), "{end:?}");
+    assert!(body.frame().await.is_none(), "the stream goes on");
 }
 
 #[tokio::test]
