@@ -75,34 +75,11 @@ impl Admission {
         Ok(reservation)
     }
 
-    /// Begins a request whose body has so many bytes, as far as is known, with what it takes until it is stored.
-    pub(crate) fn begin_for(self: &Arc<Self>, body_bytes: usize) -> Result<Reservation, Error> {
-        self.begin(self.memory_of(body_bytes))
-    }
-
-    /// As [`Self::begin_for`], after up to [`LINE_WAIT`] in line when there is no room or others wait already.
+    /// Begins a request whose body has so many bytes, as far as is known; see [`Reservation::enter`].
     pub(crate) async fn enter(self: &Arc<Self>, body_bytes: usize) -> Result<Reservation, Error> {
-        if let Ok(_head) = self.head.try_lock() {
-            match self.begin_for(body_bytes) {
-                Err(Error::Overloaded { .. }) => {}
-                decided => return decided,
-            }
-        }
-        let Ok(_place) = self.places.try_acquire() else { return Err(self.overloaded()) };
-        let waiting = tokio::time::timeout(LINE_WAIT, self.wait_in_line(body_bytes));
-        waiting.await.unwrap_or_else(|_| Err(self.overloaded()))
-    }
-
-    async fn wait_in_line(self: &Arc<Self>, body_bytes: usize) -> Result<Reservation, Error> {
-        let _head = self.head.lock().await;
-        loop {
-            // What is given back from here on is told.
-            let changed = self.changed.notified();
-            match self.begin_for(body_bytes) {
-                Err(Error::Overloaded { .. }) => changed.await,
-                decided => return decided,
-            }
-        }
+        let mut reservation = self.begin(0)?;
+        reservation.enter(body_bytes).await?;
+        Ok(reservation)
     }
 
     fn overloaded(&self) -> Error {
@@ -157,6 +134,38 @@ impl Reservation {
                 Ok(())
             }
             Err(_) => Err(admission.overloaded()),
+        }
+    }
+
+    /// As [`Self::hold_for`], after up to [`LINE_WAIT`] in line when there is no room or others wait already.
+    pub(crate) async fn enter(&mut self, body_bytes: usize) -> Result<(), Error> {
+        let admission = Arc::clone(&self.admission);
+        let wanted = admission.memory_of(body_bytes);
+        if wanted <= self.held_bytes {
+            return Ok(());
+        }
+        if let Ok(_head) = admission.head.try_lock()
+            && self.hold(wanted).is_ok()
+        {
+            return Ok(());
+        }
+        let Ok(_place) = admission.places.try_acquire() else { return Err(admission.overloaded()) };
+        let waiting = tokio::time::timeout(LINE_WAIT, self.wait_in_line(&admission, wanted));
+        waiting.await.unwrap_or_else(|_| Err(admission.overloaded()))
+    }
+
+    async fn wait_in_line(&mut self, admission: &Admission, wanted: usize) -> Result<(), Error> {
+        let _head = admission.head.lock().await;
+        loop {
+            // What is given back from here on is told.
+            let changed = admission.changed.notified();
+            if admission.draining.load(Ordering::Acquire) {
+                return Err(Error::Draining { retry_after: admission.retry_after() });
+            }
+            if self.hold(wanted).is_ok() {
+                return Ok(());
+            }
+            changed.await;
         }
     }
 
@@ -236,10 +245,12 @@ mod tests {
     #[test]
     fn a_request_holds_what_its_rows_will_take_and_then_what_they_took() {
         let admission = admission(1_000);
-        let mut small = admission.begin_for(20).expect("room");
+        let mut small = admission.begin(0).expect("room");
+        small.hold_for(20).expect("room");
         assert_eq!(admission.in_flight_bytes(), 100);
         small.settle(170);
-        let mut large = admission.begin_for(300).expect("half of the budget is enough to get in");
+        let mut large = admission.begin(0).expect("room");
+        large.hold_for(300).expect("half of the budget is enough to get in");
         assert_eq!(admission.in_flight_bytes(), 670);
         large.settle(1_500);
         assert!(admission.begin(1).is_err(), "what is in use is not seen");

@@ -144,7 +144,7 @@ impl Pipeline {
     /// Takes a request that is already in memory. Returns after the fsync; after an error nothing was stored, unless the
     /// future was dropped in between, and sending the request again is safe in every case.
     pub async fn export(&self, request: ExportRequest) -> Result<Outcome, Error> {
-        let reservation = self.admission.begin_for(request.body.len())?;
+        let reservation = self.admission.enter(request.body.len()).await?;
         self.export_reserved(request, reservation).await
     }
 
@@ -184,6 +184,17 @@ impl Pipeline {
         let changed = prepared.changed;
         let (received_at, _reservation) = (prepared.received_at, prepared.reservation);
         let Decoded { batch, accepted, written, described, rejected, sanitized } = prepared.decoded;
+        let records = rejected.iter().fold(accepted, |records, rejected| records.saturating_add(rejected.count));
+        let mut bill = Bill {
+            pipeline: self,
+            tenant,
+            signal,
+            usage: Usage { bytes: payload_bytes, records, is_stored: true },
+            rejections: rejections(tenant, signal, received_at, &rejected),
+            described,
+            changed,
+            is_due: true,
+        };
         let duplicate = match batch {
             Some(batch) => {
                 let append = AppendRequest {
@@ -196,21 +207,14 @@ impl Pipeline {
                     payload: prepared.payload,
                     batch,
                 };
-                self.append(append).await?
+                let appended = self.append(append).await;
+                bill.is_due = appended.is_ok();
+                appended?
             }
             None => false,
         };
-        let records = rejected.iter().fold(accepted, |records, rejected| records.saturating_add(rejected.count));
-        self.quotas.charge(tenant, Usage { bytes: payload_bytes, records, is_stored: !duplicate });
-        if let (false, Some(redaction), Some(changed)) = (duplicate, &self.tools.redaction, &changed) {
-            redaction.count(signal, changed);
-        }
-        if !duplicate && !rejected.is_empty() {
-            self.sink.record_rejections(rejections(tenant, signal, received_at, &rejected));
-        }
-        if !described.is_empty() {
-            self.sink.describe_metrics(tenant, described);
-        }
+        bill.usage.is_stored = !duplicate;
+        drop(bill);
         let outcome = Outcome { accepted, written, duplicate, rejected, sanitized };
         self.telemetry.acknowledged(signal, &outcome, payload_bytes, started.elapsed());
         Ok(outcome)
@@ -250,6 +254,39 @@ impl Pipeline {
                 Ok(panic) => std::panic::resume_unwind(panic),
                 Err(_) => Err(Error::Draining { retry_after: self.admission.retry_after() }),
             },
+        }
+    }
+}
+
+/// What is noted about a request that was stored. Also when its client gives up during the fsync: the rows are stored all the
+/// same, and the next attempt finds a duplicate.
+struct Bill<'a> {
+    pipeline: &'a Pipeline,
+    tenant: TenantId,
+    signal: SignalKind,
+    usage: Usage,
+    rejections: Vec<Rejection>,
+    described: Vec<MetricDescription>,
+    changed: Option<Changed>,
+    /// Not when the store refused it.
+    is_due: bool,
+}
+
+impl Drop for Bill<'_> {
+    fn drop(&mut self) {
+        if !self.is_due {
+            return;
+        }
+        let Pipeline { quotas, sink, tools, .. } = self.pipeline;
+        quotas.charge(self.tenant, self.usage);
+        if let (true, Some(redaction), Some(changed)) = (self.usage.is_stored, &tools.redaction, &self.changed) {
+            redaction.count(self.signal, changed);
+        }
+        if self.usage.is_stored && !self.rejections.is_empty() {
+            sink.record_rejections(std::mem::take(&mut self.rejections));
+        }
+        if !self.described.is_empty() {
+            sink.describe_metrics(self.tenant, std::mem::take(&mut self.described));
         }
     }
 }

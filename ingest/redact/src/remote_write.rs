@@ -25,6 +25,9 @@ const METADATA: u32 = 5;
 const HELP: u32 = 3;
 const UNIT: u32 = 4;
 
+/// As many references of one series as the decoder takes.
+const REFERENCES_MAX: usize = limit::ATTRIBUTES_MAX * 32;
+
 /// As many texts as the decoder takes.
 const SYMBOLS_MAX: usize = limit::REQUEST_NESTED_MAX;
 
@@ -222,17 +225,25 @@ fn described<'p>(
     Ok(rewrite.finish())
 }
 
-/// The references of a message, packed or not.
+/// The references of a message, packed or not. Each byte of it may be one of eight bytes here: more than the decoder takes are
+/// not read, and it refuses their series.
 fn references(message: &[u8], field: u32) -> Result<Vec<u64>, Malformed> {
     let mut references = Vec::new();
+    let mut take = |reference| {
+        if references.len() == REFERENCES_MAX {
+            return Err(Malformed);
+        }
+        references.push(reference);
+        Ok(())
+    };
     let mut fields = Fields::new(message);
     while let Some((number, value)) = fields.next()? {
         match value {
-            Value::Varint(reference) if number == field => references.push(reference),
+            Value::Varint(reference) if number == field => take(reference)?,
             Value::Bytes(packed) if number == field => {
                 let mut elements = Fields::new(packed);
                 while elements.position() < packed.len() {
-                    references.push(elements.varint()?);
+                    take(elements.varint()?)?;
                 }
             }
             _ => {}

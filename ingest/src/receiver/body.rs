@@ -23,11 +23,12 @@ pub(super) struct Bounds {
     pub(super) bytes_max: usize,
     /// Time for the whole body.
     pub(super) timeout: Duration,
-    /// Looks at what has come so far, from the start; an error ends the reading.
-    pub(super) inspect: fn(&[u8]) -> Result<(), Error>,
+    /// Looks at what has come so far, from the start, and may know from it how long the whole is; an error ends the reading.
+    pub(super) inspect: fn(&[u8]) -> Result<Option<usize>, Error>,
 }
 
-/// Reads a whole body. `declared_bytes` is what the sender promised: it is the first capacity, and already reserved.
+/// Reads a whole body. `declared_bytes` is what the sender promised: it is the first capacity, and already reserved. A body that
+/// tells its length itself waits in line when it has told it.
 pub(super) async fn read(
     body: &mut Body,
     declared_bytes: Option<usize>,
@@ -46,6 +47,7 @@ async fn read_untimed(
     reservation: &mut Reservation,
 ) -> Result<Bytes, Error> {
     let mut whole = BytesMut::new();
+    let mut has_entered = declared_bytes.is_some();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| Error::Malformed(describe(&error)))?;
         let Ok(data) = frame.into_data() else { continue };
@@ -55,14 +57,19 @@ async fn read_untimed(
         }
         reservation.hold(bytes)?;
         if whole.is_empty() && body.is_end_stream() {
-            (bounds.inspect)(&data)?;
+            if let (Some(bytes), false) = ((bounds.inspect)(&data)?, has_entered) {
+                reservation.enter(bytes).await?;
+            }
             return Ok(data);
         }
         if whole.capacity() == 0 {
             whole.reserve(declared_bytes.unwrap_or(FIRST_BYTES).max(data.len()));
         }
         whole.extend_from_slice(&data);
-        (bounds.inspect)(&whole)?;
+        if let (Some(bytes), false) = ((bounds.inspect)(&whole)?, has_entered) {
+            reservation.enter(bytes).await?;
+            has_entered = true;
+        }
     }
     Ok(whole.freeze())
 }

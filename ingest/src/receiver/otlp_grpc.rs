@@ -90,7 +90,7 @@ impl Receiver {
         let bounds = Bounds {
             bytes_max: limit::REQUEST_BYTES_MAX + PREFIX_BYTES,
             timeout: self.body_timeout,
-            inspect: refuse_over_long,
+            inspect: length_of,
         };
         let framed = body::read(body, None, &bounds, &mut reservation).await?;
         let (coding, body) = message_of(framed, named)?;
@@ -108,11 +108,12 @@ fn prefix(framed: &[u8]) -> Option<(u8, u64)> {
     Some((*flag, u64::from(u32::from_be_bytes(length))))
 }
 
-/// Refuses a message by its declared length before it is read.
-fn refuse_over_long(framed: &[u8]) -> Result<(), Error> {
-    match prefix(framed) {
-        Some((_, length)) if length > limit::REQUEST_BYTES_MAX as u64 => Err(Error::TooLarge),
-        _ => Ok(()),
+/// The length that a message declares, with its prefix, as soon as it is there. Refuses one that is too long before it is read.
+fn length_of(framed: &[u8]) -> Result<Option<usize>, Error> {
+    let Some((_, length)) = prefix(framed) else { return Ok(None) };
+    match usize::try_from(length) {
+        Ok(length) if length <= limit::REQUEST_BYTES_MAX => Ok(Some(length + PREFIX_BYTES)),
+        _ => Err(Error::TooLarge),
     }
 }
 

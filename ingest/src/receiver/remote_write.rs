@@ -61,7 +61,7 @@ impl Receiver {
         check_coding(&parts.headers)?;
         let declared_bytes = declared_bytes(&parts.headers)?;
         let mut reservation = self.enter(tenant_of(parts), SignalKind::Metrics, declared_bytes.unwrap_or(0)).await?;
-        let bounds = Bounds { bytes_max: limit::REQUEST_BYTES_MAX, timeout: self.body_timeout, inspect: |_| Ok(()) };
+        let bounds = Bounds { bytes_max: limit::REQUEST_BYTES_MAX, timeout: self.body_timeout, inspect: |_| Ok(None) };
         let body = body::read(body, declared_bytes, &bounds, &mut reservation).await?;
         let request = ExportRequest {
             tenant: tenant_of(parts),
