@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::patterns::Phase;
 use crate::rank::shares;
+use crate::versions::minutes;
 use crate::visit::{Feature, visits};
 
 pub use crate::visit::{Log, Span};
@@ -115,6 +116,8 @@ pub struct Context {
     pub onset: Option<i64>,
     /// Seconds between its latest deploy and the onset.
     pub deployed_before_seconds: Option<f64>,
+    /// Whether a deploy of it is in the range that is asked about, whose onset nobody knows.
+    pub is_deployed_within: bool,
     /// Processor use: mean and standard deviation of the baseline, and median of the window.
     pub cpu: Option<Cpu>,
 }
@@ -243,10 +246,11 @@ impl Graph {
     /// What changed of each service.
     fn reasons(&self, context: &BTreeMap<String, Context>) -> BTreeMap<String, Vec<Reason>> {
         let mut reasons: BTreeMap<String, Vec<Reason>> = BTreeMap::new();
+        let has_baseline = self.operations.values().any(|operation| operation.behaviour.before.visits > 0);
         for ((service, name), operation) in &self.operations {
             let found = reasons.entry(service.clone()).or_default();
             found.extend(slower(name, operation));
-            found.extend(failing(name, operation));
+            found.extend(if has_baseline { failing(name, operation) } else { failing_anyway(name, operation) });
             found.extend(
                 operation
                     .features
@@ -265,6 +269,9 @@ impl Graph {
             let found = reasons.entry(service.clone()).or_default();
             found.extend(context.cpu.and_then(busier));
             found.extend(context.deployed_before_seconds.and_then(deployed));
+            if context.is_deployed_within {
+                found.push(Reason { score: DEPLOYED, text: "deployed in the range".to_owned() });
+            }
             if context.onset.is_some() && context.onset == first_onset {
                 found.push(Reason { score: FIRST_ONSET, text: "the first to alert".to_owned() });
             }
@@ -309,6 +316,10 @@ const INHERITED: f64 = 0.9;
 const SIGNIFICANT: f64 = 10.8;
 /// What the earliest alert counts.
 const FIRST_ONSET: f64 = 10.0;
+/// What a deploy counts just before the onset, or at some time of a range.
+const DEPLOYED: f64 = 30.0;
+/// Below this share failures are usual, for all that is known.
+const USUAL_FAILED_SHARE: f64 = 0.01;
 
 /// What this share of visits had before is normal behaviour; more of it counts less than its absence.
 const COMMON_PERCENT: f64 = 10.0;
@@ -359,6 +370,15 @@ fn failing(name: &str, operation: &Operation) -> Option<Reason> {
     })
 }
 
+/// Failed visits where there is no baseline at all, as on the first day of a server: then what fails is all there is to see.
+fn failing_anyway(name: &str, operation: &Operation) -> Option<Reason> {
+    let during = &operation.behaviour.during;
+    let score = shares(0, during.visits, during.failed, during.visits);
+    let share = during.failed as f64 / during.visits.max(1) as f64;
+    let text = || format!("{:.0} % of {name} fail; of before nothing is known", 100.0 * share);
+    (score > SIGNIFICANT && share >= USUAL_FAILED_SHARE).then(|| Reason { score: score * 3.0, text: text() })
+}
+
 /// A feature that more or fewer of the visits have.
 fn changed(name: &str, operation: &Operation, feature: &Feature, counts: &Pair<u64>, severity: u8) -> Option<Reason> {
     let (before, during) = (operation.behaviour.before.visits, operation.behaviour.during.visits);
@@ -396,9 +416,8 @@ fn busier(cpu: Cpu) -> Option<Reason> {
 }
 
 fn deployed(seconds: f64) -> Option<Reason> {
-    let score = 30.0 * (-seconds / 1800.0).exp();
-    (seconds >= 0.0 && score > 1.0)
-        .then(|| Reason { score, text: format!("deployed {:.0} minutes before", seconds / 60.0) })
+    let score = DEPLOYED * (-seconds / 1800.0).exp();
+    (seconds >= 0.0 && score > 1.0).then(|| Reason { score, text: format!("deployed {} before", minutes(seconds)) })
 }
 
 #[cfg(test)]
@@ -498,6 +517,25 @@ mod tests {
         assert_eq!(suspect.service, "shop");
         let texts: Vec<&str> = suspect.reasons.iter().map(|reason| reason.text.as_str()).collect();
         assert_eq!(texts, ["deployed 5 minutes before", "the first to alert"]);
+    }
+
+    #[test]
+    fn a_deploy_in_a_range_counts_too() {
+        let context = Context { is_deployed_within: true, ..Context::default() };
+        let suspect = first(&CALM, &BTreeMap::from([("cart".to_owned(), context)]));
+        assert_eq!((suspect.service.as_str(), suspect.reasons[0].text.as_str()), ("cart", "deployed in the range"));
+    }
+
+    /// The first hour of a server: there is no hour before it.
+    #[test]
+    fn without_a_baseline_the_deepest_service_that_fails_comes_first() {
+        let mut graph = Graph::new(Limits::default());
+        feed(&mut graph, &CALM, 50, Phase::During);
+        feed(&mut graph, &Calls { failed: [true; 3], ..CALM }, 25, Phase::During);
+        let deployed = Context { is_deployed_within: true, ..Context::default() };
+        let suspects = graph.origin(&BTreeMap::from([("cart".to_owned(), deployed)]), 3);
+        assert_eq!(suspects[0].service, "store", "{suspects:?}");
+        assert_eq!(suspects[0].reasons[0].text, "33 % of handle fail; of before nothing is known");
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub struct Budget {
     pub total: f64,
     /// The share of the window up to now that was measured.
     pub coverage: f64,
-    /// Bad events that the whole window may have.
+    /// Bad events that the whole window may have, also where it is longer than what was measured.
     pub budget_events: f64,
     /// Minutes of full outage that the whole window may have.
     pub budget_minutes: f64,
@@ -123,7 +123,7 @@ impl<'a> Reading<'a> {
     /// The budget of any window; of one that has not ended, as far as it has come.
     pub(crate) fn budget_of(&self, bounds: Bounds) -> Budget {
         let window = self.sums(bounds.start, bounds.end);
-        let expected = window.sums.total + self.rate() * (bounds.end - self.now).max(0) as f64;
+        let expected = window.sums.total + self.rate() * self.unknown_seconds(bounds);
         let budget_events = expected * self.slo.budget_ratio();
         let left_share = if budget_events > 0.0 { 1.0 - window.sums.bad / budget_events } else { 1.0 };
         let budget_minutes = bounds.seconds() as f64 / MINUTE as f64 * self.slo.budget_ratio();
@@ -142,7 +142,17 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Events of a second: what the rest of a calendar window is expected to have.
+    /// Seconds of a window that have no events yet and count nevertheless, so that its first hour is not taken for all of it:
+    /// what is to come of a calendar window, what was before the first measurement of a rolling one.
+    fn unknown_seconds(&self, bounds: Bounds) -> f64 {
+        if self.slo.window.is_calendar() {
+            return (bounds.end - self.now).max(0) as f64;
+        }
+        let first_measured = self.timeline.first_measured().saturating_mul(self.timeline.width().seconds());
+        (first_measured.min(self.now) - bounds.start).max(0) as f64
+    }
+
+    /// Events of a second: what the time is expected to have of which nothing is known.
     fn rate(&self) -> f64 {
         let window = self.sums(self.now - self.slo.window.period().nominal_seconds(), self.now);
         if window.measured_seconds > 0.0 { window.sums.total / window.measured_seconds } else { 0.0 }

@@ -12,8 +12,9 @@ use serde_json::Value;
 use trivium_alert::{AlertNotice, AlertState, Notifier as AlertReceiver};
 use trivium_diagnosis::incident::{self, Incidents, Topology};
 use trivium_model::{StateChange, TenantId, UnixNanos};
-use trivium_notify::{AlertInput, AlertRelabelling, ExternalSender, Labels, Notifier};
+use trivium_notify::{AlertInput, AlertRelabelling, Labels, Notifier};
 
+use super::alertmanagers::Alertmanagers;
 use super::diagnosis::{Asked, Question, diagnose};
 use super::querier::StoreQuerier;
 use super::service_graph;
@@ -47,7 +48,7 @@ pub(super) struct Inner {
     state: Arc<QueryState>,
     querier: Arc<StoreQuerier>,
     notifier: Arc<Notifier>,
-    external: Option<Arc<ExternalSender>>,
+    alertmanagers: Arc<Alertmanagers>,
     relabelling: Arc<AlertRelabelling>,
     external_url: String,
     incidents: Mutex<Incidents>,
@@ -72,7 +73,7 @@ impl Bridge {
         state: Arc<QueryState>,
         querier: Arc<StoreQuerier>,
         notifier: Arc<Notifier>,
-        external: Option<Arc<ExternalSender>>,
+        alertmanagers: Arc<Alertmanagers>,
         relabelling: Arc<AlertRelabelling>,
         external_url: String,
     ) -> Result<Self, String> {
@@ -88,7 +89,7 @@ impl Bridge {
             state,
             querier,
             notifier,
-            external,
+            alertmanagers,
             relabelling,
             external_url,
             incidents: Mutex::new(incidents),
@@ -157,8 +158,7 @@ impl AlertReceiver for Bridge {
 impl Inner {
     async fn hand_on(&self, inputs: Vec<AlertInput>) {
         let inputs = self.relabelling.apply(inputs);
-        if let Some(external) = &self.external {
-            external.send(&inputs);
+        if self.alertmanagers.send(&inputs) {
             return;
         }
         match self.notifier.put(inputs).await {

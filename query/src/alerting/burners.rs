@@ -23,19 +23,25 @@ const TIME_MAX: Duration = Duration::from_secs(10);
 const ATTRIBUTES_MAX: usize = 10;
 const PATTERNS_MAX: usize = 5;
 
-/// `None` for indicators that are not over spans: metrics have no attributes beyond their groups.
+/// `None` for indicators that are not over spans: metrics have no attributes beyond their groups. Why nothing could be found
+/// out is told in place of it, for the budget can be shown all the same.
 pub(super) async fn top(state: &Arc<QueryState>, tenant: TenantId, slo: &SloDefinition) -> Option<Value> {
     let Indicator::Spans(indicator) = &slo.indicator else { return None };
+    find(state, tenant, indicator).await.unwrap_or_else(|error| Some(json!({"error": error})))
+}
+
+async fn find(state: &Arc<QueryState>, tenant: TenantId, indicator: &SpanIndicator) -> Result<Option<Value>, String> {
+    let permit = state.admission.acquire().await.map_err(|error| error.to_string())?;
     let now = state.clock.now();
     let range = TimeRange { start: now.before(BACK), end: now };
-    match Telemetry::new(state, tenant, Instant::now() + TIME_MAX).read(range).await {
-        Ok(stretch) => {
-            let indicator = indicator.clone();
-            let work = tokio::task::spawn_blocking(move || contrast(&stretch, &indicator, range));
-            work.await.ok().flatten()
-        }
-        Err(error) => Some(json!({"error": error})),
-    }
+    let stretch = Telemetry::new(state, tenant, Instant::now() + TIME_MAX).read(range).await?;
+    let indicator = indicator.clone();
+    let work = tokio::task::spawn_blocking(move || {
+        // What blocks goes on when nobody waits for it any more.
+        let _permit = permit;
+        contrast(&stretch, &indicator, range)
+    });
+    work.await.map_err(|error| format!("the comparison did not end: {error}"))
 }
 
 fn contrast(stretch: &Stretch, indicator: &SpanIndicator, range: TimeRange) -> Option<Value> {
@@ -109,4 +115,37 @@ fn traces_with_bad_logs(stretch: &Stretch, indicator: &SpanIndicator) -> Option<
     let query = compile_text(search).ok()?;
     let bad = stretch.logs.iter().filter(|log| log.trace_id != 0 && query.matches_text(&log.body));
     Some(bad.map(|log| log.trace_id).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::state;
+    use super::*;
+    use crate::config::QueryConfig;
+
+    const SLO: &str = "
+slos:
+- name: pay
+  service: payment
+  objective: 99
+  window: 7d
+  indicator: {spans: {service: payment, not_error: true}}
+";
+
+    /// Scenario: the only permit of queries is taken. Guarantee: nothing is read for an SLO, and why is told in its place.
+    #[tokio::test]
+    async fn nothing_is_read_without_a_permit() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = QueryConfig { concurrency: 1, queue_max: 0, ..QueryConfig::default() };
+        let state = state(folder.path(), config).await;
+        let file = trivium_slo::SourceFile { path: "slos.yaml".into(), text: SLO.into() };
+        let slos = trivium_slo::load(&[file]).expect("an SLO").slos;
+        let permit = state.admission.acquire().await.expect("the only permit");
+        let refused = top(&state, TenantId::DEFAULT, &slos[0]).await.expect("it is over spans");
+        assert!(refused["error"].as_str().is_some_and(|error| error.contains("queries are running")), "{refused}");
+        drop(permit);
+        let found = top(&state, TenantId::DEFAULT, &slos[0]).await.expect("it is over spans");
+        assert_eq!((&found["error"], &found["events"]), (&Value::Null, &json!(0)), "{found}");
+        assert_eq!(state.admission.load(), (0, 0), "the permit is given back");
+    }
 }

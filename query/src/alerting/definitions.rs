@@ -8,6 +8,7 @@ use trivium_alert::{RuleSet, SourceFile, read_files};
 use trivium_notify::{AlertingFile, Config as NotifyConfig, Network, Notifier, OutgoingPolicy};
 use trivium_slo::SloSet;
 
+use super::alertmanagers::Named;
 use super::slo_rules::SloTemplates;
 
 /// Settings of rules, SLOs and notifications.
@@ -94,6 +95,7 @@ pub(super) struct Definitions {
     pub(super) slos: SloSet,
     pub(super) notify: NotifyConfig,
     pub(super) alerting: AlertingFile,
+    pub(super) alertmanagers: Option<Named>,
     pub(super) policy: OutgoingPolicy,
 }
 
@@ -125,10 +127,13 @@ impl Definitions {
             Some(file) => NotifyConfig::load(file),
             None => NotifyConfig::built_in(),
         };
-        let alerting = files.alerting_config.as_deref().map_or_else(|| Ok(AlertingFile::default()), AlertingFile::load);
+        let (alerting, alerting_text) = alerting(files.alerting_config.as_deref())?;
         let network = |text: &String| {
             text.parse::<Network>().map_err(|error| format!("notify_allow_networks: {text:?} is no network: {error}"))
         };
+        let allow = config.notify_allow_networks.iter().map(network).collect::<Result<Vec<_>, _>>()?;
+        let policy = OutgoingPolicy { allow };
+        let alertmanagers = Named::of(files, (&alerting, &alerting_text), policy.clone())?;
         let notify = notify.map_err(|error| text(&error))?;
         // Nothing that is applied later may fail: a reload is all or nothing.
         Notifier::check(&notify, &config.external_url).map_err(|error| text(&error))?;
@@ -136,12 +141,18 @@ impl Definitions {
             rules: RuleSet::parse(&rule_files, templates).map_err(|error| text(&error))?,
             slos: trivium_slo::load(&slo_files).map_err(|error| text(&error))?,
             notify,
-            alerting: alerting.map_err(|error| text(&error))?,
-            policy: OutgoingPolicy {
-                allow: config.notify_allow_networks.iter().map(network).collect::<Result<_, _>>()?,
-            },
+            alerting,
+            alertmanagers,
+            policy,
         })
     }
+}
+
+/// What a file says, and its text, which is read first: should the file change between, the next reload takes it for changed.
+fn alerting(file: Option<&Path>) -> Result<(AlertingFile, String), String> {
+    let Some(file) = file else { return Ok((AlertingFile::default(), String::new())) };
+    let text = std::fs::read_to_string(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+    Ok((AlertingFile::load(file).map_err(|error| error.to_string())?, text))
 }
 
 #[cfg(test)]

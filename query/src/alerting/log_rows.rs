@@ -11,21 +11,26 @@ use trivium_model::{SignalKind, TenantId, TimeRange, UnixNanos};
 use trivium_promql::{Labels, SampleValue, VectorSample};
 
 use super::sql_rows::label_name;
+use super::turns::Turn;
 use crate::log_search::{FACET_ROWS_MAX, Field, PartFacts, SearchRequest, compile, search};
 use crate::state::QueryState;
 
 /// Records that are looked at one by one, where counting alone does not do.
 const RECORDS_MAX: usize = 100_000;
 
-/// Runs the query over `(at - range, at]`.
+/// Runs the query over `(at - range, at]`; the turn is given back when the search has ended.
 pub(super) async fn samples(
     state: &Arc<QueryState>,
     tenant: TenantId,
     query: &LogQuery,
     at: UnixNanos,
+    turn: Turn,
 ) -> Result<Vec<VectorSample>, String> {
     let (state, query) = (Arc::clone(state), query.clone());
-    let work = tokio::task::spawn_blocking(move || run(&state, tenant, &query, at));
+    let work = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        run(&state, tenant, &query, at)
+    });
     work.await.map_err(|error| format!("the search did not end: {error}"))?
 }
 

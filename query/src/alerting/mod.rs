@@ -5,6 +5,7 @@
 //! their alerts go to [`Bridge`], which puts them into incidents, has them diagnosed, and hands them to the notifier.
 //! SLOs are measured in slices by [`SliceCounter`]; their alerts are rules over the virtual series `slo_alert`.
 
+mod alertmanagers;
 mod bridge;
 mod burners;
 mod definitions;
@@ -19,6 +20,9 @@ mod slo_series;
 mod sql_rows;
 mod tenant_slos;
 mod tenants;
+#[cfg(test)]
+mod testing;
+mod turns;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,18 +32,18 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use trivium_alert::{Deps, GroupStatus, Interval, LeaseOptions, Options, RuleManager, RuleSet};
 use trivium_model::{Clock, TenantId, UnixNanos};
-use trivium_notify::{
-    AlertRelabelling, AlertingFile, ExternalSender, MetricSample, Notifier, OutgoingPolicy, RuntimeTimer, Surroundings,
-};
+use trivium_notify::{AlertRelabelling, MetricSample, Notifier, RuntimeTimer, Surroundings};
 use trivium_slo::{Evaluator, EvaluatorConfig, EvaluatorDeps, Slos};
 
 use crate::admission::Permit;
 use crate::error::Error;
 use crate::state::QueryState;
+use alertmanagers::Alertmanagers;
 use bridge::Bridge;
 use definitions::{Definitions, Files};
 pub(crate) use diagnosis::Asked;
 use slo_counts::SliceCounter;
+use turns::Turns;
 
 pub use definitions::{AlertingConfig, AlertingFiles, BuiltIn};
 pub(crate) use querier::StoreQuerier;
@@ -62,9 +66,10 @@ pub(crate) struct Alerting {
     slos: Slos,
     rules: Mutex<Option<RuleManager>>,
     pub(crate) notifier: Arc<Notifier>,
+    /// For what people ask; rules and SLOs have one that waits for its turn.
     pub(crate) querier: Arc<StoreQuerier>,
     templates: Arc<SloTemplates>,
-    external: Option<Arc<ExternalSender>>,
+    alertmanagers: Arc<Alertmanagers>,
     relabelling: Arc<AlertRelabelling>,
     incidents: Arc<bridge::Inner>,
     stop: CancellationToken,
@@ -78,7 +83,7 @@ impl Alerting {
         config: AlertingConfig,
         files: Files,
         built_in: BuiltIn,
-        deps: &AlertingDeps,
+        (deps, turns): (&AlertingDeps, &Turns),
     ) -> Result<Arc<Self>, String> {
         let AlertingDeps { state, sink, holder, .. } = deps;
         let slos = state.slos.of(tenant);
@@ -92,25 +97,26 @@ impl Alerting {
             timer: Arc::new(RuntimeTimer),
             holder: holder.clone(),
         };
-        let notifier =
-            Notifier::new(definitions.notify, &config.external_url, definitions.policy.clone(), surroundings);
+        let notifier = Notifier::new(definitions.notify, &config.external_url, definitions.policy, surroundings);
         let notifier = Arc::new(notifier.await.map_err(|error| error.to_string())?);
-        let external = external(&found, &definitions.alerting, definitions.policy)?;
+        let stop = CancellationToken::new();
+        let alertmanagers = Arc::new(Alertmanagers::new(stop.clone()));
         let relabelling = Arc::new(AlertRelabelling::new(&definitions.alerting));
-        let querier = Arc::new(StoreQuerier::new(Arc::clone(state)));
+        let querier = Arc::new(StoreQuerier::new(Arc::clone(state), Turns::unbounded()));
+        let querier_of_rules = Arc::new(StoreQuerier::new(Arc::clone(state), turns.clone()));
         let bridge = Bridge::open(
             tenant,
             Arc::clone(state),
             Arc::clone(&querier),
             Arc::clone(&notifier),
-            external.clone(),
+            Arc::clone(&alertmanagers),
             Arc::clone(&relabelling),
             config.external_url.clone(),
         )
         .await?;
         let incidents = bridge.inner();
         let rule_deps = Deps {
-            querier: Arc::clone(&querier) as _,
+            querier: Arc::clone(&querier_of_rules) as _,
             sink: Arc::clone(sink),
             store: state.storage.state(),
             notifier: Arc::new(bridge),
@@ -118,6 +124,7 @@ impl Alerting {
             clock: Arc::clone(&state.clock),
         };
         // From here on nothing is awaited: a request that is given up leaves all of it or nothing.
+        alertmanagers.replace(definitions.alertmanagers);
         slos.replace(definitions.slos);
         let rules = with_slo_rules(definitions.rules, &slos, &config);
         let lease = LeaseOptions { name: tenant.own("rules"), holder: holder.clone(), ttl: LEASE_TTL };
@@ -133,13 +140,13 @@ impl Alerting {
             notifier,
             querier,
             templates,
-            external,
+            alertmanagers,
             relabelling,
             incidents,
-            stop: CancellationToken::new(),
+            stop,
             tasks: Mutex::default(),
         };
-        alerting.tasks = Mutex::new(alerting.spawn(holder));
+        alerting.tasks = Mutex::new(alerting.spawn(holder, querier_of_rules));
         Ok(Arc::new(alerting))
     }
 
@@ -159,8 +166,8 @@ impl Alerting {
         self.notifier
             .reload(definitions.notify, &self.config.external_url, definitions.policy)
             .map_err(|error| error.to_string())?;
-        // Which Alertmanagers are sent to is fixed at the start.
         self.relabelling.replace(&definitions.alerting);
+        self.alertmanagers.replace(definitions.alertmanagers);
         self.slos.replace(definitions.slos);
         let all = with_slo_rules(definitions.rules, &self.slos, &self.config);
         self.with_rules(|manager| manager.reload(all));
@@ -194,7 +201,7 @@ impl Alerting {
 
     /// Where all alerts are sent, when they are not notified here.
     pub(crate) fn alertmanager_urls(&self) -> Vec<String> {
-        self.external.as_ref().map(|external| external.urls()).unwrap_or_default()
+        self.alertmanagers.urls()
     }
 
     /// When alerts fired that are in the history, by the names of their rules.
@@ -241,14 +248,14 @@ impl Alerting {
     /// What is counted of notifications.
     fn numbers(&self) -> Vec<MetricSample> {
         let mut samples = self.notifier.metrics();
-        samples.extend(self.external.iter().flat_map(|external| external.metrics()));
+        samples.extend(self.alertmanagers.metrics());
         samples
     }
 
     /// What runs beside the rules: measuring SLOs, and telling people.
-    fn spawn(&self, holder: &str) -> Vec<JoinHandle<()>> {
+    fn spawn(&self, holder: &str, querier: Arc<StoreQuerier>) -> Vec<JoinHandle<()>> {
         let deps = EvaluatorDeps {
-            querier: Arc::new(SliceCounter::new(self.tenant, Arc::clone(&self.state), Arc::clone(&self.querier))),
+            querier: Arc::new(SliceCounter::new(self.tenant, Arc::clone(&self.state), querier)),
             store: self.state.storage.state(),
             clock: Arc::clone(&self.state.clock),
             slos: self.slos.clone(),
@@ -259,12 +266,6 @@ impl Alerting {
         tasks.push(tokio::spawn(async move {
             tokio::select! { () = notifier.run() => {}, () = stopped.cancelled() => {} }
         }));
-        if let Some(external) = &self.external {
-            let (external, stopped) = (Arc::clone(external), self.stop.clone());
-            tasks.push(tokio::spawn(async move {
-                tokio::select! { () = external.run() => {}, () = stopped.cancelled() => {} }
-            }));
-        }
         tasks
     }
 
@@ -281,6 +282,7 @@ impl Alerting {
                 tracing::error!(%error, "an evaluator died");
             }
         }
+        self.alertmanagers.ended().await;
     }
 }
 
@@ -298,16 +300,4 @@ fn with_slo_rules(mut rules: RuleSet, slos: &Slos, config: &AlertingConfig) -> R
     let interval = config.evaluation_interval;
     rules.groups.extend(slos.definitions().iter().filter_map(|slo| slo_rules::group(slo, interval)));
     rules
-}
-
-fn external(
-    files: &AlertingFiles,
-    file: &AlertingFile,
-    policy: OutgoingPolicy,
-) -> Result<Option<Arc<ExternalSender>>, String> {
-    if files.alertmanager_urls.is_empty() && !file.has_alertmanagers() {
-        return Ok(None);
-    }
-    let sender = ExternalSender::new(&files.alertmanager_urls, file, policy);
-    Ok(Some(Arc::new(sender.map_err(|error| format!("alertmanager_urls: {error}"))?)))
 }

@@ -13,6 +13,7 @@ use trivium_model::{SignalKind, TenantId, UnixNanos};
 use trivium_promql::{Engine, EngineOptions, MatrixSeries, ParseOptions, QueryError, Value, VectorSample, When};
 use trivium_storage::Snapshot;
 
+use super::turns::{Turn, Turns};
 use super::{WithSlos, log_rows, sql_rows};
 use crate::api::prometheus_engine_options;
 use crate::lookup::Deadline;
@@ -27,17 +28,23 @@ const WATERMARK_AGE: Duration = Duration::from_secs(1);
 /// When a signal was looked at, and the newest time of its rows in milliseconds.
 type Watermark = (UnixNanos, Option<i64>);
 
-/// Answers from the tables of the tenant that is asked for. Rules have their own permits: a flood of questions from people must
+/// Answers from the tables of the tenant that is asked for. Rules have their own turns: a flood of questions from people must
 /// not keep alerts from being evaluated.
 #[derive(Debug)]
 pub(crate) struct StoreQuerier {
     state: Arc<QueryState>,
+    turns: Turns,
     watermarks: Mutex<HashMap<(TenantId, SignalKind), Watermark>>,
 }
 
 impl StoreQuerier {
-    pub(crate) fn new(state: Arc<QueryState>) -> Self {
-        Self { state, watermarks: Mutex::default() }
+    pub(super) fn new(state: Arc<QueryState>, turns: Turns) -> Self {
+        Self { state, turns, watermarks: Mutex::default() }
+    }
+
+    /// The right to run one query, for whoever asks the store without this.
+    pub(super) async fn turn(&self) -> Turn {
+        self.turns.next().await
     }
 
     async fn run(&self, tenant: TenantId, query: &str, when: When) -> Result<Value, String> {
@@ -52,7 +59,12 @@ impl StoreQuerier {
         when: When,
     ) -> Result<Value, String> {
         let (state, query) = (Arc::clone(&self.state), query.to_owned());
-        let work = tokio::task::spawn_blocking(move || evaluate(&state, options, tenant, &query, when));
+        let turn = self.turn().await;
+        let work = tokio::task::spawn_blocking(move || {
+            // What blocks goes on when nobody waits for it any more.
+            let _turn = turn;
+            evaluate(&state, options, tenant, &query, when)
+        });
         work.await.map_err(|error| format!("the query did not end: {error}"))?
     }
 
@@ -131,9 +143,10 @@ impl Querier for StoreQuerier {
 
     async fn rows(&self, tenant: TenantId, query: RowQuery<'_>, at_ms: i64) -> Result<Vec<VectorSample>, String> {
         let at = UnixNanos(at_ms.saturating_mul(NANOS_PER_MILLI));
+        let turn = self.turn().await;
         match query {
             RowQuery::Sql(sql) => sql_rows::samples(&self.state, tenant, sql, at).await,
-            RowQuery::Logs(query) => log_rows::samples(&self.state, tenant, query, at).await,
+            RowQuery::Logs(query) => log_rows::samples(&self.state, tenant, query, at, turn).await,
         }
     }
 
@@ -141,5 +154,41 @@ impl Querier for StoreQuerier {
         // A statement may read several; the signal that lags most decides what is missing.
         let all = query.signals().into_iter().filter_map(|signal| self.watermark(tenant, signal));
         Completeness { watermark_ms: all.min(), share: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::state;
+    use super::*;
+    use crate::config::QueryConfig;
+
+    /// Scenario: all turns of rules are taken. Guarantee: a rule of whatever tenant waits, however many questions of people are
+    /// answered meanwhile, and is evaluated when a turn is given back.
+    #[tokio::test]
+    async fn a_rule_waits_for_its_turn() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let state = state(folder.path(), QueryConfig::default()).await;
+        let turns = Turns::at_once(1);
+        let taken = turns.next().await;
+        let log_query = trivium_alert::LogQuery::parse("* | count() [5m] > 10").expect("a query");
+        let rules: Vec<_> = (1..4)
+            .map(|tenant| {
+                let (querier, query) = (StoreQuerier::new(Arc::clone(&state), turns.clone()), log_query.clone());
+                tokio::spawn(async move {
+                    querier.promql(TenantId(tenant), "vector(1)", 0).await.expect("an answer");
+                    querier.rows(TenantId(tenant), RowQuery::Logs(&query), 0).await.expect("an answer");
+                })
+            })
+            .collect();
+        let people = StoreQuerier::new(Arc::clone(&state), Turns::unbounded());
+        for _ in 0..20 {
+            people.promql(TenantId::DEFAULT, "vector(1)", 0).await.expect("an answer");
+        }
+        assert!(rules.iter().all(|rule| !rule.is_finished()));
+        drop(taken);
+        for rule in rules {
+            rule.await.expect("it is evaluated");
+        }
     }
 }

@@ -169,6 +169,7 @@ impl SliceCounter {
             rows_max: Some(ROWS_MAX),
             now: Some(request.slice_start(request.count)),
         };
+        let _turn = self.querier.turn().await;
         let mut answer = self
             .state
             .engine

@@ -14,6 +14,7 @@ use trivium_alert::Sink;
 use trivium_model::TenantId;
 
 use super::definitions::Files;
+use super::turns::Turns;
 use super::{Alerting, AlertingConfig, BuiltIn};
 use crate::error::Error;
 use crate::state::QueryState;
@@ -47,6 +48,7 @@ pub struct Tenants {
     /// Rules that come with the product rather than from files, such as the demo's.
     built_in: BuiltIn,
     deps: AlertingDeps,
+    turns: Turns,
     running: RwLock<BTreeMap<TenantId, Arc<Alerting>>>,
     /// Held while tenants are started or their files read again.
     changing: Mutex<()>,
@@ -56,7 +58,8 @@ impl Tenants {
     /// Reads all files and begins. An error in the files of the default tenant says what is wrong in which of them, and
     /// nothing runs; one in those of another tenant is told in the log, and all others run.
     pub async fn start(config: AlertingConfig, built_in: BuiltIn, deps: AlertingDeps) -> Result<Arc<Self>, String> {
-        let tenants = Self { config, built_in, deps, running: RwLock::default(), changing: Mutex::default() };
+        let turns = Turns::of_rules(&deps.state.config);
+        let tenants = Self { config, built_in, deps, turns, running: RwLock::default(), changing: Mutex::default() };
         tenants.begin(TenantId::DEFAULT).await?;
         for (tenant, name) in tenants.with_folder()? {
             if let Err(error) = tenants.begin(tenant).await {
@@ -140,7 +143,9 @@ impl Tenants {
 
     async fn begin(&self, tenant: TenantId) -> Result<Arc<Alerting>, String> {
         let built_in = if tenant == TenantId::DEFAULT { self.built_in.clone() } else { BuiltIn::default() };
-        let begun = Alerting::start(tenant, self.config.clone(), self.files(tenant), built_in, &self.deps).await?;
+        let begun =
+            Alerting::start(tenant, self.config.clone(), self.files(tenant), built_in, (&self.deps, &self.turns))
+                .await?;
         self.running.write().unwrap_or_else(PoisonError::into_inner).insert(tenant, Arc::clone(&begun));
         Ok(begun)
     }

@@ -148,6 +148,20 @@ fn a_damaged_part_does_not_hide_the_others() {
     assert!(answer.warnings.iter().any(|warning| warning.contains("could not be read")), "{:?}", answer.warnings);
 }
 
+/// Scenario: a part with one of its indexes damaged. Guarantee: its rows are searched one by one, so that nothing is missing.
+#[test]
+fn a_damaged_index_hides_nothing() {
+    for index in ["ids.idx", "text.idx"] {
+        let folder = PartFolder::new();
+        let part = folder.part(&[batch(&busy_rows(20))]);
+        std::fs::write(part.columns_path().with_file_name(index), b"nonsense").expect("the file is ours");
+        let snapshot = Snapshot { parts: vec![part], buffered: Vec::new() };
+        let answer = run(&snapshot, &request("\"group 3\""));
+        assert_eq!((numbers(&answer.records), answer.rows_read), (vec![13, 3], 20), "{index}");
+        assert_eq!((answer.partial, answer.matched_exact, answer.warnings), (false, true, Vec::new()), "{index}");
+    }
+}
+
 #[test]
 fn a_deadline_ends_a_long_search() {
     let rows = busy_rows(200_000);

@@ -303,7 +303,7 @@ impl<'plan> Queue<'plan> {
     /// Replaces a part by its pieces that may hold matches.
     pub(super) fn expand(&self, part: &Part, source: usize) -> Result<(), Error> {
         let filter = self.plan.query.token_filter_of(part, self.plan.facts)?;
-        let candidates = part.candidate_rows(&filter)?;
+        let candidates = candidates(part, &filter);
         if candidates.is_empty() {
             return Ok(());
         }
@@ -337,6 +337,14 @@ impl<'plan> Queue<'plan> {
     fn is_empty(&self) -> bool {
         self.heap().is_empty()
     }
+}
+
+/// The rows that the indexes name. An index that cannot be read is derived data: the rows themselves are searched.
+pub(super) fn candidates(part: &Part, filter: &TokenFilter) -> RowRanges {
+    part.candidate_rows(filter).unwrap_or_else(|error| {
+        tracing::error!(%error, part = %part.record().id, "an index cannot be read; searching its rows instead");
+        RowRanges::all(part.record().rows)
+    })
 }
 
 fn join_neighbours(mut work: Work, heap: &mut BinaryHeap<Work>, rows_max: u64) -> Work {

@@ -11,6 +11,7 @@ use super::columns::{TIME, WAL_POSITION, times, wal_positions};
 use super::matcher::{CompiledQuery, Evaluation};
 use super::memo::select;
 use super::record::LogRecords;
+use super::scan::candidates;
 use super::top::{Place, SortKey, Top};
 use crate::error::Error;
 
@@ -89,7 +90,7 @@ struct Look<'query> {
 
 impl Look<'_> {
     fn part(&mut self, part: &Part, source: u32) -> Result<(), Error> {
-        let candidates = part.candidate_rows(self.evaluation.token_filter())?;
+        let candidates = candidates(part, self.evaluation.token_filter());
         let mut columns: BTreeSet<&str> = BTreeSet::from([TIME, WAL_POSITION]);
         columns.extend(self.evaluation.columns());
         let columns: Vec<&str> = columns.into_iter().collect();

@@ -1,5 +1,5 @@
 use super::super::compile;
-use super::super::fixture::{LogRow, batch};
+use super::super::fixture::{LogRow, PartFolder, batch};
 use super::*;
 
 fn snapshot(rows: &[LogRow]) -> Snapshot {
@@ -32,6 +32,16 @@ fn only_what_arrives_after_the_start_is_told_and_only_once() {
     assert!(tail.poll(&snapshot(&[])).expect("a look").records.is_empty());
     rows.push(LogRow::new(0, 6, "fourth match"));
     assert_eq!(bodies(&tail.poll(&snapshot(&rows)).expect("a look")), ["fourth match"]);
+}
+
+#[test]
+fn what_arrives_with_a_damaged_index_is_told() {
+    let folder = PartFolder::new();
+    let mut tail = Tail::new(compile("match").expect("a valid query"), &snapshot(&[])).expect("a tail");
+    let part = folder.part(&[batch(&[LogRow::new(2, 1, "a match"), LogRow::new(1, 1, "nothing")])]);
+    std::fs::write(part.columns_path().with_file_name("text.idx"), b"nonsense").expect("the file is ours");
+    let sealed = Snapshot { parts: vec![part], buffered: Vec::new() };
+    assert_eq!(bodies(&tail.poll(&sealed).expect("a look")), ["a match"]);
 }
 
 #[test]

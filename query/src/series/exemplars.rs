@@ -67,7 +67,7 @@ impl StoredSeries {
         found: &mut BTreeMap<Labels, Vec<Exemplar>>,
     ) -> Result<(), Error> {
         let index = source.index();
-        let mut maker = LabelMaker::new(&self.state);
+        let mut maker = LabelMaker::new(&self.state, self.tenant);
         let views = plan.views_of(index);
         for run in index.runs.iter().filter(|run| window.overlaps(run.first_time, run.last_time)) {
             if views[run.metric as usize].is_empty() {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
+use trivium_model::TenantId;
 use trivium_promql::{Label, Labels, METRIC_NAME};
 use trivium_storage::attributes::{entries, get};
 
@@ -31,18 +32,22 @@ pub(super) struct Identity<'a> {
     pub(super) attributes: &'a str,
 }
 
+/// Whose series, its ID and its style. Anybody can compute the ID of a series of another tenant and send labels of their own
+/// under it.
+type LabelKey = (TenantId, u64, Style);
+
 #[derive(Clone, Debug)]
 struct LabelWeight;
 
-impl Weighter<(u64, Style), Arc<[Label]>> for LabelWeight {
-    fn weight(&self, _: &(u64, Style), labels: &Arc<[Label]>) -> u64 {
+impl Weighter<LabelKey, Arc<[Label]>> for LabelWeight {
+    fn weight(&self, _: &LabelKey, labels: &Arc<[Label]>) -> u64 {
         96 + labels.iter().map(|label| 48 + label.value.len() as u64).sum::<u64>()
     }
 }
 
 /// Labels of series by use, without their names, bounded in bytes.
 #[derive(Debug)]
-pub(super) struct LabelCache(Cache<(u64, Style), Arc<[Label]>, LabelWeight>);
+pub(super) struct LabelCache(Cache<LabelKey, Arc<[Label]>, LabelWeight>);
 
 impl LabelCache {
     pub(super) fn new(bytes_max: u64) -> Self {
@@ -56,6 +61,7 @@ const KEPT_MAX: usize = 50_000;
 /// Makes labels; what repeats among series is made once.
 pub(super) struct LabelMaker<'a> {
     state: &'a SeriesState,
+    tenant: TenantId,
     resources: HashMap<(Arc<str>, Style), Arc<[Label]>>,
     names: HashMap<String, Arc<str>>,
     translated: HashMap<String, Arc<str>>,
@@ -63,9 +69,10 @@ pub(super) struct LabelMaker<'a> {
 }
 
 impl<'a> LabelMaker<'a> {
-    pub(super) fn new(state: &'a SeriesState) -> Self {
+    /// For the series of a tenant.
+    pub(super) fn new(state: &'a SeriesState, tenant: TenantId) -> Self {
         let (names, translated) = (HashMap::new(), HashMap::new());
-        Self { state, resources: HashMap::new(), names, translated, is_kept: true }
+        Self { state, tenant, resources: HashMap::new(), names, translated, is_kept: true }
     }
 
     /// Says of how many series labels may be asked for.
@@ -82,7 +89,7 @@ impl<'a> LabelMaker<'a> {
         if !self.is_kept {
             return self.make(identity, style);
         }
-        let key = (identity.series_id, style);
+        let key = (self.tenant, identity.series_id, style);
         if let Some(known) = self.state.labels.0.get(&key) {
             return known;
         }

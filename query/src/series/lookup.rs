@@ -153,7 +153,7 @@ impl StoredSeries {
     ) -> Result<bool, Error> {
         let index = source.index();
         let views = plan.views_of(index);
-        let mut maker = LabelMaker::new(&self.state);
+        let mut maker = LabelMaker::new(&self.state, self.tenant);
         let mut last = None;
         for run in index.runs.iter().filter(|run| window.overlaps(run.first_time, run.last_time)) {
             // In a buffer the runs of a series are many.
@@ -194,8 +194,8 @@ impl StoredSeries {
 
     /// Adds what was said of metrics apart from their samples, in the place of those that nothing else is known of.
     fn add_described(&self, known: &mut BTreeMap<(String, &'static str), MetricMetadata>, wanted: Option<&str>) {
-        let Some((storage, tenant)) = &self.described else { return };
-        for MetricDescription { name, kind, unit, help } in storage.metric_descriptions(*tenant) {
+        let Some(storage) = &self.described else { return };
+        for MetricDescription { name, kind, unit, help } in storage.metric_descriptions(self.tenant) {
             for suffix in [""].iter().chain(suffixes(kind)) {
                 known.remove(&(format!("{name}{suffix}"), "unknown"));
             }

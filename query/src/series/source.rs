@@ -34,14 +34,15 @@ const THREADS_MAX: usize = 8;
 /// The series of one tenant at one moment.
 pub(crate) struct StoredSeries {
     pub(super) state: Arc<SeriesState>,
+    pub(super) tenant: TenantId,
     snapshot: Snapshot,
     deadline: Deadline,
     cancelled: CancellationToken,
     /// Whether start times of samples are read.
     reads_start_times: bool,
     samples_max: usize,
-    /// Where descriptions of metrics are that came without samples, and whose.
-    pub(super) described: Option<(Storage, TenantId)>,
+    /// Where descriptions of metrics are that came without samples.
+    pub(super) described: Option<Storage>,
 }
 
 /// Times in milliseconds: later than `after`, up to and with `until`.
@@ -93,15 +94,16 @@ impl StoredSeries {
     pub(crate) fn new(state: &Arc<SeriesState>, storage: &Storage, tenant: TenantId, deadline: Deadline) -> Self {
         // Of all tenants: the caches are shared.
         state.forget_others(|| storage.parts().into_iter().map(|part| part.id).collect());
-        let over = Self::over(state, storage.snapshot(tenant, SignalKind::Metrics), deadline);
-        Self { described: Some((storage.clone(), tenant)), ..over }
+        let over = Self::over(state, tenant, storage.snapshot(tenant, SignalKind::Metrics), deadline);
+        Self { described: Some(storage.clone()), ..over }
     }
 
-    pub(super) fn over(state: &Arc<SeriesState>, snapshot: Snapshot, deadline: Deadline) -> Self {
+    pub(super) fn over(state: &Arc<SeriesState>, tenant: TenantId, snapshot: Snapshot, deadline: Deadline) -> Self {
         let samples_max = usize::MAX;
         let cancelled = CancellationToken::new();
         Self {
             state: Arc::clone(state),
+            tenant,
             snapshot,
             deadline,
             cancelled,
@@ -349,7 +351,7 @@ impl Reading<'_> {
         }
         let mut slots = Slots {
             plan: self.plan,
-            maker: LabelMaker::new(&self.selector.state),
+            maker: LabelMaker::new(&self.selector.state, self.selector.tenant),
             known: HashMap::new(),
             fragments: Vec::new(),
         };

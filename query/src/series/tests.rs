@@ -8,6 +8,7 @@ use trivium_model::{SignalKind, TenantId};
 use trivium_promql::{
     Engine, Labels, STALE_NAN_BITS, Selection, Series, SeriesSource, Value as Answer, parse_selector,
 };
+use trivium_storage::Snapshot;
 
 use super::*;
 use crate::lookup::Deadline;
@@ -94,7 +95,7 @@ fn stored(fixture: &Fixture, config: SeriesConfig) -> StoredSeries {
 
 fn stored_in(state: &Arc<SeriesState>, fixture: &Fixture) -> StoredSeries {
     let snapshot = fixture.snapshot(TenantId::DEFAULT, SignalKind::Metrics);
-    StoredSeries::over(state, snapshot, Deadline::after(Duration::from_secs(60)))
+    StoredSeries::over(state, TenantId::DEFAULT, snapshot, Deadline::after(Duration::from_secs(60)))
 }
 
 fn select(fixture: &Fixture, selector: &str) -> Vec<Series> {
@@ -127,6 +128,25 @@ fn what_is_known_of_parts_that_are_gone_is_forgotten() {
     state.keep_only(&HashSet::from([PartId([1; 16])]));
     assert_eq!(state.indexes.known(), (1, 1));
     assert_eq!(shown(&ask()), before, "it is learned again");
+}
+
+/// The ID of a series is a hash that everybody can compute.
+#[test]
+fn tenants_with_the_same_series_id_have_their_own_labels() {
+    let up = |attributes| batch(&[Point { attributes, ..point("up", "gauge", 1, 1_000, 1.0) }]);
+    let fixture = Fixture::default()
+        .part(SignalKind::Metrics, up(r#"{"who":"ann"}"#))
+        .part(SignalKind::Metrics, up(r#"{"who":"bob"}"#));
+    let parts = fixture.snapshot(TenantId::DEFAULT, SignalKind::Metrics).parts;
+    let state = SeriesState::new(SeriesConfig::default(), 0);
+    let matchers = parse_selector("up").expect("a selector");
+    let selection = Selection { matchers: &matchers, after: -1_000, until: 1_000_000_000 };
+    let who = |tenant, part: usize| {
+        let snapshot = Snapshot { parts: vec![Arc::clone(&parts[part])], buffered: Vec::new() };
+        let stored = StoredSeries::over(&state, TenantId(tenant), snapshot, Deadline::after(Duration::from_secs(60)));
+        stored.select(&selection).expect("readable")[0].labels.get("who").to_owned()
+    };
+    assert_eq!([who(1, 0), who(2, 1), who(1, 0)], ["ann", "bob", "ann"]);
 }
 
 #[test]

@@ -73,7 +73,8 @@ async fn the_demo_incident_is_told_once_with_its_origin() {
     eventually("the SLO of the checkout burns", async || {
         let slo = server.get("/api/v1/slos/checkout").await;
         let (left, rate) = (slo["budget"]["left_share"].as_f64(), slo["burn_rate_1h"].as_f64());
-        let burns = left.is_some_and(|left| left < 0.5) && rate.is_some_and(|rate| rate > 1.0);
+        // An hour of errors is a part of the week's budget, not many times all of it.
+        let burns = left.is_some_and(|left| (0.0..0.95).contains(&left)) && rate.is_some_and(|rate| rate > 1.0);
         if burns { Ok(()) } else { Err(format!("{:#}\n{:#}", slo["budget"], slo["burn_rates"])) }
     })
     .await;

@@ -138,8 +138,15 @@ async fn slo(server: &Server, name: &str) -> Value {
     server.get(&format!("/api/v1/slos/{name}")).await
 }
 
+/// How many times as many events as were counted the window of a day is expected to have: before the first of them it is taken
+/// for as busy as after it.
+fn expected(view: &Value, begin: i64) -> f64 {
+    let start = view["budget"]["start"].as_i64().expect("a time") * 1_000_000_000;
+    1.0 + ((begin - start) / MINUTE) as f64 / MINUTES as f64
+}
+
 /// Waits until all slices are measured, and checks the budget against the counts.
-async fn check_budget(server: &Server, name: &str, holds: fn(Fate) -> bool, allowed: f64) {
+async fn check_budget(server: &Server, begin: i64, name: &str, holds: fn(Fate) -> bool, allowed: f64) {
     let (bad, total) = count(0..MINUTES, holds);
     let view = eventually(&format!("{name} is measured in full"), async || {
         let view = slo(server, name).await;
@@ -157,11 +164,12 @@ async fn check_budget(server: &Server, name: &str, holds: fn(Fate) -> bool, allo
     };
     close("bad", bad);
     close("sli", 1.0 - bad / total);
-    close("budget_events", total * allowed);
-    close("left_events", total * allowed - bad);
-    close("left_share", 1.0 - bad / (total * allowed));
+    let whole = total * expected(&view, begin);
+    close("budget_events", whole * allowed);
+    close("left_events", whole * allowed - bad);
+    close("left_share", 1.0 - bad / (whole * allowed));
     close("budget_minutes", 1_440.0 * allowed);
-    close("left_minutes", (1.0 - bad / (total * allowed)) * 1_440.0 * allowed);
+    close("left_minutes", (1.0 - bad / (whole * allowed)) * 1_440.0 * allowed);
     let listed = server.get("/api/v1/slos").await;
     let listed = listed["slos"].as_array().expect("SLOs").iter().find(|slo| slo["name"] == name).cloned();
     assert_eq!(listed.expect("it is listed")["budget"]["bad"], budget["bad"]);
@@ -180,18 +188,22 @@ async fn check_burn_rate(server: &Server, begin: i64) {
 }
 
 /// The names of Sloth, with the numbers of the budget.
-async fn check_series(server: &Server) {
+async fn check_series(server: &Server, begin: i64) {
     let (bad, total) = count(0..MINUTES, Fate::is_bad);
-    let left = 1.0 - f64::from(bad) / (f64::from(total) * 0.2);
-    for (query, expected) in [
-        (r#"slo:objective:ratio{sloth_slo="pay"}"#, 0.8),
-        (r#"slo:error_budget:ratio{sloth_slo="pay"}"#, 0.2),
-        (r#"slo:period_error_budget_remaining:ratio{sloth_slo="pay"}"#, left),
-    ] {
-        let found = promql(&prometheus_api(server), query).await;
-        let value = found[0]["value"][1].as_str().and_then(|value| value.parse::<f64>().ok());
-        assert!(value.is_some_and(|value| (value - expected).abs() < 1e-9), "{query}: {expected} expected, {found}");
+    let left = |view: &Value| 1.0 - f64::from(bad) / (f64::from(total) * expected(view, begin) * 0.2);
+    let before = left(&slo(server, "pay").await);
+    let remaining = r#"slo:period_error_budget_remaining:ratio{sloth_slo="pay"}"#;
+    let mut found = Vec::new();
+    for query in [r#"slo:objective:ratio{sloth_slo="pay"}"#, r#"slo:error_budget:ratio{sloth_slo="pay"}"#, remaining] {
+        let answer = promql(&prometheus_api(server), query).await;
+        let value = answer[0]["value"][1].as_str().and_then(|value| value.parse::<f64>().ok());
+        found.push(value.unwrap_or_else(|| panic!("{query}: {answer}")));
     }
+    // With every slice the window moves on and holds less of the time before.
+    let after = left(&slo(server, "pay").await);
+    let is = |found: f64, expected: f64| (found - expected).abs() < 1e-9;
+    assert!(is(found[0], 0.8) && is(found[1], 0.2), "{found:?}");
+    assert!([before, after].iter().any(|left| is(found[2], *left)), "{found:?}: {before} or {after}");
 }
 
 async fn burning(server: &Server) -> Value {
@@ -236,10 +248,10 @@ async fn budgets_are_what_is_counted_by_hand() {
         "1s",
     ];
     let server = Server::start(&data, &flags);
-    check_budget(&server, "pay", Fate::is_bad, 0.2).await;
-    check_budget(&server, "cards", |fate| fate.is_declined, 0.25).await;
+    check_budget(&server, begin, "pay", Fate::is_bad, 0.2).await;
+    check_budget(&server, begin, "cards", |fate| fate.is_declined, 0.25).await;
     check_burn_rate(&server, begin).await;
-    check_series(&server).await;
+    check_series(&server, begin).await;
     let alert = burning(&server).await;
     let labels = ["alertname", "slo", "severity", "team", "long_window", "short_window"];
     let expected = ["SloBurnRate", "pay", "page", "payments", "1h", "15m"];
@@ -259,10 +271,10 @@ async fn budgets_are_what_is_counted_by_hand() {
 
     server.kill();
     let server = Server::start(&data, &flags);
-    check_budget(&server, "pay", Fate::is_bad, 0.2).await;
-    check_budget(&server, "cards", |fate| fate.is_declined, 0.25).await;
+    check_budget(&server, begin, "pay", Fate::is_bad, 0.2).await;
+    check_budget(&server, begin, "cards", |fate| fate.is_declined, 0.25).await;
     check_burn_rate(&server, begin).await;
-    check_series(&server).await;
+    check_series(&server, begin).await;
     assert_eq!(burning(&server).await["activeAt"], alert["activeAt"]);
     eventually("the alert was evaluated again and told to the notifier", async || {
         let rules = server.get("/api/v1/rules").await;

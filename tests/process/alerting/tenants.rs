@@ -18,6 +18,8 @@ groups:
   - alert: QueueLong
     expr: queue_depth > 10
     annotations: {summary: "{{ $labels.job }} has {{ $value }} waiting"}
+  - alert: QueueOld
+    expr: queue_age > 10
 "#;
 
 const SLOS: &str = "
@@ -51,7 +53,7 @@ fn configure(tenants: &Path, name: &str, inbox: &Inbox) {
     file(&folder.join("rules"), "shop.yaml", RULES);
     file(&folder.join("slos"), "slos.yml", &SLOS.replace("name: pay", &format!("name: pay-{name}")));
     let receivers = format!(
-        "route: {{receiver: people, group_wait: 1s, group_interval: 1s, repeat_interval: 1h}}\n\
+        "route: {{receiver: people, group_by: [alertname], group_wait: 1s, group_interval: 1s, repeat_interval: 1h}}\n\
          receivers: [{{name: people, webhook_configs: [{{url: '{}'}}]}}]\n",
         inbox.url(name)
     );
@@ -65,10 +67,14 @@ fn start(folder: &Path) -> Server {
 }
 
 async fn queue(server: &Server, tenant: &Tenant, depth: f64) {
+    gauge(server, tenant, "queue_depth", depth).await;
+}
+
+async fn gauge(server: &Server, tenant: &Tenant, name: &str, value: f64) {
     let body = json!({"resourceMetrics": [{
         "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": tenant.name}}]},
-        "scopeMetrics": [{"metrics": [{"name": "queue_depth", "gauge": {"dataPoints": [
-            {"timeUnixNano": now().to_string(), "asDouble": depth},
+        "scopeMetrics": [{"metrics": [{"name": name, "gauge": {"dataPoints": [
+            {"timeUnixNano": now().to_string(), "asDouble": value},
         ]}}]}],
     }]});
     let url = format!("{}/v1/metrics", server.otlp_http);
@@ -128,9 +134,10 @@ async fn all_of(server: &Server, token: &str) -> String {
     all
 }
 
-/// Scenario: two tenants with the same rules; the queue of one of them grows, it is told, silences, and the server restarts.
+/// Scenario: two tenants with the same rules; the queue of one of them grows, it is told, silences for a while, and the server
+/// restarts.
 /// Guarantee: the other tenant and the default one see nothing of it and are told nothing; after the restart the alert goes on
-/// as it was, and is not told again.
+/// as it was, and is not told again, while one that is new is told.
 #[tokio::test]
 async fn a_tenant_has_rules_and_notifications_of_its_own() {
     let (folder, inbox) = (tempdir().expect("a folder"), Inbox::open().await);
@@ -156,7 +163,7 @@ async fn a_tenant_has_rules_and_notifications_of_its_own() {
         "matchers": [{"name": "job", "value": "acme", "isRegex": false}], "createdBy": "ann of acme", "comment": "known",
         "startsAt": "2026-01-01T00:00:00Z", "endsAt": "2099-01-01T00:00:00Z",
     });
-    post(&server, "/alertmanager/api/v2/silences", &acme.editor, silence).await;
+    let silence = post(&server, "/alertmanager/api/v2/silences", &acme.editor, silence).await;
 
     let own = all_of(&server, &acme.editor).await;
     for part in ["QueueLong", "ann of acme", "pay-acme", "acme has 42"] {
@@ -176,6 +183,20 @@ async fn a_tenant_has_rules_and_notifications_of_its_own() {
     let metrics = metrics.text().await.expect("text");
     assert!(status.is_success() && metrics.contains("tenant=\"acme\""), "{metrics}");
 
+    // Silenced, it could not be told again whatever the restart forgets.
+    let ended =
+        format!("{}/alertmanager/api/v2/silence/{}", server.http, silence["silenceID"].as_str().expect("an ID"));
+    let (status, answer) = ask(&server, Method::DELETE, ended, Some(&acme.editor), None).await;
+    assert!(status.is_success(), "{answer}");
+    eventually("what was told is in the history", async || {
+        let sent = "SELECT count(*) FROM notifications_history WHERE outcome = 'sent' AND reason <> 'evidence'";
+        match rows(&server, &acme.editor, sent).await {
+            1 => Ok(()),
+            other => Err(other.to_string()),
+        }
+    })
+    .await;
+
     server.kill();
     let server = start(folder.path());
     queue(&server, &acme, 43.0).await;
@@ -186,8 +207,70 @@ async fn a_tenant_has_rules_and_notifications_of_its_own() {
     .await;
     assert_eq!(again["activeAt"], alert["activeAt"], "the alert began anew");
     assert_eq!(rows(&server, &beta.editor, "SELECT count(*) FROM alerts_history").await, 0);
-    assert_eq!(inbox.news("acme").len(), 1, "{:#?}", inbox.news("acme"));
+    // Its group waits as long as that of the first, which began before it.
+    gauge(&server, &acme, "queue_age", 11.0).await;
+    let next = inbox.notification("acme", 1).await;
+    let told: Vec<&str> = next["alerts"].as_array().expect("alerts").iter().filter_map(name_of).collect();
+    assert_eq!(told, ["QueueOld"], "{next:#}");
+    assert_eq!(inbox.news("acme").len(), 2, "{:#?}", inbox.news("acme"));
     assert_eq!((inbox.news("beta").len(), inbox.news("nobody").len()), (0, 0));
+}
+
+/// Scenario: the alerting of a tenant is at work when its folder gets an `alerting.yml` that names an Alertmanager; then another
+/// one is named, then none.
+/// Guarantee: each reload takes effect: alerts go to the Alertmanager that is named when they are told, and not to the tenant's
+/// own receivers.
+#[tokio::test]
+async fn a_reload_takes_the_alertmanagers_of_a_tenant() {
+    let (folder, inbox) = (tempdir().expect("a folder"), Inbox::open().await);
+    let tenants = folder.path().join("tenants");
+    configure(&tenants, "acme", &inbox);
+    let server = start(folder.path());
+    let first = std::fs::read_to_string(folder.path().join("data/first-admin-token")).expect("the first token");
+    let (admin, _) = new_token(&server, first.trim(), "admin", None).await;
+    let acme = tenant(&server, &admin, "acme").await;
+    reload(&server, &admin).await;
+    let named = async || {
+        let (_, answer) = get(&server, "/prometheus/api/v1/alertmanagers", Some(&acme.editor)).await;
+        answer["data"]["activeAlertmanagers"].clone()
+    };
+    assert_eq!(named().await, json!([]));
+
+    for (name, metric, alert) in [("first", "queue_depth", "QueueLong"), ("second", "queue_age", "QueueOld")] {
+        file(&tenants.join("acme"), "alerting.yml", &alertmanager(&inbox, name));
+        let (status, answer) = reload(&server, &admin).await;
+        assert!(status.is_success(), "{answer}");
+        assert_eq!(named().await, json!([{"url": inbox.url(name)}]));
+        gauge(&server, &acme, metric, 42.0).await;
+        eventually(&format!("{alert} is told to the {name}"), async || {
+            let told = told_to(&inbox, name);
+            if told.iter().any(|told| told == alert) { Ok(()) } else { Err(format!("{told:?}")) }
+        })
+        .await;
+    }
+    assert!(!told_to(&inbox, "first").contains(&"QueueOld".to_owned()), "{:?}", told_to(&inbox, "first"));
+    assert_eq!(inbox.received("acme"), Vec::<Value>::new(), "the tenant's own receivers");
+    std::fs::remove_file(tenants.join("acme/alerting.yml")).expect("the file is ours");
+    assert!(reload(&server, &admin).await.0.is_success());
+    assert_eq!(named().await, json!([]));
+}
+
+/// A file that names an Alertmanager, whose requests come to the inbox below a path.
+fn alertmanager(inbox: &Inbox, path: &str) -> String {
+    let root = inbox.url("");
+    let address = root.trim_start_matches("http://").trim_end_matches('/');
+    format!("alerting: {{alertmanagers: [{{path_prefix: /{path}, static_configs: [{{targets: ['{address}']}}]}}]}}\n")
+}
+
+/// The names of the alerts that an Alertmanager was sent.
+fn told_to(inbox: &Inbox, path: &str) -> Vec<String> {
+    let requests = inbox.received(&format!("{path}/api/v2/alerts"));
+    let alerts = requests.iter().flat_map(|alerts| alerts.as_array().expect("alerts"));
+    alerts.filter_map(name_of).map(str::to_owned).collect()
+}
+
+fn name_of(alert: &Value) -> Option<&str> {
+    alert["labels"]["alertname"].as_str()
 }
 
 /// Scenario: a tenant's file is wrong at a reload, and still when the server starts again.

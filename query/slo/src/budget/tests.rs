@@ -118,12 +118,35 @@ fn unmeasured_time_changes_nothing() {
     let gaps = timeline(
         &slo,
         0,
-        (0..30 * 288).map(|slice| if slice % 7 == 0 { Slice::default() } else { counts(5.0, 10_000.0) }),
+        (0..30 * 288).map(|slice| if slice % 7 == 3 { Slice::default() } else { counts(5.0, 10_000.0) }),
     );
     let (whole, gaps) = (Reading::latest(&slo, &whole, None).budget(), Reading::latest(&slo, &gaps, None).budget());
     close(gaps.left_share, whole.left_share);
     close(gaps.left_minutes, whole.left_minutes);
-    close(gaps.coverage, 7405.0 / 8640.0);
+    close(gaps.coverage, 7406.0 / 8640.0);
+}
+
+/// The first hour of a new server costs what it costs one that has been there for a week.
+#[test]
+fn a_young_rolling_budget_is_of_the_whole_window() {
+    let slo = slo(99.0, "7d", "");
+    let (week, begin) = (7 * 288, at("2026-02-01T00:00:00Z"));
+    let slice = |slice: i64| counts(if slice >= week - 4 { 50.0 } else { 0.0 }, 100.0);
+    let old = timeline(&slo, begin, (0..week).map(slice));
+    // The time before was looked at, and nothing was there.
+    let unmeasured = (0..week - 13).map(|_| Slice::default());
+    let young = timeline(&slo, begin, unmeasured.chain((week - 13..week).map(slice)));
+    let (old, young) = (Reading::latest(&slo, &old, None), Reading::latest(&slo, &young, None));
+    // 200 bad of 1,300 are 15 times as many as the 65 minutes allow, and a tenth of what the week does.
+    let (budget, expected) = (young.budget(), old.budget());
+    close(budget.left_share, 1.0 - 200.0 / 2016.0);
+    close(budget.left_share, expected.left_share);
+    close(budget.budget_events, expected.budget_events);
+    close(budget.left_minutes, expected.left_minutes);
+    assert_eq!((budget.bad, budget.total, budget.budget_minutes), (200.0, 1300.0, expected.budget_minutes));
+    close(budget.sli.unwrap(), 1.0 - 200.0 / 1300.0);
+    close(young.exhaustion_seconds(HOUR).unwrap(), old.exhaustion_seconds(HOUR).unwrap());
+    close(young.burn_down(100).pop().and_then(|point| point.left_share).unwrap(), budget.left_share);
 }
 
 /// An hour of outage on the first day of a month costs what it costs on the last day.
@@ -186,8 +209,8 @@ fn the_first_hour_of_a_month_is_drawn_as_an_hour() {
     assert_eq!((points.len(), points[0].at, points[12].at), (13, begin, begin + HOUR), "one for each slice");
     assert_eq!(points[0].left_share, None, "nothing was measured until then");
     assert_eq!(points[6].left_share, Some(1.0));
-    // 12 bad of 1,200 is all that 99 % allows.
-    close(points[12].left_share.unwrap(), 0.0);
+    // 12 bad of 1,200 are all that 99 % allows of an hour, of which the month has 720.
+    close(points[12].left_share.unwrap(), 1.0 - 1.0 / 720.0);
     close(points[12].coverage, 12.0 / (30.0 * 288.0));
 }
 
@@ -224,7 +247,13 @@ proptest! {
         let (bad, total) = count(DAY);
         let budget = reading.budget();
         prop_assert_eq!((budget.bad, budget.total), (bad, total));
-        let left = if total > 0.0 { 1.0 - bad / (total * 0.01) } else { 1.0 };
+        // What was before the first measurement is taken for as busy as what was measured, and for good.
+        let from = now.saturating_sub(288);
+        let measured = slices[from..now].iter().flatten().count() as f64;
+        let first = slices.iter().position(Option::is_some).unwrap_or(now).min(now);
+        let before = (first + 288).saturating_sub(now) as f64;
+        let expected = if total > 0.0 { total + total / measured * before } else { 0.0 };
+        let left = if expected > 0.0 { 1.0 - bad / (expected * 0.01) } else { 1.0 };
         prop_assert!((budget.left_share - left).abs() < 1e-9);
         let (bad, total) = count(seconds);
         let burn = reading.burn(seconds);

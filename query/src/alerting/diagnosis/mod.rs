@@ -16,7 +16,7 @@ use trivium_alert::AlertNotice;
 use trivium_diagnosis::attributes::{self, Contrast};
 use trivium_diagnosis::graph::{self, Context, Graph, Suspect};
 use trivium_diagnosis::patterns::{self, Grown, Miner, Phase, template};
-use trivium_diagnosis::versions::{self, Deploy};
+use trivium_diagnosis::versions::{self, Deploy, Onset};
 use trivium_model::{TenantId, TimeRange, UnixNanos};
 
 use super::querier::StoreQuerier;
@@ -103,7 +103,7 @@ pub(super) async fn diagnose(state: &Arc<QueryState>, querier: &StoreQuerier, qu
     let cpu = telemetry.cpu(before, during).await;
     let exemplars = telemetry.exemplars(&question.alerts, during).await;
     let (seen, cpu) = (seen.unwrap_or_default(), cpu.unwrap_or_default());
-    let deploys = versions::deploys(&seen, onset.0, &versions::Rules::default(), DEPLOYS_MAX);
+    let deploys = versions::deploys(&seen, since(question, onset, during), &versions::Rules::default(), DEPLOYS_MAX);
     let (question, alerts) = (question.clone(), question.alerts.clone());
     let work = tokio::task::spawn_blocking(move || {
         let mut facts = Facts { question, onset, during, before, deploys, cpu, exemplars, problems };
@@ -120,6 +120,14 @@ fn window(asked: Option<&Asked>, onset: UnixNanos, now: UnixNanos) -> TimeRange 
     match asked.and_then(|asked| asked.until) {
         Some(until) => TimeRange { start: onset, end: until.min(onset.after(ASKED_MAX)).min(now).max(onset) },
         None => TimeRange { start: onset.before(LEAD), end: onset.after(WINDOW).min(now) },
+    }
+}
+
+/// Of a range nobody knows where in it, or before it, the trouble began.
+fn since(question: &Question, onset: UnixNanos, during: TimeRange) -> Onset {
+    match question.asked.as_ref().and_then(|asked| asked.until) {
+        Some(_) => Onset::Within { start: during.start.0, end: during.end.0 },
+        None => Onset::At(onset.0),
     }
 }
 
@@ -199,6 +207,7 @@ impl Facts {
         }
         for deploy in &self.deploys {
             let known = context.entry(deploy.service.clone()).or_default();
+            known.is_deployed_within |= deploy.is_within;
             let age = known.deployed_before_seconds.unwrap_or(f64::INFINITY);
             known.deployed_before_seconds = Some(age.min(deploy.seconds_before));
         }
