@@ -10,10 +10,12 @@ use std::time::Duration;
 use anyhow::Context;
 use prometheus_client::registry::Registry;
 use tokio::runtime::Runtime;
+use tokio::signal::unix;
 use tokio_util::sync::CancellationToken;
 use trivium_auth::Authenticator;
 use trivium_ingest::decode::ReplayDecoder;
 use trivium_ingest::{Ingest, IngestConfig, IngestDeps};
+use trivium_listen::Tls;
 use trivium_model::{Clock, SignalKind, SystemClock};
 use trivium_query::alerting::{AlertingDeps, Tenants};
 use trivium_query::{QueryConfig, QueryState};
@@ -25,12 +27,13 @@ use trivium_storage::{RecoveryReport, Storage, StorageConfig, StorageDeps};
 use crate::cli::{LogsArgs, ServeArgs};
 use crate::config::{Authentication, Config, LogFormat, given};
 use crate::credentials;
-use crate::listeners::{self, PerListener};
+use crate::listeners::{self, PerListener, Serving};
 use crate::redact::Redacting;
 use crate::rules::{PipelineSink, built_in};
 use crate::scrape::Scraping;
 use crate::self_telemetry::{SelfTelemetry, SpanLayer};
-use crate::server;
+use crate::server::{self, Bound};
+use crate::starting::Entrance;
 
 /// How long requests in flight may take to end after a signal to stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -79,6 +82,20 @@ fn runtime(name: &str) -> anyhow::Result<Runtime> {
         .context("cannot start the runtime")
 }
 
+/// What is there as soon as the store is open.
+struct Opened {
+    clock: Arc<dyn Clock>,
+    registry: Registry,
+    bound: Bound,
+    tls: Option<Arc<Tls>>,
+    entrances: PerListener<Entrance>,
+    servers: [Serving; 3],
+    signals: Signals,
+    stop: CancellationToken,
+    storage: Storage,
+    catalog: Arc<SqliteCatalog>,
+}
+
 async fn run(
     config: &Config,
     demo: bool,
@@ -87,12 +104,38 @@ async fn run(
 ) -> anyhow::Result<ExitCode> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let mut registry = Registry::default();
+    let mut signals = Signals::expect()?;
     let listeners = listeners::bind(config, &clock, &mut registry, config.auth == Authentication::Required).await?;
     let (bound, tls) = (listeners.bound, listeners.tls.clone());
     let stop = CancellationToken::new();
     // Bound and not served, they would have who comes during a replay wait.
     let (entrances, servers) = listeners.serve(query, &stop);
-    let (storage, catalog, _lock) = open_storage(config, Arc::clone(&clock), &mut registry).await?;
+    let opened = tokio::select! {
+        opened = open_storage(config, Arc::clone(&clock), &mut registry) => opened?,
+        () = signals.received() => {
+            tracing::info!("interrupted before the store was open; the next start goes on");
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
+    let (storage, catalog, _lock) = opened;
+    let (open, open_catalog) = (storage.clone(), Arc::clone(&catalog));
+    let opened = Opened { clock, registry, bound, tls, entrances, servers, signals, stop, storage, catalog };
+    let ended = serve_opened(config, demo, telemetry, query, opened).await;
+    if ended.is_err() {
+        // A start that ends at a mistake in some file did not crash.
+        close(&open, &open_catalog).await;
+    }
+    ended
+}
+
+async fn serve_opened(
+    config: &Config,
+    demo: bool,
+    telemetry: Option<SelfTelemetry>,
+    query: &Runtime,
+    opened: Opened,
+) -> anyhow::Result<ExitCode> {
+    let Opened { clock, mut registry, bound, tls, entrances, servers, mut signals, stop, storage, catalog } = opened;
     let redacting = Redacting::start(&config.redaction_file, &mut registry)?;
     let ingest = build_ingest(config, redacting.as_ref(), &storage, &clock, &mut registry);
     let state = build_query(config, &storage, &clock, &mut registry);
@@ -102,9 +145,11 @@ async fn run(
     let scraping = start_scraping(config, &ingest, &clock, &mut registry)?;
     let credentials = credentials::open(config, &storage, &clock).await?;
     credentials.register_metrics(&mut registry);
+    // Ends after the listeners: what they do last is in the audit log too.
+    let keep = CancellationToken::new();
     let keeping = {
-        let (credentials, stop) = (Arc::clone(&credentials), stop.clone());
-        tokio::spawn(async move { credentials.run(stop.cancelled()).await })
+        let (credentials, keep) = (Arc::clone(&credentials), keep.clone());
+        tokio::spawn(async move { credentials.run(keep.cancelled()).await })
     };
     let alerting = start_alerting(config, demo, bound.http, &state, &ingest, &credentials, query).await?;
 
@@ -139,8 +184,8 @@ async fn run(
     crate::print(&bound.to_json())?;
     tracing::info!(ui = %format!("{}://{}", bound.scheme, bound.http), otlp_grpc = %bound.otlp_grpc, otlp_http = %bound.otlp_http, "ready");
 
-    let demo = demo.then(|| tokio::spawn(crate::demo::run_inside(bound.otlp_http, stop.clone())));
-    let reason = wait_for_stop(&storage, &stop).await;
+    let demo = demo.then(|| tokio::spawn(crate::demo::run_inside(bound, stop.clone())));
+    let reason = wait_for_stop(&storage, &stop, &mut signals).await;
     tracing::info!(reason, "stopping");
     // What rules write last must still be taken.
     alerting.stop().await;
@@ -158,6 +203,7 @@ async fn run(
     if let Some(demo) = demo {
         demo.abort();
     }
+    keep.cancel();
     // Both write to the catalog for the last time.
     drop(tokio::join!(maintenance, keeping));
     close(&storage, &catalog).await;
@@ -197,7 +243,7 @@ async fn finish(name: &str, task: tokio::task::JoinHandle<std::io::Result<()>>) 
 }
 
 /// Waits for a signal, or for the disk to fail in a way that nothing can be acknowledged any more.
-async fn wait_for_stop(storage: &Storage, stop: &CancellationToken) -> &'static str {
+async fn wait_for_stop(storage: &Storage, stop: &CancellationToken, signals: &mut Signals) -> &'static str {
     let poisoned = async {
         while storage.failed().is_none() {
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -205,21 +251,31 @@ async fn wait_for_stop(storage: &Storage, stop: &CancellationToken) -> &'static 
     };
     tokio::select! {
         () = stop.cancelled() => "asked to",
-        () = interrupted() => "interrupted",
+        () = signals.received() => "interrupted",
         () = poisoned => "the WAL cannot be written; see the error above",
     }
 }
 
-async fn interrupted() {
-    let terminate = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => drop(signal.recv().await),
-            Err(_) => std::future::pending().await,
+/// The signals that ask for an end. Expected from the start: the first process of a container gets none that it does not expect.
+struct Signals {
+    interrupt: unix::Signal,
+    terminate: unix::Signal,
+}
+
+impl Signals {
+    fn expect() -> anyhow::Result<Self> {
+        let expect = |kind| unix::signal(kind).context("cannot expect signals");
+        Ok(Self {
+            interrupt: expect(unix::SignalKind::interrupt())?,
+            terminate: expect(unix::SignalKind::terminate())?,
+        })
+    }
+
+    async fn received(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
         }
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        () = terminate => {}
     }
 }
 
@@ -279,6 +335,9 @@ fn log_recovery(folder: &Path, report: &RecoveryReport) {
     for (part, problem) in &report.damaged_parts {
         tracing::error!(%part, problem, "a part is damaged; its files are in quarantine/, everything else is served");
     }
+    for (part, problem) in &report.unknown_parts {
+        tracing::error!(%part, problem, "a part could not be looked at: check the disk; answers that need it say so");
+    }
     if let Some(wal) = &report.wal {
         tracing::debug!(?wal, "opened the WAL");
     }
@@ -333,7 +392,8 @@ fn start_logging(config: &Config, spans: Option<SpanLayer>) -> anyhow::Result<()
     let filter = EnvFilter::try_new(&config.log_level)
         .with_context(|| format!("log_level {:?} is not a level or filter", config.log_level))?;
     // Standard output carries the line with the addresses only; logs go to standard error.
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(is_terminal);
     let lines = match config.log_format {
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().boxed(),

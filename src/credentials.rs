@@ -22,7 +22,7 @@ use trivium_notify::{FetchRequest, OutgoingPolicy};
 use trivium_query::alerting::TenantNames;
 use trivium_storage::Storage;
 
-use crate::config::{Authentication, Config, LISTENERS};
+use crate::config::{Authentication, Config};
 use crate::listeners::PerListener;
 
 /// The file in the data folder with the token of the first start.
@@ -81,8 +81,9 @@ fn settings(config: &Config) -> anyhow::Result<AuthConfig> {
         },
         tls: file.tls_at_proxy || config.has_tls("http"),
         hosts: file.hosts,
-        // Where the network or a client's certificate decides who comes, names are whatever the network calls us.
-        any_host: config.insecure_no_auth || LISTENERS.iter().any(|name| config.requires_client_certificate(name)),
+        // Where the network or a client's certificate decides who comes to the API, names are whatever the network calls us.
+        any_host: config.requires_client_certificate("http")
+            || (config.insecure_no_auth && !config.http.ip().to_canonical().is_loopback()),
         origins: file.origins,
         trusted_proxies: file.trusted_proxies,
         session_idle: duration(file.session_idle.as_deref(), default.session_idle)?,
@@ -165,6 +166,30 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+
+    /// A page whose name leads to our loopback address must not be answered because another listener is open to the network.
+    #[test]
+    fn names_are_checked_by_what_protects_the_api_itself() {
+        let any_host = |change: fn(&mut Config)| {
+            let mut config = Config::default();
+            change(&mut config);
+            settings(&config).expect("valid").any_host
+        };
+        let everywhere: SocketAddr = ([0, 0, 0, 0], 4317).into();
+        assert!(!any_host(|_| {}));
+        assert!(!any_host(|config| config.insecure_no_auth = true));
+        assert!(any_host(|config| {
+            config.insecure_no_auth = true;
+            config.http = ([0, 0, 0, 0], 4319).into();
+        }));
+        let mut config = Config { insecure_no_auth: true, otlp_grpc: everywhere, ..Config::default() };
+        assert!(!settings(&config).expect("valid").any_host, "OTLP alone is open");
+        config.tls_client_ca_file = "ca.pem".into();
+        config.tls_client_ca_listeners = vec!["otlp_grpc".into()];
+        assert!(!settings(&config).expect("valid").any_host, "certificates are asked for elsewhere");
+        config.tls_client_ca_listeners = vec!["http".into()];
+        assert!(settings(&config).expect("valid").any_host);
+    }
 
     /// A route that the table lacks is refused, so nobody could use it.
     #[test]

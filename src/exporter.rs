@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use prost::Message;
+use trivium_client::Failure;
 use trivium_model::SignalKind;
 use trivium_proto::otlp::collector::{
     logs::v1::ExportLogsServiceResponse, metrics::v1::ExportMetricsServiceResponse,
@@ -64,10 +65,15 @@ impl Exporter {
                     let message = Status::decode(body).map(|status| status.message).unwrap_or_default();
                     bail!("{url} refused the request with {status}: {message}");
                 }
-                Err(error) => format!("{error:#}"),
+                Err(error) => match trivium_client::failure(&error) {
+                    // Another attempt would meet the same certificate.
+                    Failure::Tls(cause) => bail!("cannot send to {url}: {cause}"),
+                    Failure::NoServer(cause) => format!("{cause}; is `trivium serve` running there?"),
+                    Failure::Other(cause) => cause,
+                },
             };
             if attempt >= ATTEMPTS_MAX {
-                bail!("cannot send to {url}: {problem}; is `trivium serve` running there?");
+                bail!("cannot send to {url}: {problem}");
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSE_MAX);

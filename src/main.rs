@@ -33,10 +33,19 @@ fn main() -> ExitCode {
     match run(Cli::parse().command) {
         Ok(code) => code,
         Err(error) => {
-            drop(writeln!(std::io::stderr(), "trivium: {error:#}"));
+            drop(writeln!(std::io::stderr(), "trivium: {}", message(&error)));
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error and its causes; some errors quote their cause themselves.
+fn message(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| match told.as_str() {
+        "" => cause,
+        told if told.ends_with(&cause) => told.to_owned(),
+        told => format!("{told}: {cause}"),
+    })
 }
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
@@ -75,5 +84,18 @@ fn print(text: &str) -> anyhow::Result<ExitCode> {
     match writeln!(std::io::stdout(), "{text}") {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let io = || std::io::Error::other("no such luck");
+        let quotes = anyhow::Error::new(trivium_storage::Error::Io { action: "read", path: "x".into(), source: io() });
+        assert_eq!(message(&quotes.context("cannot start")), "cannot start: cannot read x: no such luck");
+        assert_eq!(message(&anyhow::Error::new(io()).context("cannot start")), "cannot start: no such luck");
     }
 }

@@ -66,14 +66,23 @@ pub(crate) fn fit(config: &mut Config, limit: Option<u64>) -> Vec<String> {
 /// the machine. `None` where nothing tells.
 pub(crate) fn limit() -> Option<u64> {
     let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    // `ProcSubset=pid` of systemd hides the first.
     let machine = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| machine(&text));
+    let machine = machine.or_else(|| nodes(Path::new("/sys/devices/system/node")));
     let read = |path: &Path| std::fs::read_to_string(path).ok();
     group(&groups, Path::new("/sys/fs/cgroup"), &read).into_iter().chain(machine).min()
 }
 
-/// `MemTotal:  24684644 kB`
+/// The memory of the nodes of the machine together: `node0/meminfo` and so on.
+fn nodes(folder: &Path) -> Option<u64> {
+    let entries = std::fs::read_dir(folder).ok()?.flatten();
+    let texts = entries.filter_map(|entry| std::fs::read_to_string(entry.path().join("meminfo")).ok());
+    texts.map(|text| machine(&text)).sum()
+}
+
+/// `MemTotal:  24684644 kB`, in the file of a node `Node 0 MemTotal: …`.
 fn machine(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let line = meminfo.lines().find_map(|line| line.split_once("MemTotal:")).map(|(_, total)| total)?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kib.checked_mul(1024)
 }
@@ -133,6 +142,14 @@ mod tests {
         }
         assert_eq!(machine("MemFree: 1 kB\nMemTotal:       24684644 kB\n"), Some(24_684_644 << 10));
         assert_eq!(machine("MemTotal: much"), None);
+        assert_eq!(machine("Node 0 MemTotal:       1024 kB\nNode 0 MemFree: 1 kB\n"), Some(1 << 20));
+        let folder = tempfile::tempdir().expect("a folder");
+        assert_eq!(nodes(&folder.path().join("none")), None);
+        for node in ["node0", "node1"] {
+            std::fs::create_dir(folder.path().join(node)).expect("made");
+            std::fs::write(folder.path().join(node).join("meminfo"), "Node 0 MemTotal: 2 kB\n").expect("written");
+        }
+        assert_eq!(nodes(folder.path()), Some(4 << 10));
     }
 
     #[test]

@@ -74,7 +74,8 @@ impl Story<'_> {
             });
             let rendered = story.inside(at, "render", reply.end, 4.0);
             match reply.status {
-                504 => {
+                // The gateway may answer 504 too: what is behind it did not answer in time.
+                504 if reply.end - now >= STOREFRONT_PATIENCE => {
                     let body = format!("{path}: api-gateway did not answer within {}ms", STOREFRONT_PATIENCE / MILLI);
                     story.log(at, reply.end, Level::Error, body, vec![text("user.hash", &story.visit.user)]);
                     Reply { end: rendered, status: 504 }
@@ -189,8 +190,11 @@ impl Story<'_> {
                     story.call(at, endpoint, loaded, PATIENCE, |story, at, now| story.payment_state(at, now, &order));
                 let ids = vec![text("order.id", &order), text("user.hash", &story.visit.user)];
                 if paid.failed() {
-                    let body =
-                        format!("state of the payment of order {order} is unknown: payment answered {}", paid.status);
+                    let cause = match paid.status {
+                        504 => format!("did not answer within {}ms", PATIENCE / MILLI),
+                        status => format!("answered {status}"),
+                    };
+                    let body = format!("state of the payment of order {order} is unknown: payment {cause}");
                     story.log(at, paid.end, Level::Warn, body, ids);
                 } else {
                     story.log(at, paid.end, Level::Info, format!("order {order} shown"), ids);

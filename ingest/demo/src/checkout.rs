@@ -76,7 +76,7 @@ impl Story<'_> {
         self.memory.orders += 1;
         let (year, number, check) = (self.memory.year, self.memory.orders, self.random.below(10));
         let letter = char::from(self.random.pick(b"abcdefghkmnpqrstuvwxyz"));
-        let order = format!("ORD-{year}-{number:06}-{letter}{check}");
+        let order = format!("ORD-{year}-{number:08}-{letter}{check}");
         self.memory.recent_orders.push_back(order.clone());
         if self.memory.recent_orders.len() > RECENT_ORDERS {
             self.memory.recent_orders.pop_front();

@@ -46,6 +46,16 @@ const HARMLESS_DEPLOY: Nanos = 13 * 60 * SECOND;
 /// How long before the end of the history the incident begins.
 const INCIDENT_BEFORE_END: Duration = Duration::from_secs(20 * 60);
 
+/// How long ago the deploys were of a story that goes on: any time that is surely over.
+const LONG_AGO: Nanos = 3_600 * SECOND;
+
+/// A mean year is exact enough for the numbers of orders.
+const YEAR: Nanos = 31_556_952 * SECOND;
+
+/// Numbers of orders that are set aside for each visit, nearly twice as many as are used: a story that begins later has
+/// greater numbers.
+const ORDERS_PER_VISIT: f64 = 1.0 / 6.0;
+
 /// Visitors that come again and again.
 const USERS: usize = 3_000;
 
@@ -58,8 +68,8 @@ pub struct DemoConfig {
     pub start: UnixNanos,
     /// How much of the story lies in the past when it is first told. The story itself goes on without end.
     pub history: Duration,
-    /// When the bad deploy begins, counted from `start`.
-    pub incident_at: Duration,
+    /// When the bad deploy begins, counted from `start`; `None` when it is long over, and what it brought runs.
+    pub incident_at: Option<Duration>,
     /// Visits a second on average; each is one trace of 5 to 40 spans.
     pub rate: f64,
 }
@@ -69,7 +79,14 @@ impl DemoConfig {
     /// a history that is shorter than an hour.
     pub fn starting_before(now: UnixNanos, history: Duration) -> Self {
         let incident_at = history.saturating_sub(INCIDENT_BEFORE_END).max(history * 2 / 3);
-        Self { seed: 42, start: now.before(history), history, incident_at, rate: 3.0 }
+        Self { seed: 42, start: now.before(history), history, incident_at: Some(incident_at), rate: 3.0 }
+    }
+
+    /// The story goes on after `newest`, the last that was told of it: its history is what is missing until `now`, the
+    /// incident lasts, and no ID comes again.
+    pub fn continuing(newest: UnixNanos, now: UnixNanos) -> Self {
+        let start = newest.after(Duration::from_secs(1));
+        Self { start, history: now.since(start), incident_at: None, ..Self::starting_before(now, Duration::ZERO) }
     }
 }
 
@@ -95,7 +112,8 @@ pub struct Incident {
     pub previous_version: &'static str,
     /// The version that is deployed.
     pub version: &'static str,
-    /// When the deploy begins. First effects come half a minute later, the full ones after four minutes.
+    /// When the deploy begins; of a story that goes on, when it does. First effects come half a minute later, the full ones
+    /// after four minutes.
     pub start: UnixNanos,
     /// What the service says in its logs.
     pub message: &'static str,
@@ -133,28 +151,28 @@ impl Demo {
     /// A story that has not begun.
     pub fn new(config: DemoConfig) -> Self {
         let start = config.start.0.div_euclid(SECOND) * SECOND;
-        let incident = start.saturating_add(nanos(config.incident_at));
+        let incident = config.incident_at.map_or(start - LONG_AGO, |at| start.saturating_add(nanos(at)));
         let mut deploys = vec![Deploy { service: Service::Payment, version: payment::BAD_VERSION, at: incident }];
-        if incident - HARMLESS_DEPLOY > start {
-            let at = incident - HARMLESS_DEPLOY;
-            deploys.push(Deploy { service: Service::Recommendation, version: "1.9.3", at });
+        let harmless = incident - HARMLESS_DEPLOY;
+        if harmless > start || config.incident_at.is_none() {
+            deploys.push(Deploy { service: Service::Recommendation, version: "1.9.3", at: harmless });
         }
         let mut random = Random::new(config.seed, 1);
         let shop = Shop::new(&mut random, start, deploys);
         let users = (0..USERS).map(|_| format!("u_{}", random.hex(12))).collect();
-        // A mean year is exact enough for the numbers of orders.
-        let memory = Memory { year: 1970 + start / (31_556_952 * SECOND), ..Memory::default() };
+        // The shop and its visitors are the same at every start; what they do, and every ID that they are given, is not.
+        let seed = config.seed ^ start.cast_unsigned();
         Self {
             start,
             now: start,
             next_visit: start,
-            visits: Random::new(config.seed, 2),
-            chatter: Random::new(config.seed, 3),
-            gauges: Random::new(config.seed, 4),
+            visits: Random::new(seed, 2),
+            chatter: Random::new(seed, 3),
+            gauges: Random::new(seed, 4),
             users,
             shop,
             instruments: Instruments::default(),
-            memory,
+            memory: memory(start, config.rate),
             pending: Vec::new(),
             config,
         }
@@ -166,7 +184,7 @@ impl Demo {
             service: Service::Payment.name(),
             previous_version: payment::GOOD_VERSION,
             version: payment::BAD_VERSION,
-            start: UnixNanos(self.start).after(self.config.incident_at),
+            start: UnixNanos(self.start).after(self.config.incident_at.unwrap_or_default()),
             message: "connection pool exhausted: waited 5000ms for a connection to payments-db",
             spreads_to: [Service::Checkout, Service::Gateway, Service::Storefront].map(Service::name),
         }
@@ -254,6 +272,16 @@ impl Demo {
             exports.push((InstanceId(index), metrics));
         }
         pack::metrics(&self.shop, now, exports)
+    }
+}
+
+/// Orders are numbered within a year.
+fn memory(start: Nanos, rate: f64) -> Memory {
+    let seconds = start.rem_euclid(YEAR) as f64 / SECOND as f64;
+    Memory {
+        year: 1970 + start.div_euclid(YEAR),
+        orders: (seconds * rate * ORDERS_PER_VISIT) as u32,
+        ..Memory::default()
     }
 }
 

@@ -134,6 +134,7 @@ pub(crate) struct Shop {
 }
 
 impl Shop {
+    /// The shop as it is from `start` on. Of deploys before it only what they brought is there.
     pub(crate) fn new(random: &mut Random, start: Nanos, deploys: Vec<Deploy>) -> Self {
         let mut shop = Self { instances: Vec::new(), deploys };
         for facts in &FACTS {
@@ -143,8 +144,9 @@ impl Shop {
             }
         }
         for deploy in shop.deploys.clone() {
-            shop.roll_out(random, &deploy);
+            shop.roll_out(random, &deploy, start);
         }
+        shop.deploys.retain(|deploy| deploy.at >= start);
         shop
     }
 
@@ -160,15 +162,15 @@ impl Shop {
         InstanceId(random.pick(&serving))
     }
 
-    fn roll_out(&mut self, random: &mut Random, deploy: &Deploy) {
+    fn roll_out(&mut self, random: &mut Random, deploy: &Deploy, start: Nanos) {
         let replica_set = random.hex(10);
         let of_service = |instance: &Instance| instance.service == deploy.service && instance.until == Nanos::MAX;
         let replaced: Vec<usize> =
             (0..self.instances.len()).filter(|&index| of_service(&self.instances[index])).collect();
         for (step, index) in (0..).zip(replaced) {
             let at = deploy.at + step * ROLLOUT_STEP;
-            self.instances[index].until = at + SECOND;
-            self.add(random, deploy.service.facts(), deploy.version, &replica_set, at);
+            self.instances[index].until = if deploy.at < start { Nanos::MIN } else { at + SECOND };
+            self.add(random, deploy.service.facts(), deploy.version, &replica_set, at.max(start));
         }
     }
 

@@ -145,7 +145,7 @@ pub(crate) struct Visit {
 pub(crate) struct Memory {
     /// The year in the numbers of orders.
     pub(crate) year: i64,
-    /// How many orders there were.
+    /// The number of the last order.
     pub(crate) orders: u32,
     /// The newest orders, for visitors who ask what became of theirs.
     pub(crate) recent_orders: VecDeque<String>,

@@ -102,6 +102,11 @@ fn body(record: &LogRecord) -> String {
     }
 }
 
+/// The orders that the story names.
+fn orders(told: &Told) -> HashSet<String> {
+    told.logs.iter().filter_map(|(_, record)| attribute(&record.attributes, "order.id")).collect()
+}
+
 fn hour() -> (Demo, Vec<DemoRequest>) {
     let mut demo = Demo::new(DemoConfig::starting_before(NOW, HOUR));
     let requests = demo.next(NOW);
@@ -136,6 +141,63 @@ fn small_steps_tell_the_same_story_as_large_ones() {
     assert_eq!(stepwise.points, at_once.points);
     assert!(requests.is_sorted_by_key(|request| request.time));
     assert!(demo.next(NOW).is_empty(), "what is told is not told again");
+}
+
+/// A server that is started again goes on with the same shop: what was deployed stays, and no ID is given twice.
+#[test]
+fn a_story_that_goes_on_repeats_nothing() {
+    let (_, requests) = hour();
+    let told = Told::read(&requests);
+    let later = NOW.after(Duration::from_secs(600));
+    let mut demo = Demo::new(DemoConfig::continuing(NOW, later));
+    let more = Told::read(&demo.next(later));
+    let traces = |told: &Told| told.spans.iter().map(|(_, span)| span.trace_id.clone()).collect::<HashSet<_>>();
+    assert!(traces(&told).is_disjoint(&traces(&more)), "a trace ID came again");
+    let (before, after) = (orders(&told), orders(&more));
+    assert!(after.len() > 100 && before.iter().max() < after.iter().min(), "{:?}", after.iter().min());
+    let begun = more.spans.iter().map(|(_, span)| span.start_time_unix_nano).min().expect("spans");
+    assert!(begun > NOW.0 as u64, "what was told is not told again");
+    for (service, instances) in &more.services {
+        assert!(instances.is_subset(&told.services[service]), "{service} has other instances");
+    }
+    assert_eq!((more.services["payment"].len(), more.services["recommendation"].len()), (4, 2));
+    let deploys = ["rollout of", "received SIGTERM", " started on "];
+    let said = |text: &str| more.logs.iter().any(|(_, record)| body(record).contains(text));
+    assert!(!deploys.into_iter().any(said), "nothing is deployed");
+    assert!(said(demo.incident().message), "the incident lasts");
+}
+
+/// Orders that are told again, because somebody sends the same time twice, have other traces all the same.
+#[test]
+fn another_start_gives_other_ids() {
+    let history = Duration::from_secs(300);
+    let tell = |now: UnixNanos| Told::read(&Demo::new(DemoConfig::starting_before(now, history)).next(now));
+    let (one, other) = (tell(NOW), tell(NOW.after(Duration::from_secs(1))));
+    let traces = |told: &Told| told.spans.iter().map(|(_, span)| span.trace_id.clone()).collect::<HashSet<_>>();
+    assert!(traces(&one).is_disjoint(&traces(&other)));
+    assert_eq!(one.services.keys().collect::<Vec<_>>(), other.services.keys().collect::<Vec<_>>());
+}
+
+#[test]
+fn who_says_that_nobody_answered_has_waited() {
+    let (_, requests) = hour();
+    let told = Told::read(&requests);
+    let nanos: HashMap<_, u64> = told
+        .spans
+        .iter()
+        .map(|(_, span)| ((&span.trace_id, &span.span_id), span.end_time_unix_nano - span.start_time_unix_nano))
+        .collect();
+    let mut waited = 0;
+    for (service, record) in told.logs.iter().filter(|(_, record)| body(record).contains("did not answer within")) {
+        let text = body(record);
+        let millis: u64 = text.rsplit(' ').next().and_then(|last| last.strip_suffix("ms")?.parse().ok()).expect("ms");
+        // The newest spans are still open.
+        if let Some(nanos) = nanos.get(&(&record.trace_id, &record.span_id)) {
+            assert!(*nanos >= millis * 1_000_000, "{service} says after {nanos} ns: {text}");
+            waited += 1;
+        }
+    }
+    assert!(waited > 10, "{waited}");
 }
 
 #[test]

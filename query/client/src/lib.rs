@@ -14,7 +14,7 @@ mod terminal;
 mod value;
 mod waterfall;
 
-pub use request::{Server, client};
+pub use request::{Failure, Server, client, failure};
 
 use anyhow::Context;
 use serde_json::{Value, json};
@@ -88,14 +88,25 @@ pub async fn backtest(server: &Server, request: &Value, json: bool) -> anyhow::R
 
 /// One trace as a tree with its log records, or the JSON answer as it came.
 pub async fn trace(server: &Server, id: &str, json: bool) -> anyhow::Result<String> {
+    check_id(id)?;
     let answer = server.ask(server.get(&["traces", id])).await?;
     rendered(answer, json, waterfall::render)
 }
 
 /// Everything that bears an ID, or the JSON answer as it came.
 pub async fn find(server: &Server, id: &str, json: bool) -> anyhow::Result<String> {
+    check_id(id)?;
     let answer = server.ask(server.get(&["correlate", id])).await?;
     rendered(answer, json, story::render)
+}
+
+/// Without an ID the path would be another one. A variable of the shell that is not set is the usual cause.
+fn check_id(id: &str) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        !id.trim().is_empty(),
+        "the ID is empty: paste a trace ID, a span ID, an order number, or any word"
+    );
+    Ok(())
 }
 
 fn rendered(answer: String, json: bool, render: fn(&Value, Terminal) -> String) -> anyhow::Result<String> {
@@ -140,6 +151,17 @@ mod tests {
         let lines: Vec<_> = lines.lines().collect();
         assert!(lines[0].ends_with("first") && lines[1].ends_with("second"), "{lines:?}");
         assert_eq!(lines[2..], ["(the newest 2 of 7)", "took too long\\u{1b}"]);
+    }
+
+    #[tokio::test]
+    async fn an_empty_id_is_refused_before_anything_is_asked() {
+        let server = Server::new("http://127.0.0.1:1", None, None).expect("an address");
+        for id in ["", " \t"] {
+            for answer in [find(&server, id, false).await, trace(&server, id, true).await] {
+                let message = answer.expect_err("there is no ID").to_string();
+                assert!(message.starts_with("the ID is empty"), "{message}");
+            }
+        }
     }
 
     #[test]

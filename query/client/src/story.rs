@@ -9,6 +9,10 @@ use crate::{log_line, waterfall};
 /// Lines after which further traces get one line each.
 const LINES_MAX: usize = 200;
 
+/// Up to how many rows of a signal the server looks for, and of a trace ID.
+const ROWS_MAX: usize = 1_000;
+const ROWS_OF_A_TRACE_MAX: usize = 10_000;
+
 /// Renders the answer of `GET /api/v1/correlate/{id}`. What bears the ID itself is marked `▸`.
 pub(crate) fn render(answer: &Value, terminal: Terminal) -> String {
     if answer["why_nothing"].is_object() {
@@ -36,8 +40,16 @@ pub(crate) fn render(answer: &Value, terminal: Terminal) -> String {
 
 fn heading(answer: &Value, terminal: Terminal) -> String {
     let id = terminal.paint(Tone::Strong, &text(answer, "id"));
-    let count = |name: &str, noun: &str| {
-        counted(integer(&answer["counts"][name]).and_then(|count| usize::try_from(count).ok()).unwrap_or(0), noun)
+    let number =
+        |name: &str| integer(&answer["counts"][name]).and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
+    let rows_max = if answer["kind"] == "trace" { ROWS_OF_A_TRACE_MAX } else { ROWS_MAX };
+    let is_cut = |name: &str| answer["truncated"] == true && number(name) >= rows_max;
+    let count = |name: &str, noun: &str| match number(name) {
+        // Traces and exemplars of the rows that were not read are not counted either.
+        count if is_cut(name) || (matches!(name, "traces" | "exemplars") && (is_cut("logs") || is_cut("spans"))) => {
+            format!("{count} or more {noun}s")
+        }
+        count => counted(count, noun),
     };
     let (logs, spans) = (count("logs", "log record"), count("spans", "span"));
     let (exemplars, traces) = (count("exemplars", "exemplar"), count("traces", "trace"));
@@ -70,8 +82,9 @@ fn exemplar(exemplar: &Value) -> String {
 }
 
 fn follow(value: &Value) -> String {
-    let (logs, spans) = (text(value, "logs"), text(value, "spans"));
-    format!("{} {}  ({logs} log records, {spans} spans)", text(value, "key"), text(value, "value"))
+    let count = |name: &str| integer(&value[name]).and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
+    let (logs, spans) = (counted(count("logs"), "log record"), counted(count("spans"), "span"));
+    format!("{} {}  ({logs}, {spans})", text(value, "key"), text(value, "value"))
 }
 
 fn nothing(answer: &Value, terminal: Terminal) -> String {
@@ -137,6 +150,20 @@ mod tests {
             "(there is more than what is shown)",
         ];
         assert_eq!(rendered.lines().collect::<Vec<_>>(), expected, "\n{rendered}");
+    }
+
+    #[test]
+    fn a_count_that_is_a_limit_is_told_as_one() {
+        let first_line = |kind: &str, truncated: bool| {
+            let counts = json!({"logs": 1000, "spans": 7, "exemplars": 1, "traces": 293});
+            let answer = json!({"id": "payment", "kind": kind, "counts": counts, "truncated": truncated});
+            render(&answer, PLAIN).lines().next().map(str::to_owned).expect("a heading")
+        };
+        let expected =
+            "payment  is borne by 1000 or more log records, 7 spans and 1 or more exemplars, in 293 or more traces";
+        assert_eq!(first_line("other", true), expected);
+        let exact = "payment  is borne by 1000 log records, 7 spans and 1 exemplar, in 293 traces";
+        assert_eq!([first_line("other", false), first_line("trace", true)], [exact, exact]);
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub(crate) fn time(value: &Value) -> String {
     }
 }
 
-/// A duration in nanoseconds with three digits or a little more: `950ns`, `3.25ms`, `12.1s`, `4m10s`.
+/// A duration in nanoseconds with three digits or a little more: `950ns`, `3.25ms`, `12.1s`, `4m10s`, `2h05m`, `3d04h`.
 pub(crate) fn duration(nanos: i64) -> String {
     let absolute = nanos.unsigned_abs();
     let sign = if nanos < 0 { "-" } else { "" };
@@ -64,7 +64,12 @@ pub(crate) fn duration(nanos: i64) -> String {
         1_000_000_000..60_000_000_000 => scaled(1_000_000_000, "s"),
         _ => {
             let seconds = absolute / 1_000_000_000;
-            format!("{sign}{}m{:02}s", seconds / 60, seconds % 60)
+            let (unit, name, part, part_name) = match seconds {
+                0..3_600 => (60, 'm', 1, 's'),
+                3_600..86_400 => (3_600, 'h', 60, 'm'),
+                _ => (86_400, 'd', 3_600, 'h'),
+            };
+            format!("{sign}{}{name}{:02}{part_name}", seconds / unit, seconds % unit / part)
         }
     }
 }
@@ -85,12 +90,14 @@ mod tests {
             (99_960_000, "100ms"),
             (12_100_000_000, "12.1s"),
             (250_000_000_000, "4m10s"),
+            (7_500_000_000_000, "2h05m"),
+            (273_600_000_000_000, "3d04h"),
             (-1_500, "-1.50µs"),
         ];
         for (nanos, expected) in cases {
             assert_eq!(duration(nanos), expected);
         }
-        assert_eq!(duration(i64::MIN), "-153722867m16s");
+        assert_eq!(duration(i64::MIN), "-106751d23h");
     }
 
     #[test]
