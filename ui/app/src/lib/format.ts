@@ -36,6 +36,15 @@ export function count(value: number | string): string {
 /** So many of something, with its plural. */
 export const some = (number: number | string, what: string) => `${count(number)} ${what}${Number(number) === 1 ? "" : "s"}`;
 
+/** How often something is asked. What is rare is counted, or told by the hour: nobody can read 0.000278/s. */
+export function rate(number: number, seconds: number, places = 3): string {
+  const every = (size: number) => digits(Number(((number / seconds) * size).toPrecision(places)));
+  if (number === 0 || number / seconds >= 0.1) return `${every(1)}/s`;
+  if (number < 10) return some(number, "request");
+  const [size, unit] = ([[60, "min"], [3600, "h"]] as const).find(([each]) => (number / seconds) * each >= 1) ?? [86_400, "day"];
+  return `${every(size)}/${unit}`;
+}
+
 export function bytes(value: number): string {
   for (const [size, unit] of [[1e9, "GB"], [1e6, "MB"], [1e3, "kB"]] as const) if (value >= size) return `${digits(value / size)} ${unit}`;
   return `${digits(value)} B`;
@@ -43,9 +52,12 @@ export function bytes(value: number): string {
 export function share(value: number | null | undefined, places = 1): string {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";
   const percent = value * 100;
-  if (percent !== 0 && Math.abs(percent) < 0.1) return `${percent > 0 ? "<" : ">-"}0.1 %`;
+  const least = places === 0 ? 1 : 0.1;
+  if (percent !== 0 && Math.abs(percent) < least) return `${percent > 0 ? "<" : ">-"}${least} %`;
   return `${Number(percent.toFixed(Math.abs(percent) >= 10 ? Math.min(places, 1) : places))} %`;
 }
+/** Of an error budget what is left, once anything was measured. */
+export const left_of = (budget: { left_share: number; total: number } | null | undefined) => (budget && budget.total > 0 ? budget.left_share : undefined);
 /** What is left of an error budget; what is overdrawn is told as how many times it was spent. */
 export function budget_left(left: number | null | undefined): string {
   return left !== null && left !== undefined && left < 0 ? `${digits(1 - left)} × spent` : share(left);

@@ -1,5 +1,5 @@
 import { ask } from "./api";
-import { count, digits, duration, share } from "./format";
+import { duration, rate, share } from "./format";
 import type { ServiceGraph } from "./types";
 
 export type NodeKind = "service" | "database" | "external";
@@ -44,15 +44,16 @@ const WORTH_TELLING = 0.002;
 
 // A number stays with its unit where a text breaks.
 const together = (text: string) => text.replaceAll(" ", "\u00a0");
-const rate = (requests: number, seconds: number) => `${digits(Number((requests / seconds).toPrecision(2)))}/s`;
+/** Digits of a rate: a box is narrow. */
+const PLACES = 2;
 
 function facts(requests: number, errors: number, p95: number, seconds: number): { facts: string; lines: string[] } {
   const failed = errors / Math.max(1, requests);
   const words = failed >= WORTH_TELLING ? `${share(failed, failed >= 0.1 ? 0 : 1)} fail` : "";
   const time = Number.isFinite(p95) ? duration(Number(p95.toPrecision(2))) : "";
   return {
-    facts: [rate(requests, seconds), words, time].filter(Boolean).map(together).join(" · "),
-    lines: [[rate(requests, seconds), time].filter(Boolean).map(together).join(" · "), words].filter(Boolean),
+    facts: [rate(requests, seconds, PLACES), words, time].filter(Boolean).map(together).join(" · "),
+    lines: [[rate(requests, seconds, PLACES), time].filter(Boolean).map(together).join(" · "), words].filter(Boolean),
   };
 }
 
@@ -144,5 +145,3 @@ export function failing(map: ServiceMap): ServiceMap {
   for (const call of map.calls) if (call.bad > BAD) { kept.add(call.from); kept.add(call.to); }
   return only(map, kept);
 }
-
-export const counted = (requests: number, what: string) => `${count(requests)} ${what}${requests === 1 ? "" : "s"}`;

@@ -1,6 +1,6 @@
 import { ago, millis } from "./format";
 import { type ServiceMap, connected } from "./graph";
-import type { Incident } from "./types";
+import type { Evidence, Incident } from "./types";
 
 /** When the first alert of a service began, and the how many-eth service that was. */
 export interface Began { place: number; at: number; words: string }
@@ -23,6 +23,34 @@ export function order_of_alerts(incident: Incident): Map<string, Began> {
     found.set(service, { place, at, words: at === start ? "its alert began first" : `its alert began ${ago(start, at)} after the first` });
   });
   return found;
+}
+
+/** The deploy that an incident likely comes from. */
+const deploy_of_origin = ({ deploys, origin }: Evidence) => deploys?.find((each) => each.service === origin?.service && each.version === origin?.version);
+
+/** What the server says counts minutes before an onset that it does not name: the time of day says it by itself. */
+export function dated(text: string, evidence: Evidence, clock: (time: number) => string): string {
+  const at = (words: string, time: string) => words.replace(/(deployed|rolled back)(?: to)? \d+ minutes? (?:before|after|into the range)/, (_, what: string) => `${what} ${clock(millis(time))}`);
+  const origin = deploy_of_origin(evidence);
+  // A reason does not say what was deployed.
+  if (/^deployed \d+ minutes?/.test(text)) return origin ? at(text, origin.at) : text;
+  return (evidence.deploys ?? []).reduce((all, deploy) => all.replace(deploy.text, () => at(deploy.text, deploy.at)), text);
+}
+
+/** What it is, in a sentence, once that is known. */
+export const summary_of = ({ evidence }: Incident, clock: (time: number) => string) => (evidence?.summary ? dated(evidence.summary, evidence, clock) : undefined);
+
+/** When it came to be, in order. */
+export function times_of(incident: Incident): { what: string; at: number }[] {
+  const { evidence } = incident;
+  const alerted = millis(incident.opened_at);
+  const deploy = evidence ? deploy_of_origin(evidence) : undefined;
+  // A version that replaced none may only have begun to send.
+  const deployed = deploy?.previous ? millis(deploy.at) : Number.NaN;
+  const onset = millis(evidence?.onset);
+  const found = [{ what: "deployed", at: deployed }, { what: "began", at: onset }, { what: "alerted", at: alerted }];
+  // An alert that came at once need not be told twice.
+  return found.filter(({ what, at }) => Number.isFinite(at) && (what !== "began" || alerted - at >= 6e4)).sort((one, other) => one.at - other.at);
 }
 
 /** The services of an incident on the map, with what lies between them. */

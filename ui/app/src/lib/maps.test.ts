@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { labels_that_fit, nearest } from "../components/map/place";
 import { typical_and_slowest } from "./fetch_trace";
 import { around, connected, failing, service_map } from "./graph";
-import { incident_map, incident_range, order_of_alerts } from "./incident";
+import { dated, incident_map, incident_range, order_of_alerts, summary_of, times_of } from "./incident";
 import { waterfall } from "./trace";
 import { trace_map } from "./trace_graph";
 import type { Incident, ServiceGraph, Span, TraceHit } from "./types";
@@ -52,6 +52,18 @@ describe("incident", () => {
     expect(part.nodes.filter((each) => each.mark).map((each) => each.name)).toEqual(["pay"]);
     expect(part.nodes.find((each) => each.name === "cart")?.badge).toBeUndefined();
   });
+  it("tells when by the time of day", () => {
+    const deploys = [{ service: "pay", version: "2", previous: "1", at: "880000000000", change: "deployed", text: "pay 2 (before 1) deployed 1 minutes before" }];
+    const evidence = { summary: "It fails. Likely origin: pay 2 (before 1) deployed 1 minutes before", onset: "900000000000", origin: { service: "pay", version: "2" }, deploys };
+    const clock = (time: number) => `at ${time / 1e3}`;
+    const one = { ...incident, evidence };
+    expect(times_of(one)).toEqual([{ what: "deployed", at: 880_000 }, { what: "began", at: 900_000 }, { what: "alerted", at: 1_000_000 }]);
+    expect(times_of({ ...one, evidence: { ...evidence, onset: "999000000000", origin: null } })).toEqual([{ what: "alerted", at: 1_000_000 }]);
+    expect(summary_of(one, clock)).toBe("It fails. Likely origin: pay 2 (before 1) deployed at 880");
+    expect(dated("deployed 1 minutes before", evidence, clock)).toBe("deployed at 880");
+    expect(dated("the first to alert", evidence, clock)).toBe("the first to alert");
+    expect([times_of({ ...incident, evidence: null }), summary_of({ ...incident, evidence: null }, clock)]).toEqual([[{ what: "alerted", at: 1_000_000 }], undefined]);
+  });
   it("looks at the time of the incident", () => {
     expect(incident_range(incident, 2_000_000)).toEqual({ from: 340_000, to: 2_000_000 });
     expect(incident_range({ ...incident, closed_at: "1500000000000" }, 9e9).to).toBe(1_500_000);
@@ -71,8 +83,18 @@ describe("trace map", () => {
     ];
     const found = trace_map(waterfall(spans).rows, 100_000);
     expect(found.nodes.map((each) => `${each.name}: ${each.facts}`)).toEqual(["web: 3 spans · 55 µs (55 %)", "pay: 2 spans · 20 µs (20 %)", "postgresql payments: 1 call · 20 µs (20 %)", "bank.example: 1 call · 5 µs (5 %)"]);
+    // What runs at once is no more than the whole.
+    const at_once = [span("web", 0, 0, 100_000), span("pay", 1, 10_000, 80_000), span("pay", 1, 20_000, 80_000)];
+    expect(trace_map(waterfall(at_once).rows, 100_000).nodes.map((each) => each.facts)).toEqual(["1 span · 10 µs (10 %)", "2 spans · 90 µs (90 %)"]);
     expect(found.nodes.filter((each) => each.mark).map((each) => each.name)).toEqual(["web"]);
     expect(found.calls.map((each) => [each.from, each.to, each.errors])).toEqual([["web", "pay", 1], ["pay", "database\npostgresql payments", 0], ["web", "external\nbank.example", 0]]);
+  });
+});
+
+describe("rare calls", () => {
+  it("are counted", () => {
+    const found = service_map({ ...GRAPH, nodes: [{ ...node("web"), requests: "1", errors: "1" }], calls: [] }, 3_600);
+    expect(found.nodes[0]?.facts.replaceAll("\u00a0", " ")).toBe("1 request · 100 % fail · 9 ms");
   });
 });
 
@@ -107,8 +129,14 @@ describe("places", () => {
   });
   it("keeps labels off nodes and off each other", () => {
     const label = (text: string, x: number, y: number) => ({ lines: [text], at: { x, y } });
-    const kept = labels_that_fit([label("first", 100, 100), label("second", 102, 101), label("on a node", 300, 300)], [{ x: 300, y: 300, width: 200, height: 200 }], 1_000);
+    const kept = labels_that_fit([label("first", 100, 100), label("second", 102, 101), label("on a node", 300, 300)], [{ x: 300, y: 300, width: 200, height: 200 }], { width: 1_000, height: 1_000 });
     expect(kept.map((each) => each.lines[0])).toEqual(["first", "second"]);
     expect(kept[1]?.box.y).not.toBe(101);
+  });
+  it("keeps labels within the picture", () => {
+    const [kept] = labels_that_fit([{ lines: ["one", "two"], at: { x: 2, y: 3 } }], [], { width: 1_000, height: 90 });
+    // Where a node is in the way, along the line.
+    expect(labels_that_fit([{ lines: ["one"], at: { x: 500, y: 10 } }], [{ x: 580, y: 45, width: 150, height: 90 }], { width: 1_000, height: 90 }).map(({ box }) => [box.x < 500, box.y])).toEqual([[true, 10]]);
+    expect([(kept?.box.x ?? 0) - (kept?.box.width ?? 0) / 2, (kept?.box.y ?? 0) - (kept?.box.height ?? 0) / 2]).toEqual([0, 0]);
   });
 });

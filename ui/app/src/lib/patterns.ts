@@ -22,6 +22,9 @@ export function patterns(logs: LogRecord[], from: number, to: number): Pattern[]
   return [...found.values()].sort((one, other) => other.count - one.count);
 }
 
+/** A pattern of the server as ours are shown. */
+export const shown_shape = (pattern: string) => pattern.replaceAll("<*>", "…");
+
 /** The longest piece of a shape that every record of it has: to be searched as a phrase. */
 export function phrase(shape: string): string {
   const pieces = shape.split("…").map((piece) => piece.trim().replace(/^[^\p{L}]+|[^\p{L}]+$/gu, ""));

@@ -11,6 +11,13 @@ export const series_name = (labels: Record<string, string>): string => {
   return inner ? `${name}{${inner}}` : name || "value";
 };
 
+/** How a metric is best seen: by its kind, and by its name where the server knows no kind. A gauge may be called a count. */
+export function suggestion(name: string, kind: string | undefined): string {
+  if (kind === "gauge") return name;
+  if (name.endsWith("_bucket")) return `histogram_quantile(0.95, sum by (le, job) (rate(${name}[5m])))`;
+  return kind === "counter" || /_(total|count|sum)$/.test(name) ? `sum by (job) (rate(${name}[5m]))` : name;
+}
+
 const LINES_MAX = 60;
 
 const number = (text: string) => (text === "+Inf" ? Infinity : text === "-Inf" ? -Infinity : Number(text));

@@ -1,5 +1,9 @@
 import { rows } from "./api";
 import { duration, share } from "./format";
+import { failed_share } from "./versions";
+
+/** Requests over a part of the range; nanoseconds. */
+export interface Part { requests: number; errors: number; p95: number }
 
 /** Rate, errors and duration of one service (or operation) over the range, in buckets. */
 export interface Red {
@@ -8,16 +12,22 @@ export interface Red {
   errors: number[];
   p95: (number | null)[];
   total: number;
-  failed: number;
-  /** Nanoseconds, of the last third of the range. */
-  p95_now: number;
-  error_share: number;
+  /** The last third of the range, which all numbers are of, and the first. */
+  now: Part;
+  before: Part;
+  /** Whether so many fail that it is worth a colour. */
+  fails: boolean;
   /** How bad it is; 0 is well. */
   badness: number;
   words: string;
 }
 
-interface Row { name: string; bucket: string; n: string; e: string; p95: number }
+interface Row { name: string; bucket: string | null; part: "now" | "before" | "" | null; n: string; e: string; p95: number | null }
+
+/** A share that failed is chance while fewer did: one failed request is no outage, also where it was the only one. */
+const FAILED_MIN = 3;
+/** The 95th percentile of fewer requests is the slowest of them. */
+const TIMED_MIN = 20;
 
 export const BUCKETS = 40;
 const NICE = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 43_200, 86_400];
@@ -28,13 +38,20 @@ export function step(from: number, to: number, buckets = BUCKETS): number {
   return NICE.find((size) => size >= wanted) ?? Math.ceil(wanted / 86_400) * 86_400;
 }
 
+/** Where the first third of a range ends and the last begins. */
+export const thirds = (from: number, to: number) => ({ early: from + (to - from) / 3, late: to - (to - from) / 3 });
+
 /** Requests are spans of servers and consumers: what a service was asked, not what it asked itself. */
 export async function red(column: string, condition: string, from: number, to: number, signal?: AbortSignal): Promise<Red[]> {
   const width = step(from, to);
+  const { early, late } = thirds(from, to);
+  const bucket = `date_bin(INTERVAL '${width} seconds', time)`;
+  const part = `CASE WHEN time >= '${new Date(late).toISOString()}' THEN 'now' WHEN time < '${new Date(early).toISOString()}' THEN 'before' ELSE '' END`;
+  // Percentiles of buckets make no percentile of several: the parts are measured by themselves, in the same scan.
   const answer = await rows<Row>(
-    `SELECT ${column} AS name, date_bin(INTERVAL '${width} seconds', time) AS bucket, count(*) AS n,
+    `SELECT ${column} AS name, ${bucket} AS bucket, ${part} AS part, count(*) AS n,
      count(*) FILTER (WHERE status_code = 2) AS e, approx_percentile_cont(0.95) WITHIN GROUP (ORDER BY duration) AS p95
-     FROM spans WHERE kind IN (2, 5) AND ${condition} GROUP BY 1, 2`,
+     FROM spans WHERE kind IN (2, 5) AND ${condition} GROUP BY GROUPING SETS ((${column}, ${bucket}), (${column}, ${part})) ORDER BY part NULLS LAST`,
     signal,
   );
   const first = Math.floor(from / 1e3 / width);
@@ -43,8 +60,13 @@ export async function red(column: string, condition: string, from: number, to: n
   for (const row of answer) {
     let one = found.get(row.name);
     if (!one) {
-      one = { name: row.name, requests: Array(length).fill(0), errors: Array(length).fill(0), p95: Array(length).fill(null), total: 0, failed: 0, p95_now: Number.NaN, error_share: 0, badness: 0, words: "" };
+      const nothing = { requests: 0, errors: 0, p95: Number.NaN };
+      one = { name: row.name, requests: Array(length).fill(0), errors: Array(length).fill(0), p95: Array(length).fill(null), total: 0, now: nothing, before: nothing, fails: false, badness: 0, words: "" };
       found.set(row.name, one);
+    }
+    if (row.bucket === null) {
+      if (row.part) one[row.part] = { requests: Number(row.n), errors: Number(row.e), p95: row.p95 ?? Number.NaN };
+      continue;
     }
     const index = Math.floor(Number(BigInt(row.bucket) / 1_000_000_000n) / width) - first;
     if (index < 0 || index >= length) continue;
@@ -52,7 +74,6 @@ export async function red(column: string, condition: string, from: number, to: n
     one.errors[index] = Number(row.e);
     one.p95[index] = row.p95;
     one.total += Number(row.n);
-    one.failed += Number(row.e);
   }
   for (const one of found.values()) judge(one);
   return [...found.values()].sort((one, other) => other.badness - one.badness || other.total - one.total);
@@ -68,32 +89,20 @@ export function rates(counts: number[], from: number, to: number, width: number)
   });
 }
 
-const sum = (values: number[]) => values.reduce((total, value) => total + value, 0);
-
-function mean(values: (number | null)[]): number {
-  const known = values.filter((value): value is number => value !== null);
-  return known.length ? sum(known) / known.length : Number.NaN;
-}
-
-/** Compares the last third of the range with the first half. */
+/** Compares the last third of the range with the first. */
 export function judge(one: Red) {
-  const { length } = one.requests;
-  const late = Math.floor((length * 2) / 3);
-  const early = Math.max(1, Math.floor(length / 2));
-  const ratio = (from: number, to: number) => sum(one.errors.slice(from, to)) / Math.max(1, sum(one.requests.slice(from, to)));
-  const [before, now] = [ratio(0, early), ratio(late, length)];
-  const [slow_before, slow_now] = [mean(one.p95.slice(0, early)), mean(one.p95.slice(late))];
-  one.p95_now = Number.isNaN(slow_now) ? mean(one.p95) : slow_now;
-  one.error_share = now;
-  const slower = slow_now / slow_before;
+  const { now, before } = one;
   const words: string[] = [];
-  if (now > 0.01) {
-    one.badness += now * 100;
-    words.push(`${share(now)} of requests fail${before > 0.001 ? `, ${share(before)} before` : ""}`);
+  one.fails = now.errors >= FAILED_MIN && failed_share(now) > 0.01;
+  if (one.fails) {
+    // A high share of much is worse than either alone: the origin stands above those that hand on some of its failures.
+    one.badness += failed_share(now) * now.errors;
+    words.push(`${share(failed_share(now))} of requests fail${failed_share(before) > 0.001 ? `, ${share(failed_share(before))} before` : ""}`);
   }
-  if (slower > 1.8 && slow_now - slow_before > 20e6) {
+  const slower = now.p95 / before.p95;
+  if (Math.min(now.requests, before.requests) >= TIMED_MIN && slower > 1.8 && now.p95 - before.p95 > 20e6) {
     one.badness += Math.min(8, slower);
-    words.push(`p95 went from ${duration(slow_before)} to ${duration(slow_now)}`);
+    words.push(`p95 went from ${duration(before.p95)} to ${duration(now.p95)}`);
   }
   one.words = words.join("; ");
 }

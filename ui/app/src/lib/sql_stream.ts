@@ -50,14 +50,21 @@ export async function stream_sql(statement: string, max_rows: number, signal: Ab
   const lines = new Lines();
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let shown = -SHOW_MS;
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) break;
-    lines.push(value);
-    if (lines.columns.length > 0 && performance.now() - shown >= SHOW_MS) {
-      shown = performance.now();
-      onprogress(lines.answer());
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const show = () => {
+    [shown, timer] = [performance.now(), undefined];
+    onprogress(lines.answer());
+  };
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      lines.push(value);
+      // What comes too soon to be shown at once is shown later, for it may be the last that comes for long.
+      if (lines.columns.length > 0) timer ??= setTimeout(show, Math.max(0, shown + SHOW_MS - performance.now()));
     }
+  } finally {
+    clearTimeout(timer);
   }
   if (!lines.ending) throw new ApiError("the answer broke off before its end", 0, "the rows above are not all of them");
   return lines.answer();

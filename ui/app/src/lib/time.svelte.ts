@@ -66,6 +66,8 @@ export function moment(time: number): string {
   const is_near = Math.abs(clock.now - time) < 12 * 36e5;
   return format(time, is_near ? HMS : { day: "2-digit", month: "short", ...HM });
 }
+/** The same to the minute. */
+export const minute = (time: number) => format(time, Math.abs(clock.now - time) < 12 * 36e5 ? HM : { day: "2-digit", month: "short", ...HM });
 export const hms = (time: number) => format(time, HMS);
 export const hm = (time: number) => format(time, HM);
 export const hms_millis = (time: number) => format(time, { ...HMS, fractionalSecondDigits: 3 });

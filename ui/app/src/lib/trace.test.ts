@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { visible, waterfall } from "./trace";
+import { covered, visible, waterfall } from "./trace";
 import type { Span } from "./types";
 
 function span(span_id: string, depth: number, start: number, duration: number, more: Partial<Span> = {}): Span {
@@ -35,6 +35,7 @@ describe("waterfall", () => {
     expect(rows[1]?.is_skewed).toBe(true);
     expect(rows[0]?.self).toBe(1_000_000);
   });
+  it("counts what happened at once once", () => expect(covered([[50, 60], [0, 10], [5, 20], [6, 7]])).toBe(30));
   it("lays out ten thousand spans, flat or deep, at once", () => {
     const flat = Array.from({ length: 10_000 }, (_, index) => span(`f${index}`, index === 0 ? 0 : 1, index, 10));
     const deep = Array.from({ length: 10_000 }, (_, index) => span(`d${index}`, index, index, 20_000));

@@ -78,19 +78,37 @@ export function children(rows: Row[], row: Row): Row[] {
   return found;
 }
 
-function measure(rows: Row[], row: Row) {
+/** From when to when a span did something itself: the times that none of its children covers. */
+export function own_times(rows: Row[], row: Row): [number, number][] {
   const end = row.start + row.duration;
-  let covered = 0;
+  const found: [number, number][] = [];
   let until = row.start;
   for (const child of children(rows, row)) {
-    const from = Math.max(child.start, until);
-    const to = Math.min(child.start + child.duration, end);
-    if (to > from) covered += to - from;
+    const from = Math.min(child.start, end);
+    if (from > until) found.push([until, from]);
+    until = Math.max(until, Math.min(child.start + child.duration, end));
+  }
+  if (end > until) found.push([until, end]);
+  return found;
+}
+
+/** How long any of these times lasted: what happened at once is counted once. */
+export function covered(times: [number, number][]): number {
+  let sum = 0;
+  let until = -Infinity;
+  for (const [from, to] of times.sort((one, other) => one[0] - other[0])) {
+    sum += Math.max(0, to - Math.max(from, until));
     until = Math.max(until, to);
+  }
+  return sum;
+}
+
+function measure(rows: Row[], row: Row) {
+  for (const child of children(rows, row)) {
     const slack = row.duration * 0.01 + 1000;
     child.is_skewed = child.start < row.start - slack && child.span.kind !== "consumer";
   }
-  row.self = Math.max(0, row.duration - covered);
+  row.self = covered(own_times(rows, row));
 }
 
 /**

@@ -58,7 +58,7 @@ export function changes(answer: VersionRow[], seconds: { before: number; after: 
   return list.sort((one, other) => badness(other) - badness(one) || other.before.requests + other.after.requests - one.before.requests - one.after.requests || (one.name < other.name ? -1 : 1));
 }
 
-export const failed_share = (one: Measured) => (one.requests > 0 ? one.errors / one.requests : Number.NaN);
+export const failed_share = (one: { requests: number; errors: number }) => (one.requests > 0 ? one.errors / one.requests : Number.NaN);
 
 /** Says what changed beyond chance: the share that failed by a test of two proportions, the percentile by half and 5 ms. */
 export function judge_change(change: Change) {
