@@ -33,6 +33,8 @@ pub(crate) struct Counts {
     pub(crate) partial: u64,
     pub(crate) rejected: u64,
     pub(crate) ambiguous: u64,
+    /// Answers, to any attempt, by which a client drops its data or that do not say when to come back.
+    pub(crate) bad_refusals: u64,
 }
 
 impl Counts {
@@ -42,6 +44,7 @@ impl Counts {
         self.partial += other.partial;
         self.rejected += other.rejected;
         self.ambiguous += other.ambiguous;
+        self.bad_refusals += other.bad_refusals;
     }
 }
 
@@ -49,6 +52,8 @@ impl Counts {
 struct State {
     fates: BTreeMap<u64, Fate>,
     next: u64,
+    bad_refusals: u64,
+    first_bad_refusal: Option<String>,
 }
 
 /// The ledger of a run; shared by all clients.
@@ -108,6 +113,17 @@ impl Ledger {
         self.write(number, word)
     }
 
+    /// An answer that no client may be given, whatever becomes of the request: the best of its answers is its fate.
+    pub(crate) fn refused_badly(&self, answer: &str) {
+        let mut state = self.state();
+        state.bad_refusals += 1;
+        state.first_bad_refusal.get_or_insert_with(|| answer.to_owned());
+    }
+
+    pub(crate) fn first_bad_refusal(&self) -> Option<String> {
+        self.state().first_bad_refusal.clone()
+    }
+
     fn write(&self, number: u64, word: &str) -> anyhow::Result<()> {
         // One write of one short line to a file in append mode is never mixed with another.
         (&*self.file).write_all(format!("{word} {number}\n").as_bytes())?;
@@ -125,8 +141,9 @@ impl Ledger {
     }
 
     pub(crate) fn counts(&self) -> Counts {
-        let mut counts = Counts::default();
-        for fate in self.state().fates.values() {
+        let state = self.state();
+        let mut counts = Counts { bad_refusals: state.bad_refusals, ..Counts::default() };
+        for fate in state.fates.values() {
             counts.sent += 1;
             match fate {
                 Fate::Sent | Fate::Ambiguous => counts.ambiguous += 1,

@@ -207,7 +207,7 @@ impl Clients {
         };
         if status == 200 {
             if rejected(&body, is_json) != Some(0) {
-                self.seen.bad(format!("partial success: {}", String::from_utf8_lossy(&body)));
+                self.bad(format!("partial success: {}", String::from_utf8_lossy(&body)));
                 return Fate::Partial;
             }
             self.seen.acked.fetch_add(1, Ordering::Relaxed);
@@ -219,12 +219,17 @@ impl Clients {
         if matches!(status, 429 | 502 | 503 | 504) {
             self.seen.refused.fetch_add(1, Ordering::Relaxed);
             if !has_hint {
-                self.seen.bad(format!("no Retry-After: {}", said()));
+                self.bad(format!("no Retry-After: {}", said()));
             }
             return Fate::Ambiguous;
         }
-        self.seen.bad(said());
+        self.bad(said());
         Fate::Reject
+    }
+
+    fn bad(&self, answer: String) {
+        self.ledger.refused_badly(&answer);
+        self.seen.bad(answer);
     }
 }
 

@@ -17,6 +17,9 @@ pub(crate) const JOURNAL_WRITEBACK: &str = "data=writeback";
 const SHUTDOWN: &str = "import fcntl, os, struct, sys
 fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587D, struct.pack('I', 2))";
 
+/// How often a disk is copied until nothing is written meanwhile.
+const COPIES_MAX: u32 = 200;
+
 /// Whether a program is installed.
 pub(crate) fn has(program: &str) -> bool {
     Command::new("sh")
@@ -83,6 +86,37 @@ impl Mount {
     }
 }
 
+/// Copies the file of a mounted file system as it is at one moment: again when something was written meanwhile. A copy with
+/// older blocks in front and newer ones behind is what no disk ever held, and checksums of ext4 tell.
+pub(crate) fn copy_image(image: &Path, to: &Path) -> anyhow::Result<()> {
+    for _ in 0..COPIES_MAX {
+        let before = writes(image)?;
+        must("cp", &["--sparse=always", &image.to_string_lossy(), &to.to_string_lossy()])?;
+        if before.under_way == 0 && writes(image)? == before {
+            return Ok(());
+        }
+    }
+    bail!("{} is written to all the time", image.display())
+}
+
+/// What the loop device of a file has done so far.
+#[derive(PartialEq, Eq)]
+struct Writes {
+    done: u64,
+    under_way: u64,
+}
+
+fn writes(image: &Path) -> anyhow::Result<Writes> {
+    let listed = Command::new("losetup").args(["--noheadings", "--output", "NAME", "-j"]).arg(image).output()?;
+    let device = String::from_utf8_lossy(&listed.stdout).trim().replace("/dev/", "");
+    // Documentation/block/stat.rst of Linux.
+    let path = format!("/sys/block/{device}/stat");
+    let stat = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    let field = |place: usize| stat.split_whitespace().nth(place).and_then(|number| number.parse().ok());
+    let (Some(done), Some(under_way)) = (field(4), field(8)) else { bail!("{path} is {stat:?}") };
+    Ok(Writes { done, under_way })
+}
+
 impl Drop for Mount {
     fn drop(&mut self) {
         let point = self.point.to_string_lossy().into_owned();
@@ -112,6 +146,54 @@ pub(crate) fn can_trace() -> Result<(), String> {
         Ok(_) => Err("strace may not trace here".into()),
         Err(_) => Err("strace is not installed".into()),
     }
+}
+
+/// The processors of the machine in two halves, so that clients take nothing from the server that they overload. This process
+/// has the second half until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Halves {
+    all: String,
+    /// A list for taskset(1).
+    pub(crate) of_server: String,
+}
+
+impl Halves {
+    /// `None` where there is one processor only.
+    pub(crate) fn split() -> anyhow::Result<Option<Self>> {
+        let said = Command::new("taskset").args(["-cp", &std::process::id().to_string()]).output()?;
+        let said = String::from_utf8_lossy(&said.stdout);
+        // `pid 1's current affinity list: 0-2,5`
+        let all = said.rsplit(' ').next().unwrap_or_default().trim().to_owned();
+        let processors = listed(&all).with_context(|| format!("taskset said {said:?}"))?;
+        let (of_server, ours) = processors.split_at(processors.len() / 2);
+        if of_server.is_empty() {
+            return Ok(None);
+        }
+        let join = |processors: &[u32]| processors.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
+        let halves = Self { all, of_server: join(of_server) };
+        keep_to(&join(ours))?;
+        Ok(Some(halves))
+    }
+}
+
+impl Drop for Halves {
+    fn drop(&mut self) {
+        drop(keep_to(&self.all));
+    }
+}
+
+/// All threads of this process.
+fn keep_to(processors: &str) -> anyhow::Result<()> {
+    must("taskset", &["-acp", processors, &std::process::id().to_string()])
+}
+
+/// The numbers of a list such as `0-2,5`.
+fn listed(list: &str) -> Option<Vec<u32>> {
+    let ranges = list.split(',').map(|range| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        Some(first.parse().ok()?..=last.parse().ok()?)
+    });
+    Some(ranges.collect::<Option<Vec<_>>>()?.into_iter().flatten().collect())
 }
 
 /// A memory cgroup; removed when dropped.
@@ -163,5 +245,17 @@ impl Cgroup {
 impl Drop for Cgroup {
     fn drop(&mut self) {
         drop(std::fs::remove_dir(&self.path));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_processors_are_read() {
+        assert_eq!(listed("0-2,5"), Some(vec![0, 1, 2, 5]));
+        assert_eq!(listed("3"), Some(vec![3]));
+        assert_eq!(listed("0-"), None);
     }
 }

@@ -145,8 +145,11 @@ async fn run(cli: Cli) -> anyhow::Result<bool> {
         let effort = Effort::new(options.cycles.unwrap_or(cycles), Duration::from_secs(seconds), is_long);
         let seed = seed.wrapping_add(place);
         // What stops one scenario does not stop the others.
-        let outcome =
+        let mut outcome =
             one(scenario, &options, seed, effort).await.unwrap_or_else(|error| broken(scenario, seed, &error));
+        if outcome.skipped.is_none() && outcome.failures.is_empty() && outcome.cycles == 0 {
+            outcome.fail(format!("{}: there was no time for anything", scenario.name()));
+        }
         if let Some(reason) = &outcome.skipped {
             say(&format!("{}: skipped: {reason}", outcome.scenario));
         }

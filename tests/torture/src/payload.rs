@@ -28,6 +28,9 @@ pub(crate) const TIME_BASE: u64 = 1_700_000_000_000_000_000;
 /// Nanoseconds from one request to the next: more than the millisecond that PromQL counts in.
 pub(crate) const TIME_STEP: u64 = 10_000_000;
 
+/// What stands in a line where a record has nothing.
+pub(crate) const NOTHING: &str = "-";
+
 /// The service that everything comes from.
 pub(crate) const SERVICE: &str = "torture";
 
@@ -106,13 +109,23 @@ impl Stream {
         hash(self.seed, (number << 12) | index)
     }
 
-    /// What must be in `body`, `name` or `value`, so that a record that came back changed is found out.
-    pub(crate) fn content(&self, number: u64, index: u64) -> String {
-        let chance = self.chance(number, index);
+    /// What each way of reading shows of a record, in one line, so that one that came back changed is found out.
+    pub(crate) fn line(&self, number: u64, index: u64) -> String {
+        let (time, trace_id) = (self.time(number, index), self.trace_id(number));
         match self.signal(number) {
-            Signal::Logs => self.log_body(number, index),
-            Signal::Traces => format!("op-{} {chance:016x}", chance % 50),
-            Signal::Metrics => (chance >> 12).to_string(),
+            Signal::Logs => {
+                let severity = self.severity(number, index);
+                format!("{time} {trace_id:032x} {severity} {}", self.log_body(number, index))
+            }
+            Signal::Traces => {
+                let (id, duration) = (self.span_id(number, index), self.duration(number, index));
+                let parent = match self.parent_span_id(number, index) {
+                    Some(parent) => format!("{parent:016x}"),
+                    None => NOTHING.to_owned(),
+                };
+                format!("{time} {trace_id:032x} {id:016x} {parent} {duration} {}", self.span_name(number, index))
+            }
+            Signal::Metrics => format!("{time} {} {:?}", metric_name(index), self.value(number, index)),
         }
     }
 
@@ -129,15 +142,36 @@ impl Stream {
         body
     }
 
-    pub(crate) fn trace_id(&self, number: u64) -> [u8; 16] {
-        let mut id = [0; 16];
-        id[..8].copy_from_slice(&hash(self.seed ^ 2, number).to_be_bytes());
-        id[8..].copy_from_slice(&(number + 1).to_be_bytes());
-        id
+    pub(crate) fn trace_id(&self, number: u64) -> u128 {
+        (u128::from(hash(self.seed ^ 2, number)) << 64) | u128::from(number + 1)
     }
 
-    fn span_id(&self, number: u64, index: u64) -> Vec<u8> {
-        (self.chance(number, index) | 1).to_be_bytes().to_vec()
+    fn span_id(&self, number: u64, index: u64) -> u64 {
+        self.chance(number, index) | 1
+    }
+
+    /// The first span of a request is the parent of the others.
+    fn parent_span_id(&self, number: u64, index: u64) -> Option<u64> {
+        (index > 0).then(|| self.span_id(number, 0))
+    }
+
+    fn span_name(&self, number: u64, index: u64) -> String {
+        let chance = self.chance(number, index);
+        format!("op-{} {chance:016x}", chance % 50)
+    }
+
+    /// Nanoseconds that a span lasts.
+    fn duration(&self, number: u64, index: u64) -> u64 {
+        1 + self.chance(number, index) % 1_000_000_000
+    }
+
+    fn severity(&self, number: u64, index: u64) -> u64 {
+        1 + self.chance(number, index) % 24
+    }
+
+    /// Of a data point: a number that a float holds exactly.
+    fn value(&self, number: u64, index: u64) -> f64 {
+        (self.chance(number, index) >> 12) as f64
     }
 
     fn attributes(&self, number: u64, index: u64) -> Vec<KeyValue> {
@@ -183,21 +217,21 @@ impl Stream {
     fn log(&self, number: u64, index: u64) -> LogRecord {
         LogRecord {
             time_unix_nano: self.time(number, index),
-            severity_number: 1 + i32::try_from(self.chance(number, index) % 24).unwrap_or(0),
-            body: value(&self.content(number, index)),
+            severity_number: i32::try_from(self.severity(number, index)).unwrap_or(0),
+            body: value(&self.log_body(number, index)),
             attributes: self.attributes(number, index),
-            trace_id: self.trace_id(number).to_vec(),
+            trace_id: self.trace_id(number).to_be_bytes().to_vec(),
             ..LogRecord::default()
         }
     }
 
     fn logs_json(&self, number: u64) -> Vec<u8> {
-        let trace_id = hex(&self.trace_id(number));
+        let trace_id = format!("{:032x}", self.trace_id(number));
         let record = |index: u64| {
             json!({
                 "timeUnixNano": self.time(number, index).to_string(),
-                "severityNumber": 1 + self.chance(number, index) % 24,
-                "body": {"stringValue": self.content(number, index)},
+                "severityNumber": self.severity(number, index),
+                "body": {"stringValue": self.log_body(number, index)},
                 "traceId": trace_id,
                 "attributes": [{"key": "t.id", "value": {"stringValue": format!("{:032x}", self.id(number, index))}}],
             })
@@ -212,26 +246,26 @@ impl Stream {
     fn span(&self, number: u64, index: u64) -> Span {
         let start = self.time(number, index);
         Span {
-            trace_id: self.trace_id(number).to_vec(),
-            span_id: self.span_id(number, index),
-            parent_span_id: if index == 0 { Vec::new() } else { self.span_id(number, 0) },
-            name: self.content(number, index),
+            trace_id: self.trace_id(number).to_be_bytes().to_vec(),
+            span_id: self.span_id(number, index).to_be_bytes().to_vec(),
+            parent_span_id: self.parent_span_id(number, index).map_or_else(Vec::new, |id| id.to_be_bytes().to_vec()),
+            name: self.span_name(number, index),
             kind: 2,
             start_time_unix_nano: start,
-            end_time_unix_nano: start + 1 + self.chance(number, index) % 1_000_000_000,
+            end_time_unix_nano: start + self.duration(number, index),
             attributes: self.attributes(number, index),
             status: Some(Status { code: 1, ..Status::default() }),
             ..Span::default()
         }
     }
 
-    /// Gauges, sums and histograms in turn; `value`, or the sum of a histogram, is the content.
+    /// Gauges, sums and histograms in turn; the value of a histogram is its sum.
     fn metrics(&self, number: u64) -> Vec<Metric> {
         (0..self.records).map(|index| self.metric(number, index)).collect()
     }
 
     fn metric(&self, number: u64, index: u64) -> Metric {
-        let (time, value) = (self.time(number, index), (self.chance(number, index) >> 12) as f64);
+        let (time, value) = (self.time(number, index), self.value(number, index));
         let point = NumberDataPoint {
             attributes: self.attributes(number, index),
             start_time_unix_nano: self.base,
@@ -239,11 +273,8 @@ impl Stream {
             value: Some(number_data_point::Value::AsDouble(value)),
             ..NumberDataPoint::default()
         };
-        let (name, data) = match index % 4 {
-            0 => {
-                let sum = Sum { data_points: vec![point], aggregation_temporality: 2, is_monotonic: true };
-                ("t.sum", metric::Data::Sum(sum))
-            }
+        let data = match index % 4 {
+            0 => metric::Data::Sum(Sum { data_points: vec![point], aggregation_temporality: 2, is_monotonic: true }),
             1 => {
                 let point = HistogramDataPoint {
                     attributes: self.attributes(number, index),
@@ -255,14 +286,19 @@ impl Stream {
                     explicit_bounds: vec![0.5],
                     ..HistogramDataPoint::default()
                 };
-                (
-                    "t.histogram",
-                    metric::Data::Histogram(Histogram { data_points: vec![point], aggregation_temporality: 2 }),
-                )
+                metric::Data::Histogram(Histogram { data_points: vec![point], aggregation_temporality: 2 })
             }
-            _ => ("t.gauge", metric::Data::Gauge(Gauge { data_points: vec![point] })),
+            _ => metric::Data::Gauge(Gauge { data_points: vec![point] }),
         };
-        Metric { name: name.into(), data: Some(data), ..Metric::default() }
+        Metric { name: metric_name(index).into(), data: Some(data), ..Metric::default() }
+    }
+}
+
+fn metric_name(index: u64) -> &'static str {
+    match index % 4 {
+        0 => "t.sum",
+        1 => "t.histogram",
+        _ => "t.gauge",
     }
 }
 
@@ -272,10 +308,6 @@ fn value(text: &str) -> Option<AnyValue> {
 
 fn text(key: &str, text: &str) -> KeyValue {
     KeyValue { key: key.into(), value: value(text), ..KeyValue::default() }
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {

@@ -10,7 +10,7 @@ use anyhow::Context;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::ledger::Counts;
+use crate::ledger::{Counts, Ledger};
 use crate::load::Clients;
 use crate::payload::{Stream, TIME_BASE};
 use crate::server::Launch;
@@ -89,7 +89,8 @@ impl Outcome {
         self.figure(name, before.max(value));
     }
 
-    /// Adds what another lane found. Numbers among the figures are added, of those that end with `_max` the greatest stays.
+    /// Adds what another lane found. Numbers among the figures are added; of extremes, which end with `_max` or `_ms`, and of
+    /// the whole that lanes share, which is `of`, the greatest stays.
     fn merge(&mut self, other: Self) {
         self.cycles += other.cycles;
         self.seconds = self.seconds.max(other.seconds);
@@ -123,7 +124,7 @@ fn merged(name: &str, mine: Option<&Value>, theirs: Value) -> Value {
             Value::Object(all)
         }
         (Some(Value::Number(mine)), Value::Number(theirs)) => {
-            let is_extreme = ["_max", "_ms"].iter().any(|end| name.ends_with(end));
+            let is_extreme = name == "of" || ["_max", "_ms"].iter().any(|end| name.ends_with(end));
             match (mine.as_u64(), theirs.as_u64()) {
                 (Some(mine), Some(theirs)) if is_extreme => mine.max(theirs).into(),
                 (Some(mine), Some(theirs)) => (mine + theirs).into(),
@@ -231,9 +232,12 @@ impl Run {
     }
 
     /// Completes an outcome; after a failure keeps what is needed to look into it.
-    pub(crate) fn finish(&self, mut outcome: Outcome, counts: Counts, stream: &Stream) -> anyhow::Result<Outcome> {
-        outcome.requests = counts;
-        outcome.records_acked = counts.acked * stream.records;
+    pub(crate) fn finish(&self, mut outcome: Outcome, clients: &Clients) -> anyhow::Result<Outcome> {
+        outcome.requests = clients.ledger.counts();
+        outcome.records_acked = outcome.requests.acked * clients.stream.records;
+        if let Some(problem) = unserved(&outcome, &clients.ledger) {
+            outcome.fail(problem);
+        }
         outcome.seconds = self.started.elapsed().as_secs_f64();
         outcome.panics = crate::server::panics(&self.folder.join("server.log"));
         if let Some(panic) = outcome.panics.first().cloned() {
@@ -296,6 +300,17 @@ impl Run {
     }
 }
 
+/// What no misfortune excuses: the clients send nothing that may be refused for good, and what nobody acknowledged cannot be lost.
+/// Other programs that send garbage on purpose have no ledger.
+fn unserved(outcome: &Outcome, ledger: &Ledger) -> Option<String> {
+    let Counts { acked, bad_refusals, .. } = outcome.requests;
+    if let Some(first) = ledger.first_bad_refusal() {
+        return Some(format!("{bad_refusals} refusals that lose data, the first: {first}"));
+    }
+    // A lane may have no cycle of its own.
+    (acked == 0 && outcome.cycles > 0).then(|| "nothing was acknowledged: this shows nothing".to_owned())
+}
+
 /// By which a binary is recognised.
 pub(crate) fn binary_hash(path: &Path) -> String {
     fs::read(path).map(|bytes| format!("{:016x}", xxhash_rust::xxh3::xxh3_64(&bytes))).unwrap_or_default()
@@ -309,6 +324,7 @@ pub(crate) fn say(line: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::Fate;
 
     #[test]
     fn lanes_share_the_cycles_and_their_figures_are_put_together() {
@@ -318,15 +334,33 @@ mod tests {
         first.figure("kills", 2);
         first.figure("ready_ms_max", 7.5);
         first.figure("clients", json!({"acked": 1, "ack_p99_ms": 4.0, "note": null}));
+        first.figure("edge_bytes", json!({"format": {"done": 3, "of": 8}}));
         let mut second = Outcome { cycles: 3, ..Outcome::default() };
         second.figure("kills", 3);
         second.figure("ready_ms_max", 2.5);
         second.figure("clients", json!({"acked": 5, "ack_p99_ms": 9.0, "note": "b"}));
+        second.figure("edge_bytes", json!({"format": {"done": 4, "of": 9}}));
         second.failures.push("something".into());
         first.merge(second);
         let expected = json!({
             "kills": 5, "ready_ms_max": 7.5, "clients": {"acked": 6, "ack_p99_ms": 9.0, "note": "b"},
+            "edge_bytes": {"format": {"done": 7, "of": 9}},
         });
         assert_eq!((first.cycles, Value::Object(first.figures), first.failures.len()), (7, expected, 1));
+    }
+
+    #[test]
+    fn a_run_whose_clients_were_not_served_is_no_pass() {
+        let path = std::env::temp_dir().join(format!("trivium-torture-unserved-{}", std::process::id()));
+        let ledger = Ledger::create(&path).expect("a file");
+        let problem = |cycles| unserved(&Outcome { cycles, requests: ledger.counts(), ..Outcome::default() }, &ledger);
+        assert!(problem(1).is_some_and(|problem| problem.contains("nothing was acknowledged")));
+        assert_eq!(problem(0), None, "another lane may have had the cycles");
+        let number = ledger.begin().expect("written");
+        ledger.end(number, Fate::Ack).expect("written");
+        assert_eq!(problem(1), None);
+        ledger.refused_badly("400: no");
+        assert_eq!(problem(1).as_deref(), Some("1 refusals that lose data, the first: 400: no"));
+        fs::remove_file(&path).expect("removed");
     }
 }

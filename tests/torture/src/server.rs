@@ -14,6 +14,12 @@ use serde_json::Value;
 /// How long a start may take, with a WAL to replay on a slow disk.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// How long an orderly stop may take.
+const STOP_MAX: Duration = Duration::from_secs(60);
+
+/// How long a process that is about to end may take.
+const LAST_BREATH: Duration = Duration::from_secs(10);
+
 /// Bytes of the server's standard error that a report quotes.
 const QUOTE_BYTES_MAX: u64 = 4096;
 
@@ -122,13 +128,14 @@ pub(crate) struct Starting {
 impl Starting {
     /// kill -9 during the start.
     pub(crate) fn kill(mut self) -> anyhow::Result<()> {
-        self.end().map(drop)
+        self.end();
+        Ok(())
     }
 
-    fn end(&mut self) -> anyhow::Result<Option<ExitStatus>> {
-        let Some(mut child) = self.child.take() else { return Ok(None) };
-        drop(child.kill());
-        Ok(Some(child.wait()?))
+    fn end(&mut self) {
+        if let Some(child) = self.child.take() {
+            end(child);
+        }
     }
 
     /// The running server; an error with what it said when it refused to start.
@@ -136,16 +143,12 @@ impl Starting {
         let line = self.line.recv_timeout(self.patience).unwrap_or_default();
         let Ok(bound) = serde_json::from_str::<Value>(&line) else {
             let waited = self.started.elapsed();
-            // It ends by itself after a refusal; one that hangs is killed.
+            // It ends by itself after a refusal; one that hangs is killed, which is another end than that of a fault.
             let refused = line.is_empty() && waited < self.patience;
-            if refused && let Some(child) = &mut self.child {
-                let until = Instant::now() + Duration::from_secs(10);
-                while child.try_wait()?.is_none() && Instant::now() < until {
-                    pause(Duration::from_millis(5));
-                }
-            }
-            let status = self.end()?;
-            let status = status.map(|status| status.to_string()).unwrap_or_default();
+            let patience = if refused { LAST_BREATH } else { Duration::ZERO };
+            let status = self.child.as_mut().and_then(|child| wait_for_end(child, patience));
+            self.end();
+            let status = status.map_or_else(|| "it hung".to_owned(), |status| status.to_string());
             bail!("the server did not start within {waited:.1?} ({status}): {}", tail(&self.log, self.log_from));
         };
         let address = |key: &str| format!("http://{}", bound[key].as_str().unwrap_or_default());
@@ -162,7 +165,7 @@ impl Starting {
 
 impl Drop for Starting {
     fn drop(&mut self) {
-        drop(self.end());
+        self.end();
     }
 }
 
@@ -184,9 +187,7 @@ impl Server {
 
     /// The process that is the server, below a wrapper such as strace.
     pub(crate) fn server_pid(&self) -> u32 {
-        let path = format!("/proc/{0}/task/{0}/children", self.pid());
-        let children = std::fs::read_to_string(path).unwrap_or_default();
-        children.split_whitespace().next().and_then(|pid| pid.parse().ok()).unwrap_or_else(|| self.pid())
+        below(self.pid())
     }
 
     /// Resident bytes of its own: what is mapped from files, such as 110 MiB of a binary that is not optimised, goes when memory is
@@ -228,14 +229,7 @@ impl Server {
 
     /// Waits until the process ends by itself.
     pub(crate) fn wait_for_end(&mut self, patience: Duration) -> Option<ExitStatus> {
-        let until = Instant::now() + patience;
-        while Instant::now() < until {
-            if let Some(status) = self.ended() {
-                return Some(status);
-            }
-            pause(Duration::from_millis(20));
-        }
-        None
+        wait_for_end(self.child.as_mut()?, patience)
     }
 
     /// kill -9.
@@ -245,30 +239,15 @@ impl Server {
     }
 
     fn end(&mut self) {
-        let inner = self.server_pid();
-        if let Some(mut child) = self.child.take() {
-            if inner != child.id() {
-                signal("-9", inner);
-            }
-            drop(child.kill());
-            drop(child.wait());
-            // A wrapper may end before what it wrapped has let go of the folder, and of that one thread before another.
-            let until = Instant::now() + Duration::from_secs(10);
-            while has_open_files(inner) && Instant::now() < until {
-                pause(Duration::from_millis(2));
-            }
+        if let Some(child) = self.child.take() {
+            end(child);
         }
     }
 
     /// SIGTERM, and how it ended.
-    pub(crate) fn stop(self) -> anyhow::Result<ExitStatus> {
-        self.stop_within(Duration::from_secs(60)).context("the server did not stop within a minute of SIGTERM")
-    }
-
-    /// SIGTERM, and how it ended if it did; killed otherwise.
-    pub(crate) fn stop_within(mut self, patience: Duration) -> Option<ExitStatus> {
+    pub(crate) fn stop(mut self) -> anyhow::Result<ExitStatus> {
         signal("-15", self.server_pid());
-        self.wait_for_end(patience)
+        self.wait_for_end(STOP_MAX).context("the server did not stop within a minute of SIGTERM")
     }
 
     /// What it wrote to standard error since it was started.
@@ -283,10 +262,48 @@ impl Drop for Server {
     }
 }
 
-/// Whether any thread of a process that ends still holds files.
-fn has_open_files(pid: u32) -> bool {
+/// The process below a wrapper; the process itself where nothing is.
+fn below(pid: u32) -> u32 {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    children.split_whitespace().next().and_then(|pid| pid.parse().ok()).unwrap_or(pid)
+}
+
+fn wait_for_end(child: &mut Child, patience: Duration) -> Option<ExitStatus> {
+    let until = Instant::now() + patience;
+    loop {
+        let ended = child.try_wait().ok().flatten();
+        if ended.is_some() || Instant::now() >= until {
+            return ended;
+        }
+        pause(Duration::from_millis(10));
+    }
+}
+
+/// kill -9 of a server and of what it is wrapped in.
+fn end(mut child: Child) {
+    let inner = below(child.id());
+    if inner != child.id() {
+        signal("-9", inner);
+    }
+    drop(child.kill());
+    drop(child.wait());
+    // A wrapper may end before what it wrapped has let go of the folder, and of that one thread before another.
+    let until = Instant::now() + LAST_BREATH;
+    while is_alive(inner) && Instant::now() < until {
+        pause(Duration::from_millis(2));
+    }
+}
+
+/// Whether any thread of a process has more to do than to be forgotten. One that shows no open files may still be closing them, and
+/// holds their locks until it has.
+fn is_alive(pid: u32) -> bool {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task"));
-    tasks.into_iter().flatten().flatten().any(|task| entries(&task.path().join("fd").to_string_lossy()) > 0)
+    tasks.into_iter().flatten().flatten().any(|task| {
+        let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        // `pid (name) state …`; a name may have parentheses, too.
+        let state = stat.rsplit(") ").next().and_then(|rest| rest.chars().next());
+        state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
+    })
 }
 
 fn entries(folder: &str) -> u64 {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::ledger::Fate;
 use crate::load::Clients;
-use crate::payload::{SERVICE, Signal, Stream, TIME_STEP, hex};
+use crate::payload::{NOTHING, SERVICE, Signal, Stream, TIME_STEP};
 use crate::server::Server;
 
 /// Requests that one SQL statement reads.
@@ -111,17 +111,18 @@ struct Found {
 }
 
 impl Found {
-    fn add(&mut self, stream: &Stream, path: &str, id: Option<&str>, content: Option<&str>) {
+    /// Takes a record: its ID, and the line of what else was shown of it.
+    fn add(&mut self, stream: &Stream, path: &str, id: Option<&str>, line: &str) {
         let Some((number, index)) = id.and_then(|id| stream.place(id)) else {
             self.verdict.phantom += 1;
             self.verdict.example(format!("{path}: a record of ID {id:?}"));
             return;
         };
         *self.counts.entry((number, index)).or_default() += 1;
-        let expected = stream.content(number, index);
-        if content.is_some_and(|content| content != expected) {
+        let expected = stream.line(number, index);
+        if line != expected {
             self.verdict.corrupt += 1;
-            self.verdict.example(format!("{path}: {number}/{index} is {content:?} instead of {expected:?}"));
+            self.verdict.example(format!("{path}: {number}/{index} is {line:?} instead of {expected:?}"));
         }
     }
 
@@ -154,7 +155,10 @@ impl Found {
                     verdict.torn += 1;
                     verdict.example(format!("{path}: {number}, never answered, has {present} records"));
                 }
-                _ => {}
+                Fate::Partial => {
+                    verdict.problem(format!("{path}: only some of {number} was accepted, {present} records"))
+                }
+                Fate::Ack | Fate::Reject | Fate::Sent | Fate::Ambiguous => {}
             }
         }
         verdict.phantom += self.counts.len() as u64;
@@ -163,6 +167,16 @@ impl Found {
         }
         verdict
     }
+}
+
+/// A question to a server, or several of a kind.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Way {
+    Sql(Signal),
+    LogSearch,
+    /// The trace of the request of that number.
+    Trace(u64),
+    Promql,
 }
 
 /// Reads a running server.
@@ -184,29 +198,47 @@ impl<'a> Reader<'a> {
         Self { traces_max, ..self }
     }
 
-    /// All paths over the requests of a ledger. What the server does not answer is a problem.
+    /// Reads the requests of a ledger in all ways.
     pub(crate) async fn verify(&self, fates: &BTreeMap<u64, Fate>) -> Verdict {
         let mut verdict = Verdict::default();
-        for signal in Signal::ALL {
-            verdict.add(self.sql(signal, fates).await.unwrap_or_else(|error| failed("SQL", &error)));
+        for way in self.ways(fates) {
+            verdict.add(self.read(way, fates).await);
         }
-        verdict.add(self.log_search(fates).await.unwrap_or_else(|error| failed("log search", &error)));
-        verdict.add(self.traces(fates).await.unwrap_or_else(|error| failed("trace by ID", &error)));
-        verdict.add(self.promql(fates).await.unwrap_or_else(|error| failed("PromQL", &error)));
         verdict
     }
 
+    /// All ways to read the requests of a ledger; by ID a sample of the traces, spread over the range.
+    pub(crate) fn ways(&self, fates: &BTreeMap<u64, Fate>) -> Vec<Way> {
+        let numbers: Vec<u64> = fates.keys().copied().filter(|n| self.stream.signal(*n) == Signal::Traces).collect();
+        let step = numbers.len().div_ceil(self.traces_max.max(1)).max(1);
+        let traces = numbers.iter().rev().step_by(step).map(|number| Way::Trace(*number));
+        let sql = Signal::ALL.into_iter().map(Way::Sql);
+        sql.chain([Way::LogSearch]).chain(traces).chain([Way::Promql]).collect()
+    }
+
+    /// Reads in one way. What the server does not answer is a problem.
+    pub(crate) async fn read(&self, way: Way, fates: &BTreeMap<u64, Fate>) -> Verdict {
+        let (name, verdict) = match way {
+            Way::Sql(signal) => ("SQL", self.sql(signal, fates).await),
+            Way::LogSearch => ("log search", self.log_search(fates).await),
+            Way::Trace(number) => ("trace by ID", self.trace(number, fates).await),
+            Way::Promql => ("PromQL", self.promql(fates).await),
+        };
+        verdict.unwrap_or_else(|error| failed(name, &error))
+    }
+
     async fn sql(&self, signal: Signal, fates: &BTreeMap<u64, Fate>) -> anyhow::Result<Verdict> {
-        let content = match signal {
-            Signal::Logs => "body",
-            Signal::Traces => "name",
-            Signal::Metrics => "coalesce(value, sum)",
+        // As `Stream::line` has them. JSON has no floats of its own.
+        let columns = match signal {
+            Signal::Logs => "time, trace_id, severity_number, body",
+            Signal::Traces => "time, trace_id, span_id, parent_span_id, duration, name",
+            Signal::Metrics => "time, metric_name, CAST(coalesce(value, sum) AS VARCHAR)",
         };
         let mut verdict = Verdict::default();
         for (first, end) in windows(fates) {
             let (start, stop) = (self.stream.time(first, 0), self.stream.time(end, 0));
             let sql = format!(
-                "SELECT attributes['t.id'], {content} FROM {} WHERE service_name = '{SERVICE}' \
+                "SELECT attributes['t.id'], {columns} FROM {} WHERE service_name = '{SERVICE}' \
                  AND time >= to_timestamp_nanos({start}) AND time < to_timestamp_nanos({stop})",
                 signal.table()
             );
@@ -214,9 +246,8 @@ impl<'a> Reader<'a> {
             let mut found = Found::default();
             found.verdict.take_notes(&answer);
             for row in answer["rows"].as_array().context("rows")? {
-                let number = row[1].as_f64().map(|number| format!("{number:.0}"));
-                let content = if signal == Signal::Metrics { number.as_deref() } else { row[1].as_str() };
-                found.add(self.stream, "SQL", row[0].as_str(), content.or(Some("")));
+                let (id, cells) = row.as_array().and_then(|row| row.split_first()).context("a row")?;
+                found.add(self.stream, "SQL", id.as_str(), &line(cells));
             }
             let window = fates.range(first..end).map(|(number, fate)| (*number, *fate)).collect();
             verdict.add(found.judge(self.stream, "SQL", signal, &window));
@@ -247,8 +278,17 @@ impl<'a> Reader<'a> {
     }
 
     async fn log_search(&self, fates: &BTreeMap<u64, Fate>) -> anyhow::Result<Verdict> {
-        let Some((first, end)) = bounds(fates) else { return Ok(Verdict::default()) };
-        let (start, stop) = (self.stream.time(first, 0), self.stream.time(end, 0));
+        let mut verdict = Verdict::default();
+        for (first, end) in windows(fates) {
+            let found = self.logs_between(self.stream.time(first, 0), self.stream.time(end, 0)).await?;
+            let window = fates.range(first..end).map(|(number, fate)| (*number, *fate)).collect();
+            verdict.add(found.judge(self.stream, "log search", Signal::Logs, &window));
+        }
+        Ok(verdict)
+    }
+
+    /// All pages of a log search.
+    async fn logs_between(&self, start: u64, stop: u64) -> anyhow::Result<Found> {
         let mut found = Found::default();
         let mut cursor = String::new();
         loop {
@@ -256,41 +296,30 @@ impl<'a> Reader<'a> {
             let answer = self.get(&path).await?;
             found.verdict.take_notes(&answer);
             for log in answer["logs"].as_array().context("logs")? {
-                found.add(
-                    self.stream,
-                    "log search",
-                    log["attributes"]["t.id"].as_str(),
-                    log["body"].as_str().or(Some("")),
-                );
+                let line = line(["time", "trace_id", "severity_number", "body"].map(|name| &log[name]));
+                found.add(self.stream, "log search", log["attributes"]["t.id"].as_str(), &line);
             }
             match answer["next_cursor"].as_str() {
                 Some(next) => cursor = format!("&cursor={next}"),
-                None => return Ok(found.judge(self.stream, "log search", Signal::Logs, fates)),
+                None => return Ok(found),
             }
         }
     }
 
-    /// A sample of the traces, spread over the range.
-    async fn traces(&self, fates: &BTreeMap<u64, Fate>) -> anyhow::Result<Verdict> {
-        let numbers: Vec<u64> = fates.keys().copied().filter(|n| self.stream.signal(*n) == Signal::Traces).collect();
-        let step = numbers.len().div_ceil(self.traces_max.max(1)).max(1);
-        let mut verdict = Verdict::default();
-        for &number in numbers.iter().rev().step_by(step) {
-            let id = hex(&self.stream.trace_id(number));
-            let fate = fates.get(&number).copied().unwrap_or(Fate::Sent);
-            let answer = match self.get(&format!("/api/v1/traces/{id}")).await {
-                Err(error) if error.to_string().contains("404") => json!({"spans": []}),
-                other => other?,
-            };
-            let mut found = Found::default();
-            found.verdict.take_notes(&answer);
-            for span in answer["spans"].as_array().context("spans")? {
-                let content = span["name"].as_str().or(Some(""));
-                found.add(self.stream, "trace by ID", span["attributes"]["t.id"].as_str(), content);
-            }
-            verdict.add(found.judge(self.stream, "trace by ID", Signal::Traces, &BTreeMap::from([(number, fate)])));
+    async fn trace(&self, number: u64, fates: &BTreeMap<u64, Fate>) -> anyhow::Result<Verdict> {
+        let answer = match self.get(&format!("/api/v1/traces/{:032x}", self.stream.trace_id(number))).await {
+            Err(error) if error.to_string().contains(": 404 ") => json!({"spans": []}),
+            other => other?,
+        };
+        let mut found = Found::default();
+        found.verdict.take_notes(&answer);
+        for span in answer["spans"].as_array().context("spans")? {
+            let names = ["start_time", "trace_id", "span_id", "parent_span_id", "duration", "name"];
+            let line = line(names.map(|name| &span[name]));
+            found.add(self.stream, "trace by ID", span["attributes"]["t.id"].as_str(), &line);
         }
-        Ok(verdict)
+        let fate = fates.get(&number).copied().unwrap_or(Fate::Sent);
+        Ok(found.judge(self.stream, "trace by ID", Signal::Traces, &BTreeMap::from([(number, fate)])))
     }
 
     /// The number of gauges in the last window.
@@ -328,6 +357,22 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Cells of a row as [`Stream::line`] has them.
+fn line<'a>(cells: impl IntoIterator<Item = &'a Value>) -> String {
+    let mut line = String::new();
+    for cell in cells {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        match cell {
+            Value::Null => line.push_str(NOTHING),
+            Value::String(text) => line.push_str(text),
+            other => line.push_str(&other.to_string()),
+        }
+    }
+    line
+}
+
 fn failed(path: &str, error: &anyhow::Error) -> Verdict {
     let mut verdict = Verdict::default();
     verdict.problem(format!("{path}: {error:#}"));
@@ -358,16 +403,22 @@ pub(crate) fn offline(binary: &Path, data: &Path) -> anyhow::Result<(Vec<String>
     Ok((findings.iter().map(text).collect(), rows))
 }
 
-/// Reads every ID of the parts' Parquet files.
+/// Reads everything that a line has from the parts' Parquet files.
 const DUCKDB: &str = r#"
 import duckdb, sys
-for table, folder, content in (("logs", "logs", "body"), ("spans", "traces", "name"), ("metrics", "metrics", "coalesce(value, sum)")):
+ids = ", ".join(f"coalesce(lower(hex({column})), '-')" for column in ("trace_id", "span_id", "parent_span_id"))
+for table, folder, columns in (
+    ("logs", "logs", "coalesce(lower(hex(trace_id)), '-'), severity_number, body"),
+    ("spans", "traces", ids + ", duration, name"),
+    ("metrics", "metrics", "metric_name, coalesce(value, sum)"),
+):
+    line = f"concat_ws(' ', epoch_ns(time), {columns})"
     try:
-        rows = duckdb.sql(f"""SELECT attributes->>'$."t.id"', {content} FROM read_parquet('{sys.argv[1]}/parts/{folder}/*/columns.parquet')""").fetchall()
+        rows = duckdb.sql(f"""SELECT attributes->>'$."t.id"', {line} FROM read_parquet('{sys.argv[1]}/parts/{folder}/*/columns.parquet')""").fetchall()
     except duckdb.IOException:
         rows = []
     for id, text in rows:
-        print(table, id, f"{text:.0f}" if isinstance(text, float) else text, sep="\t")
+        print(table, id, text, sep="\t")
 "#;
 
 /// What DuckDB finds in the Parquet files of a folder that was flushed and closed. `None` without a Python that has it.
@@ -386,8 +437,8 @@ pub(crate) fn duckdb(
     let text = String::from_utf8_lossy(&output.stdout);
     for line in text.lines() {
         let mut cells = line.splitn(3, '\t');
-        let (table, id, content) = (cells.next()?, cells.next(), cells.next());
-        found.entry(table).or_default().add(stream, "DuckDB", id, content.or(Some("")));
+        let (table, id, line) = (cells.next()?, cells.next(), cells.next());
+        found.entry(table).or_default().add(stream, "DuckDB", id, line.unwrap_or_default());
     }
     let mut verdict = Verdict::default();
     for signal in Signal::ALL {
@@ -411,7 +462,7 @@ mod tests {
         let mut found = Found::default();
         for &(number, index) in places {
             let id = format!("{:032x}", STREAM.id(number, index));
-            found.add(&STREAM, "test", Some(&id), Some(&STREAM.content(number, index)));
+            found.add(&STREAM, "test", Some(&id), &STREAM.line(number, index));
         }
         found
     }
@@ -452,11 +503,26 @@ mod tests {
         assert_eq!(judge(found(&[(n, 0), (n, 1), (n, 2), (n + 90, 0)]), Fate::Ack).phantom, 1);
         for id in [None, Some(""), Some("zz"), Some("00000000000000060000000000000000")] {
             let mut found = Found::default();
-            found.add(&STREAM, "test", id, None);
+            found.add(&STREAM, "test", id, "");
             assert_eq!(judge(found, Fate::Ambiguous).phantom, 1, "{id:?}");
         }
-        let mut changed = found(&[(n, 0), (n, 1)]);
-        changed.add(&STREAM, "test", Some(&format!("{:032x}", STREAM.id(n, 2))), Some("something else"));
-        assert_eq!(judge(changed, Fate::Ack).corrupt, 1);
+        let id = format!("{:032x}", STREAM.id(n, 2));
+        // Something else, and the same at another time.
+        for line in ["something else".to_owned(), STREAM.line(n, 2).replacen(&STREAM.time(n, 2).to_string(), "3", 1)] {
+            let mut changed = found(&[(n, 0), (n, 1)]);
+            changed.add(&STREAM, "test", Some(&id), &line);
+            assert_eq!(judge(changed, Fate::Ack).corrupt, 1, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_request_that_was_accepted_is_no_pass() {
+        assert!(!judge(found(&[(number(), 0)]), Fate::Partial).is_clean());
+    }
+
+    #[test]
+    fn cells_make_a_line() {
+        let row = json!(["12", null, 9, "a body"]);
+        assert_eq!(line(row.as_array().expect("an array")), "12 - 9 a body");
     }
 }

@@ -18,6 +18,12 @@ const NEWER: &str = r#"{"commit": "def5678", "run": "gate", "build": "release", 
   {"scenario": "clock", "seed": 8, "cycles": 3, "seconds": 9.0, "records_acked": 60, "panics": [], "failures": ["a\nb"],
    "verdict": {"records": 240, "lost": 1, "duplicate": 0, "phantom": 0, "corrupt": 0}, "figures": {}}]}"#;
 
+/// A long run of which one of the two lanes came to the end of its calls.
+const HALF: &str = r#"{"commit": "abc1234", "run": "long", "build": "release", "outcomes": [
+  {"scenario": "crash-points", "seed": 9, "cycles": 700, "seconds": 90.0, "records_acked": 60, "panics": [], "failures": [],
+   "verdict": {"records": 240, "lost": 0, "duplicate": 0, "phantom": 0, "corrupt": 0},
+   "figures": {"lanes_that_did_every_call": 1}}]}"#;
+
 fn torture(arguments: &[&str]) -> (bool, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_torture")).args(arguments).output().expect("it runs");
     (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
@@ -47,6 +53,19 @@ fn the_report_is_made_from_results_and_later_ones_win() {
     );
     assert!(text.contains("- **failed**: a b\n") && !text.contains("skipped"), "{text}");
     std::fs::remove_dir_all(&folder).expect("removed");
+}
+
+#[test]
+fn every_call_is_that_of_every_lane() {
+    let path = std::env::temp_dir().join(format!("trivium-torture-half-{}", std::process::id()));
+    let report = |text: &str| {
+        std::fs::write(&path, text).expect("written");
+        torture(&["report", &path.to_string_lossy()]).1
+    };
+    let (half, whole) = (report(HALF), report(&HALF.replace(": 1}}", ": 2}}")));
+    std::fs::remove_file(&path).expect("removed");
+    assert!(half.contains("| every call: 0 lost | 700 points: 0 lost | **no** |"), "{half}");
+    assert!(whole.contains("| every call: 0 lost | 700 points: 0 lost | yes |"), "{whole}");
 }
 
 #[test]

@@ -5,6 +5,8 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::{Last, Measured, grouped, plain};
+use crate::run::LANES;
+use crate::scenario::crash_points::LANES_DONE;
 
 /// What a run reached, and whether it is what the goal asks for.
 struct Reached {
@@ -63,7 +65,7 @@ const GOALS: [Goal; 13] = [
         judge: |outcome, is_long| {
             let points = number(outcome, "cycles");
             let text = format!("{} points: {} lost", grouped(points), lost(outcome));
-            let is_enough = if is_long { figure(outcome, "all_points_done") >= 1.0 } else { points >= 20 };
+            let is_enough = if is_long { number(&outcome["figures"], LANES_DONE) >= LANES } else { points >= 20 };
             Reached { text, is_met: is_enough && is_clean(outcome) }
         },
     },

@@ -70,7 +70,7 @@ fn guess(binary: &Path) -> String {
     known.unwrap_or("unknown").to_owned()
 }
 
-/// Writes results; of a scenario that is in the file already only the new one stays.
+/// Writes what a run has found so far, in the place of what the file held: `report` puts several files together.
 pub(crate) fn write(path: &Path, build: &Build, is_gate: bool, outcomes: &[Outcome]) -> anyhow::Result<()> {
     let mut results = json!({"run": if is_gate { "gate" } else { "long" }, "outcomes": outcomes});
     if let (Some(all), Value::Object(build)) = (results.as_object_mut(), serde_json::to_value(build)?) {

@@ -49,6 +49,5 @@ pub(crate) async fn run(run: Run, effort: Effort) -> anyhow::Result<Outcome> {
     if !findings.is_empty() {
         outcome.fail(format!("trivium verify --deep: {findings:?}"));
     }
-    let (counts, stream) = (clients.ledger.counts(), clients.stream);
-    run.finish(outcome, counts, &stream)
+    run.finish(outcome, &clients)
 }

@@ -2,6 +2,8 @@
 //! writes, seals, merges, drops by retention, truncates the WAL and closes. What was acknowledged must be there afterwards.
 
 use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 use std::time::{Duration, SystemTime};
 
 use crate::ledger::{Fate, Ledger};
@@ -9,7 +11,7 @@ use crate::load::Clients;
 use crate::machine::{can_trace, must};
 use crate::payload::{Stream, TIME_BASE, TIME_STEP};
 use crate::run::{Effort, LANES, Outcome, Run, in_lanes};
-use crate::server::{Launch, Server};
+use crate::server::{Launch, Server, signal};
 use crate::verify::{Reader, offline};
 
 /// The calls that change what a restart finds. strace counts them in each thread for itself.
@@ -31,8 +33,14 @@ const REQUESTS: u64 = 6;
 /// Two days, as the times of requests go: what lies so much earlier expires.
 const LEAP: u64 = 2 * 24 * 3_600 * 1_000_000_000 / TIME_STEP;
 
-/// How long the script may take.
+/// The figure that tells how many lanes came to the end of their calls.
+pub(crate) const LANES_DONE: &str = "lanes_that_did_every_call";
+
+/// How long the orderly stop may take.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The signal that strace is told to send.
+const KILLED: i32 = 9;
 
 /// Traces by ID of each reading.
 const TRACES_MAX: usize = 8;
@@ -83,9 +91,8 @@ async fn lane(run: Run, effort: Effort, number: u64) -> anyhow::Result<Outcome> 
         }
         round += 1;
     }
-    lane.outcome.figure("all_points_done", u64::from(effort.is_long && effort.allows(lane.outcome.cycles)));
-    let (counts, stream) = (lane.clients.ledger.counts(), lane.clients.stream);
-    lane.run.finish(lane.outcome, counts, &stream)
+    lane.outcome.figure(LANES_DONE, u64::from(effort.is_long && effort.allows(lane.outcome.cycles)));
+    lane.run.finish(lane.outcome, &lane.clients)
 }
 
 impl Lane {
@@ -117,7 +124,16 @@ impl Lane {
         let launch = self.run.launch().flags(&["--retention", &self.retention]).wrapper(&wrapper);
         let first = self.clients.ledger.next();
         let was_reached = match launch.start() {
-            Ok(server) => script(&self.clients, server).await,
+            Ok(mut server) => match script(&self.clients, &mut server).await {
+                Some(status) if status.success() => false,
+                // Strace ends as what it traced.
+                Some(status) if status.signal() == Some(KILLED) => true,
+                status => {
+                    let how = status.map_or_else(|| "it hung".to_owned(), |status| status.to_string());
+                    self.outcome.fail(format!("{call} {n}: neither stopped nor killed, {how}: {}", server.said()));
+                    return Ok(true);
+                }
+            },
             Err(error) if format!("{error:#}").contains("signal: 9") => {
                 self.outcome.count("killed_in_start", 1);
                 true
@@ -160,17 +176,19 @@ impl Lane {
     }
 }
 
-/// Exports, seals, merges and closes; whether the server was killed meanwhile.
-async fn script(clients: &Clients, mut server: Server) -> bool {
+/// Exports, seals, merges and closes; how it ended, if it did.
+async fn script(clients: &Clients, server: &mut Server) -> Option<ExitStatus> {
+    // While it lives: strace, which is there a little longer, would end by our SIGTERM and not as the server did.
+    let inner = server.server_pid();
     for _ in 0..2 {
-        send(clients, &server, REQUESTS).await;
-        flush(clients, &server).await;
+        send(clients, server, REQUESTS).await;
+        flush(clients, server).await;
     }
-    send(clients, &server, REQUESTS).await;
-    if server.ended().is_some() {
-        return true;
+    send(clients, server, REQUESTS).await;
+    if inner != server.pid() {
+        signal("-15", inner);
     }
-    !server.stop_within(PATIENCE).is_some_and(|status| status.success())
+    server.wait_for_end(PATIENCE)
 }
 
 /// One after the other; until the server is gone.

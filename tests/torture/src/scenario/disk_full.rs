@@ -1,11 +1,13 @@
-//! A small file system fills up, by what is stored or by somebody else's file, and is freed again. No restart, nothing
-//! acknowledged is lost, queries go on.
+//! A small file system fills up, by what is stored or by somebody else's file, and is freed again. The server lives through it,
+//! queries go on, and nothing acknowledged is lost: a restart afterwards, at times after kill -9, shows what is on the disk.
 
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+
+use anyhow::Context;
 
 use crate::ledger::{Fate, Ledger};
 use crate::load::{Clients, Trouble};
@@ -18,11 +20,23 @@ use crate::verify::{Reader, offline};
 /// The file system: room for the catalog, the WAL and a few hundred parts.
 const MIB: u64 = 96;
 
+/// So often a disk fills up before the next takes its place.
+const FILLS: u64 = 3;
+
 /// How long the disk stays full.
 const FULL_FOR: Duration = Duration::from_secs(4);
 
 /// How soon after room is there again a request must be accepted.
 const RESUME_MAX: Duration = Duration::from_secs(10);
+
+/// One file system and the folder of a server on it.
+struct Disk {
+    clients: Clients,
+    launch: Launch,
+    mount: Mount,
+    /// The first request of this folder.
+    first: u64,
+}
 
 pub(crate) async fn run(run: Run, effort: Effort) -> anyhow::Result<Outcome> {
     if let Err(reason) = can_mount(&run.folder) {
@@ -32,35 +46,27 @@ pub(crate) async fn run(run: Run, effort: Effort) -> anyhow::Result<Outcome> {
     let clients = Clients::new(Ledger::create(&run.folder.join("ledger"))?, stream)?;
     let mut outcome = run.outcome();
     let mut cycle = 0;
-    let mut first = 0;
     while effort.allows(cycle) && outcome.failures.is_empty() {
         let mount = mount(&run.folder, cycle)?;
-        let launch = Launch {
-            data: mount.point.join("data"),
-            ..run.launch().flags(&["--buffer-mib", "2", "--seal-after", "1s"])
-        };
-        let server = launch.start()?;
-        // A folder lasts three fills.
-        for _ in 0..3 {
+        let launch = run.launch().flags(&["--buffer-mib", "2", "--seal-after", "1s"]);
+        let launch = Launch { data: mount.point.join("data"), ..launch };
+        let disk = Disk { clients: clients.clone(), launch, mount, first: clients.ledger.next() };
+        let mut server = disk.launch.start()?;
+        for _ in 0..FILLS {
             if !effort.allows(cycle) || !outcome.failures.is_empty() {
                 break;
             }
-            fill_and_free(&clients, &server, &mount, first, cycle, &mut outcome).await?;
+            server = disk.cycle(server, cycle, &mut outcome).await?;
             cycle += 1;
             outcome.cycles = cycle;
         }
-        let status = server.stop()?;
-        if !status.success() {
-            outcome.fail(format!("the orderly stop ended with {status}"));
-        }
-        let (findings, _) = offline(&run.binary, &launch.data)?;
+        stop(server, &mut outcome)?;
+        let (findings, _) = offline(&run.binary, &disk.launch.data)?;
         if !findings.is_empty() {
             outcome.fail(format!("trivium verify --deep: {findings:?}"));
         }
-        first = clients.ledger.next();
     }
-    let counts = clients.ledger.counts();
-    run.finish(outcome, counts, &stream)
+    run.finish(outcome, &clients)
 }
 
 fn mount(folder: &Path, cycle: u64) -> anyhow::Result<Mount> {
@@ -73,55 +79,81 @@ fn mount(folder: &Path, cycle: u64) -> anyhow::Result<Mount> {
     }
 }
 
-async fn fill_and_free(
-    clients: &Clients,
-    server: &Server,
-    mount: &Mount,
-    first: u64,
-    cycle: u64,
-    outcome: &mut Outcome,
-) -> anyhow::Result<()> {
-    let foreign = mount.point.join("foreign");
-    // By data: a file takes all but a little, which the load then fills. By somebody else: a file takes everything at once.
-    let leave = if cycle.is_multiple_of(2) { 6 << 20 } else { 0 };
-    let phase = clients.phase();
-    let running = phase.start(server, 4, Trouble::GoOn);
-    tokio::time::sleep(Duration::from_millis(700)).await;
-    fill(&foreign, mount.free().saturating_sub(leave))?;
-    let until = Instant::now() + Duration::from_secs(30);
-    while phase.seen.refused.load(Ordering::Relaxed) == 0 && Instant::now() < until {
-        tokio::time::sleep(Duration::from_millis(50)).await;
+impl Disk {
+    /// One fill. What a server that lived through it can show may be in its memory only, so that another reads it from the disk.
+    async fn cycle(&self, server: Server, cycle: u64, outcome: &mut Outcome) -> anyhow::Result<Server> {
+        let from = self.clients.ledger.next();
+        self.fill_and_free(&server, cycle, outcome).await?;
+        if is_killed(cycle) {
+            // Before the seals that failed are made up for: much is in the WAL only.
+            server.kill()?;
+        } else {
+            // Let the seals and merges that failed be done.
+            pause(Duration::from_secs(2));
+            self.read(&server, from, &format!("cycle {cycle}"), outcome).await;
+            stop(server, outcome)?;
+        }
+        let server = self.launch.start().with_context(|| format!("cycle {cycle}: no start afterwards"))?;
+        self.read(&server, self.first, &format!("cycle {cycle}, after the restart"), outcome).await;
+        Ok(server)
     }
-    tokio::time::sleep(FULL_FOR).await;
-    let refused = phase.seen.refused.load(Ordering::Relaxed);
-    outcome.count("refused_while_full", refused);
-    if refused == 0 {
-        outcome.fail(format!("cycle {cycle}: the disk never became full"));
+
+    async fn fill_and_free(&self, server: &Server, cycle: u64, outcome: &mut Outcome) -> anyhow::Result<()> {
+        let foreign = self.mount.point.join("foreign");
+        // By data: a file takes all but a little, which the load then fills. By somebody else: a file takes everything at once.
+        let leave = if cycle.is_multiple_of(2) { 6 << 20 } else { 0 };
+        let phase = self.clients.phase();
+        let running = phase.start(server, 4, Trouble::GoOn);
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        fill(&foreign, self.mount.free().saturating_sub(leave))?;
+        let until = Instant::now() + Duration::from_secs(30);
+        while phase.seen.refused.load(Ordering::Relaxed) == 0 && Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        tokio::time::sleep(FULL_FOR).await;
+        let refused = phase.seen.refused.load(Ordering::Relaxed);
+        outcome.count("refused_while_full", refused);
+        if refused == 0 {
+            outcome.fail(format!("cycle {cycle}: the disk never became full"));
+        }
+        if let Err(error) = Reader::new(&self.clients, server).ask_sql("SELECT count(*) FROM logs").await {
+            outcome.fail(format!("cycle {cycle}: a query on a full disk: {error:#}"));
+        }
+        fs::remove_file(&foreign)?;
+        let freed = Instant::now();
+        let resumed = resume(&self.clients, server).await?;
+        let worst = outcome.figures.get("resume_ms_max").and_then(|value| value.as_u64()).unwrap_or(0);
+        outcome.figure("resume_ms_max", worst.max(u64::try_from(freed.elapsed().as_millis()).unwrap_or(u64::MAX)));
+        if !resumed {
+            let said = server.said();
+            outcome.fail(format!("cycle {cycle}: no request was accepted within {RESUME_MAX:?} of room: {said}"));
+        }
+        let summary = running.finish().await?;
+        if summary.bad_refusals > 0 {
+            outcome.fail(format!("cycle {cycle}: a refusal that loses data: {:?}", summary.first_bad_refusal));
+        }
+        Ok(())
     }
-    let reader = Reader::new(clients, server);
-    if let Err(error) = reader.ask_sql("SELECT count(*) FROM logs").await {
-        outcome.fail(format!("cycle {cycle}: a query on a full disk: {error:#}"));
+
+    async fn read(&self, server: &Server, from: u64, when: &str, outcome: &mut Outcome) {
+        let verdict = Reader::new(&self.clients, server).verify(&self.clients.ledger.fates(from)).await;
+        if !verdict.is_clean() {
+            outcome.fail(format!("{when}: {:?}", verdict.examples));
+        }
+        outcome.verdict.add(verdict);
     }
-    fs::remove_file(&foreign)?;
-    let freed = Instant::now();
-    let resumed = resume(clients, server).await?;
-    let worst = outcome.figures.get("resume_ms_max").and_then(|value| value.as_u64()).unwrap_or(0);
-    outcome.figure("resume_ms_max", worst.max(u64::try_from(freed.elapsed().as_millis()).unwrap_or(u64::MAX)));
-    if !resumed {
-        outcome
-            .fail(format!("cycle {cycle}: no request was accepted within {RESUME_MAX:?} of room: {}", server.said()));
+}
+
+/// Two fills end by kill -9 and two by an order: each way to fill up meets each end, on either file system.
+fn is_killed(cycle: u64) -> bool {
+    (cycle / 2).is_multiple_of(2)
+}
+
+fn stop(server: Server, outcome: &mut Outcome) -> anyhow::Result<()> {
+    let status = server.stop()?;
+    if !status.success() {
+        outcome.fail(format!("the orderly stop ended with {status}"));
     }
-    let summary = running.finish().await?;
-    if summary.bad_refusals > 0 {
-        outcome.fail(format!("cycle {cycle}: a refusal that loses data: {:?}", summary.first_bad_refusal));
-    }
-    // Let the seals and merges that failed be done.
-    pause(Duration::from_secs(2));
-    let verdict = reader.verify(&clients.ledger.fates(first)).await;
-    if !verdict.is_clean() {
-        outcome.fail(format!("cycle {cycle}: {:?}", verdict.examples));
-    }
-    outcome.verdict.add(verdict);
     Ok(())
 }
 

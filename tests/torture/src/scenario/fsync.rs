@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use crate::ledger::Ledger;
 use crate::load::{Clients, Trouble};
-use crate::machine::{JOURNAL_ORDERED, Mount, can_mount, can_trace, must};
+use crate::machine::{JOURNAL_ORDERED, Mount, can_mount, can_trace, copy_image};
 use crate::random::Random;
 use crate::run::{Effort, Outcome, Run};
 use crate::scenario::kill::BUSY;
 use crate::scenario::power::{Cut, check, unanswered};
-use crate::server::Launch;
+use crate::server::{Launch, signal};
 
 const MIB: u64 = 256;
 
@@ -35,8 +35,7 @@ pub(crate) async fn run(run: Run, effort: Effort) -> anyhow::Result<Outcome> {
         cycle += 1;
         outcome.cycles = cycle;
     }
-    let (counts, stream) = (clients.ledger.counts(), clients.stream);
-    run.finish(outcome, counts, &stream)
+    run.finish(outcome, &clients)
 }
 
 async fn one(run: &Run, clients: &Clients, k: u64, outcome: &mut Outcome) -> anyhow::Result<()> {
@@ -65,12 +64,15 @@ async fn one(run: &Run, clients: &Clients, k: u64, outcome: &mut Outcome) -> any
     {
         outcome.fail(format!("k = {k}: it ended with {status} instead of exit code 2: {}", server.said()));
     }
+    // A copy is not one moment, and a server that went on would write and acknowledge meanwhile.
+    if ended.is_none() {
+        signal("-STOP", server.server_pid());
+    }
     // Before the kernel writes back what nobody synced.
     let folder = run.folder.join("cut");
     std::fs::create_dir_all(&folder)?;
-    let (image, copy) = (run.folder.join("disk.img"), folder.join("disk.img"));
     let mut fates = clients.ledger.fates(first);
-    must("cp", &["--sparse=always", &image.to_string_lossy(), &copy.to_string_lossy()])?;
+    copy_image(&run.folder.join("disk.img"), &folder.join("disk.img"))?;
     server.kill()?;
     let summary = running.finish().await?;
     if summary.bad_refusals > 0 {

@@ -1,6 +1,7 @@
 //! Queries that would stop a careless engine, while clients export.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -36,66 +37,101 @@ const ACKS_MIN: usize = 20;
 /// Questions that the report names.
 const SLOWEST_MAX: usize = 8;
 
-enum Question {
-    Sql(String),
-    Logs(String),
-    Promql(String),
+/// What a question is asked in.
+#[derive(Clone, Copy)]
+enum Language {
+    Sql,
+    Logs,
+    Promql,
 }
 
-fn questions() -> Vec<Question> {
-    let sql = |text: String| Question::Sql(text);
+/// What a question may be answered.
+#[derive(Clone, Copy)]
+enum Answer {
+    /// It wants what no query may, or more than a query may say: refused, whatever is stored.
+    Refused,
+    /// Rows, or one of the limits of time, memory and places.
+    Bounded,
+}
+
+impl Answer {
+    fn allows(self, status: u16) -> bool {
+        match self {
+            Self::Refused => matches!(status, 400 | 403 | 422),
+            Self::Bounded => matches!(status, 200 | 422 | 429 | 503 | 504),
+        }
+    }
+}
+
+struct Question {
+    language: Language,
+    text: String,
+    answer: Answer,
+}
+
+fn refused(language: Language, text: impl Into<String>) -> Question {
+    Question { language, text: text.into(), answer: Answer::Refused }
+}
+
+fn bounded(language: Language, text: impl Into<String>) -> Question {
+    Question { language, text: text.into(), answer: Answer::Bounded }
+}
+
+/// One of them would write `copy`.
+fn questions(copy: &Path) -> Vec<Question> {
+    use Language::{Logs, Promql, Sql};
     let deep = |open: &str, close: &str, times: usize| format!("{}1{}", open.repeat(times), close.repeat(times));
     vec![
-        sql("SELECT count(*) FROM logs a, logs b, spans c, metrics d WHERE a.body <> b.body".into()),
-        sql("SELECT count(*) FROM logs a JOIN logs b ON a.body < b.body JOIN logs c ON b.body < c.body".into()),
-        sql("SELECT count(*) FROM generate_series(1, 1000000000000)".into()),
-        sql("SELECT * FROM generate_series(1, 100000000) ORDER BY 1 DESC".into()),
-        sql("SELECT repeat('x', 2147483647)".into()),
-        sql("SELECT lpad('x', 2147483647, 'y') FROM logs".into()),
-        sql("SELECT string_agg(body, body) FROM logs a CROSS JOIN (SELECT 1 FROM logs) b".into()),
-        sql("SELECT array_agg(a.body) FROM logs a, logs b".into()),
-        sql(format!("SELECT {}", deep("(", ")", 5_000))),
-        sql(format!("SELECT {}", deep("-(", ")", 20_000))),
-        sql(format!("SELECT {}", vec!["1"; 5_000].join("+"))),
-        sql(format!("SELECT 1 FROM logs WHERE {}", vec!["body = 'x'"; 20_000].join(" OR "))),
-        sql(format!("SELECT 1 WHERE 1 IN ({})", vec!["1"; 200_000].join(","))),
-        sql(format!("SELECT {}1{}", "CASE WHEN true THEN ".repeat(2_000), " END".repeat(2_000))),
-        sql(format!("SELECT * FROM {}logs{}", "(SELECT * FROM ".repeat(300), ")".repeat(300))),
-        sql("WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t) SELECT max(n) FROM t".into()),
-        sql("SELECT count(*) FROM logs WHERE body ~ '(a{1000}){1000}'".into()),
-        sql("SELECT count(*) FROM logs WHERE body ~ '(x+x+)+y'".into()),
-        sql(r"SELECT count(*) FROM logs WHERE regexp_replace(body, '\p{L}{1000}', 'x') = 'y'".into()),
-        sql("SELECT count(*) OVER (ORDER BY a.body, b.body) FROM logs a, logs b".into()),
-        sql("SELECT DISTINCT a.body || b.body FROM logs a, logs b".into()),
-        sql("SELECT count(DISTINCT a.body || b.body) FROM logs a, logs b".into()),
-        sql("SELECT * FROM '/etc/passwd'".into()),
-        sql("COPY logs TO '/tmp/trivium-torture-copy'".into()),
-        sql("SELECT 1; DROP TABLE logs".into()),
-        sql(format!("SELECT '{}'", "x".repeat(400_000))),
-        Question::Logs("/(a{1000}){1000}/".into()),
-        Question::Logs(r"/(\p{L}+\p{L}+)+z/".into()),
-        Question::Logs("(".repeat(10_000)),
-        Question::Logs(vec!["*a*"; 500].join(" OR ")),
-        Question::Logs("NOT ".repeat(5_000) + "x"),
-        Question::Promql(deep("(", ")", 5_000)),
-        Question::Promql("-".repeat(10_000) + "1"),
-        Question::Promql("max_over_time(rate({__name__=~\".+\"}[5m])[30d:1s])[30d:1s]".into()),
-        Question::Promql("max_over_time(max_over_time({__name__=~\".+\"}[30d:1s])[30d:1s])".into()),
-        Question::Promql("count_values(\"v\", {__name__=~\".+\"})".into()),
-        Question::Promql("{__name__=~\"(a{1000}){1000}\"}".into()),
-        Question::Promql("label_replace({__name__=~\".+\"}, \"a\", \"$1\", \"b\", \"(.*)(.*)(.*)(.*)x\")".into()),
-        sql("SELECT * FROM logs WHERE body = '' OR 1=1 --'".into()),
-        sql("SELECT a.body, b.body FROM logs a, logs b ORDER BY a.body || b.body DESC".into()),
-        sql("SELECT row_number() OVER (PARTITION BY body ORDER BY time DESC) FROM logs".into()),
-        sql("SELECT sum(9223372036854775807) FROM logs".into()),
-        sql("EXPLAIN ANALYZE SELECT count(*) FROM logs a, logs b WHERE a.body < b.body".into()),
-        sql("SET datafusion.execution.batch_size = 1".into()),
-        Question::Logs("x~9999 OR \"a b\"~4294967295".into()),
-        Question::Logs("(+".repeat(60) + "a" + &")".repeat(60)),
-        Question::Promql("topk(1e18, {__name__=~\".+\"})".into()),
-        Question::Promql("{__name__=~\".*\"}".into()),
-        Question::Promql("rate(x[99999999999y])".into()),
-        Question::Promql("{__name__=~\".+\"} * on() group_left() {__name__=~\".+\"}".into()),
+        bounded(Sql, "SELECT count(*) FROM logs a, logs b, spans c, metrics d WHERE a.body <> b.body"),
+        bounded(Sql, "SELECT count(*) FROM logs a JOIN logs b ON a.body < b.body JOIN logs c ON b.body < c.body"),
+        refused(Sql, "SELECT count(*) FROM generate_series(1, 1000000000000)"),
+        refused(Sql, "SELECT * FROM generate_series(1, 100000000) ORDER BY 1 DESC"),
+        refused(Sql, "SELECT repeat('x', 2147483647)"),
+        refused(Sql, "SELECT lpad('x', 2147483647, 'y') FROM logs"),
+        refused(Sql, "SELECT string_agg(body, body) FROM logs a CROSS JOIN (SELECT 1 FROM logs) b"),
+        bounded(Sql, "SELECT array_agg(a.body) FROM logs a, logs b"),
+        refused(Sql, format!("SELECT {}", deep("(", ")", 5_000))),
+        refused(Sql, format!("SELECT {}", deep("-(", ")", 20_000))),
+        refused(Sql, format!("SELECT {}", vec!["1"; 5_000].join("+"))),
+        refused(Sql, format!("SELECT 1 FROM logs WHERE {}", vec!["body = 'x'"; 20_000].join(" OR "))),
+        refused(Sql, format!("SELECT 1 WHERE 1 IN ({})", vec!["1"; 200_000].join(","))),
+        refused(Sql, format!("SELECT {}1{}", "CASE WHEN true THEN ".repeat(2_000), " END".repeat(2_000))),
+        refused(Sql, format!("SELECT * FROM {}logs{}", "(SELECT * FROM ".repeat(300), ")".repeat(300))),
+        refused(Sql, "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t) SELECT max(n) FROM t"),
+        refused(Sql, "SELECT count(*) FROM logs WHERE body ~ '(a{1000}){1000}'"),
+        bounded(Sql, "SELECT count(*) FROM logs WHERE body ~ '(x+x+)+y'"),
+        refused(Sql, r"SELECT count(*) FROM logs WHERE regexp_replace(body, '\p{L}{1000}', 'x') = 'y'"),
+        bounded(Sql, "SELECT count(*) OVER (ORDER BY a.body, b.body) FROM logs a, logs b"),
+        bounded(Sql, "SELECT DISTINCT a.body || b.body FROM logs a, logs b"),
+        bounded(Sql, "SELECT count(DISTINCT a.body || b.body) FROM logs a, logs b"),
+        refused(Sql, "SELECT * FROM '/etc/passwd'"),
+        refused(Sql, format!("COPY logs TO '{}'", copy.display())),
+        refused(Sql, "SELECT 1; DROP TABLE logs"),
+        refused(Sql, format!("SELECT '{}'", "x".repeat(400_000))),
+        refused(Logs, "/(a{1000}){1000}/"),
+        bounded(Logs, r"/(\p{L}+\p{L}+)+z/"),
+        refused(Logs, "(".repeat(10_000)),
+        refused(Logs, vec!["*a*"; 500].join(" OR ")),
+        refused(Logs, "NOT ".repeat(5_000) + "x"),
+        refused(Promql, deep("(", ")", 5_000)),
+        refused(Promql, "-".repeat(10_000) + "1"),
+        bounded(Promql, "max_over_time(rate({__name__=~\".+\"}[5m])[30d:1s])[30d:1s]"),
+        bounded(Promql, "max_over_time(max_over_time({__name__=~\".+\"}[30d:1s])[30d:1s])"),
+        bounded(Promql, "count_values(\"v\", {__name__=~\".+\"})"),
+        refused(Promql, "{__name__=~\"(a{1000}){1000}\"}"),
+        bounded(Promql, "label_replace({__name__=~\".+\"}, \"a\", \"$1\", \"b\", \"(.*)(.*)(.*)(.*)x\")"),
+        bounded(Sql, "SELECT * FROM logs WHERE body = '' OR 1=1 --'"),
+        bounded(Sql, "SELECT a.body, b.body FROM logs a, logs b ORDER BY a.body || b.body DESC"),
+        bounded(Sql, "SELECT row_number() OVER (PARTITION BY body ORDER BY time DESC) FROM logs"),
+        bounded(Sql, "SELECT sum(9223372036854775807) FROM logs"),
+        refused(Sql, "EXPLAIN ANALYZE SELECT count(*) FROM logs a, logs b WHERE a.body < b.body"),
+        refused(Sql, "SET datafusion.execution.batch_size = 1"),
+        bounded(Logs, "x~9999 OR \"a b\"~4294967295"),
+        refused(Logs, "(+".repeat(60) + "a" + &")".repeat(60)),
+        bounded(Promql, "topk(1e18, {__name__=~\".+\"})"),
+        refused(Promql, "{__name__=~\".*\"}"),
+        refused(Promql, "rate(x[99999999999y])"),
+        bounded(Promql, "{__name__=~\".+\"} * on() group_left() {__name__=~\".+\"}"),
     ]
 }
 
@@ -115,6 +151,8 @@ struct Hostile {
     rss_max: u64,
     /// The slowest acknowledgements that fell together with each question.
     slowest: BTreeMap<String, f64>,
+    /// A file that a question would write.
+    copy: PathBuf,
 }
 
 pub(crate) async fn run(run: Run, effort: Effort) -> anyhow::Result<Outcome> {
@@ -122,7 +160,8 @@ pub(crate) async fn run(run: Run, effort: Effort) -> anyhow::Result<Outcome> {
     let clients = Clients::new(Ledger::create(&run.folder.join("ledger"))?, run.stream())?;
     let (outcome, server) = (run.outcome(), run.launch().start()?);
     let (latest, rss_max, slowest) = (Duration::ZERO, 0, BTreeMap::new());
-    let mut hostile = Hostile { clients, server, outcome, latest, rss_max, slowest };
+    let copy = run.folder.join("copy.csv");
+    let mut hostile = Hostile { clients, server, outcome, latest, rss_max, slowest, copy };
     let calm_for = if effort.is_long { CALM_LONG } else { CALM_SHORT };
     // The first rows open files and fill caches.
     hostile.load(async |_, _| tokio::time::sleep(WARM_UP).await).await?;
@@ -131,7 +170,10 @@ pub(crate) async fn run(run: Run, effort: Effort) -> anyhow::Result<Outcome> {
     let effort = Effort { until: Instant::now() + asking_for, ..effort };
     let during = hostile.load(async |hostile, seen| hostile.ask_all(effort, seen).await).await?;
     let after = hostile.load(async |_, _| tokio::time::sleep(calm_for).await).await?;
-    let Hostile { clients, server, mut outcome, latest, rss_max, slowest } = hostile;
+    let Hostile { clients, server, mut outcome, latest, rss_max, slowest, copy } = hostile;
+    if copy.exists() {
+        outcome.fail(format!("a query wrote {}", copy.display()));
+    }
     for (name, phase) in [("before", &before), ("during", &during), ("after", &after)] {
         report(&mut outcome, name, phase);
     }
@@ -152,8 +194,7 @@ pub(crate) async fn run(run: Run, effort: Effort) -> anyhow::Result<Outcome> {
     }
     outcome.verdict.add(verdict);
     server.kill()?;
-    let (counts, stream) = (clients.ledger.counts(), clients.stream);
-    run.finish(outcome, counts, &stream)
+    run.finish(outcome, &clients)
 }
 
 fn report(outcome: &mut Outcome, name: &str, phase: &Phase) {
@@ -186,7 +227,7 @@ impl Hostile {
     }
 
     async fn ask_all(&mut self, effort: Effort, seen: &Seen) {
-        let questions = questions();
+        let questions = questions(&self.copy);
         let mut cycle = 0;
         while effort.allows(cycle) && self.outcome.failures.is_empty() {
             let place = usize::try_from(cycle).unwrap_or(0) % questions.len();
@@ -208,7 +249,7 @@ impl Hostile {
             *worst = worst.max(quantile(&latencies, 990));
         }
         match answer {
-            Ok(500) => self.outcome.fail(format!("{text}: answered 500")),
+            Ok(status) if !question.answer.allows(status) => self.outcome.fail(format!("{text}: answered {status}")),
             Ok(status) => self.outcome.count(&format!("answered_{status}"), 1),
             Err(error) => self.outcome.fail(format!("{text}: {error:#}")),
         }
@@ -222,26 +263,25 @@ impl Hostile {
 }
 
 fn text(question: &Question) -> String {
-    let (language, text) = match question {
-        Question::Sql(text) => ("SQL", text),
-        Question::Logs(text) => ("log search", text),
-        Question::Promql(text) => ("PromQL", text),
+    let language = match question.language {
+        Language::Sql => "SQL",
+        Language::Logs => "log search",
+        Language::Promql => "PromQL",
     };
-    format!("{language} {}", text.chars().take(80).collect::<String>())
+    format!("{language} {}", question.text.chars().take(80).collect::<String>())
 }
 
 /// The status of the answer, read whole.
 async fn ask(http: &reqwest::Client, server: &Server, question: &Question) -> anyhow::Result<u16> {
     let base = &server.http;
     let seconds = format!("{}s", TIMEOUT.as_secs());
-    let request = match question {
-        Question::Sql(sql) => http.post(format!("{base}/api/v1/sql")).json(&json!({"sql": sql, "timeout": seconds})),
-        Question::Logs(query) => {
-            http.get(format!("{base}/api/v1/logs")).query(&[("query", query), ("timeout", &seconds)])
+    let query = [("query", &question.text), ("timeout", &seconds)];
+    let request = match question.language {
+        Language::Sql => {
+            http.post(format!("{base}/api/v1/sql")).json(&json!({"sql": question.text, "timeout": seconds}))
         }
-        Question::Promql(query) => {
-            http.post(format!("{base}/prometheus/api/v1/query")).form(&[("query", query), ("timeout", &seconds)])
-        }
+        Language::Logs => http.get(format!("{base}/api/v1/logs")).query(&query),
+        Language::Promql => http.post(format!("{base}/prometheus/api/v1/query")).form(&query),
     };
     let answer = request.send().await?;
     let status = answer.status().as_u16();

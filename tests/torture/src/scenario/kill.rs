@@ -73,9 +73,8 @@ async fn lane(run: Run, effort: Effort) -> anyhow::Result<Outcome> {
     if let Err(error) = kill.lives(effort).await {
         kill.outcome.fail(format!("{error:#}"));
     }
-    let (counts, stream) = (kill.clients.ledger.counts(), kill.clients.stream);
     kill.outcome.figure("clients", kill.clients.seen.summary());
-    kill.run.finish(kill.outcome, counts, &stream)
+    kill.run.finish(kill.outcome, &kill.clients)
 }
 
 impl Kill {

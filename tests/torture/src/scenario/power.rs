@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::ledger::{Fate, Ledger};
 use crate::load::{Clients, Trouble};
-use crate::machine::{JOURNAL_ORDERED, JOURNAL_WRITEBACK, Mount, can_mount, has, must};
+use crate::machine::{JOURNAL_ORDERED, JOURNAL_WRITEBACK, Mount, can_mount, copy_image, has, must};
 use crate::payload::Stream;
 use crate::random::Random;
 use crate::run::{Effort, Outcome, Run};
@@ -61,8 +61,7 @@ pub(crate) async fn run(run: Run, effort: Effort) -> anyhow::Result<Outcome> {
         power.disk().await?;
     }
     power.collect(true).await?;
-    let (counts, stream) = (power.clients.ledger.counts(), power.clients.stream);
-    power.run.finish(power.outcome, counts, &stream)
+    power.run.finish(power.outcome, &power.clients)
 }
 
 struct Power {
@@ -135,14 +134,13 @@ impl Power {
         tokio::time::sleep(Duration::from_millis(self.random.between(100, 300))).await;
     }
 
-    /// The disk as it is at this moment. The server stands still from then on: a copy is not one moment.
+    /// The disk as it is at a moment at which the server stands still.
     fn copy(&self, server: &Server, disk: &Path, first: u64, option: &'static str) -> anyhow::Result<Cut> {
         signal("-STOP", server.server_pid());
         let mut fates = self.clients.ledger.fates(first);
         let folder = self.run.folder.join(format!("cut-{}", self.images));
         std::fs::create_dir_all(&folder)?;
-        let (from, to) = (disk.join("disk.img"), folder.join("disk.img"));
-        must("cp", &["--sparse=always", &from.to_string_lossy(), &to.to_string_lossy()])?;
+        copy_image(&disk.join("disk.img"), &folder.join("disk.img"))?;
         unanswered(&self.clients, first, &mut fates);
         Ok(Cut { folder, option, fates, name: format!("image {}", self.images) })
     }

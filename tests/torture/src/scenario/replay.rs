@@ -51,7 +51,7 @@ pub(crate) async fn run(run: Run, effort: Effort, wal_mib: u64, limit_mib: u64) 
         Err(error) => {
             outcome.figure("oom_kills", group.oom_kills());
             outcome.fail(format!("no start on a WAL of {} MiB: {error:#}", size >> 20));
-            return run.finish(outcome, clients.ledger.counts(), &stream);
+            return run.finish(outcome, &clients);
         }
     };
     let seconds = server.ready_after.as_secs_f64();
@@ -64,8 +64,7 @@ pub(crate) async fn run(run: Run, effort: Effort, wal_mib: u64, limit_mib: u64) 
     group.report(&mut outcome);
     server.kill()?;
     run.read_back(&clients, "after the replay", &mut outcome).await?;
-    let counts = clients.ledger.counts();
-    run.finish(outcome, counts, &stream)
+    run.finish(outcome, &clients)
 }
 
 /// Who comes while the WAL is replayed, and what they are answered.

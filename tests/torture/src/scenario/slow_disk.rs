@@ -42,6 +42,5 @@ pub(crate) async fn run(run: Run, effort: Effort) -> anyhow::Result<Outcome> {
     }
     outcome.verdict.add(verdict);
     server.kill()?;
-    let (counts, stream) = (clients.ledger.counts(), clients.stream);
-    run.finish(outcome, counts, &stream)
+    run.finish(outcome, &clients)
 }

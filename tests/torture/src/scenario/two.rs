@@ -1,6 +1,6 @@
 //! Several processes want the same folder at the same moment: one gets it, the others refuse and say why.
 
-use crate::ledger::{Counts, Ledger};
+use crate::ledger::Ledger;
 use crate::load::{Clients, Trouble};
 use crate::run::{Effort, Outcome, Run};
 use crate::verify::Reader;
@@ -41,6 +41,5 @@ pub(crate) async fn run(run: Run, effort: Effort) -> anyhow::Result<Outcome> {
         cycle += 1;
         outcome.cycles = cycle;
     }
-    let counts: Counts = clients.ledger.counts();
-    run.finish(outcome, counts, &clients.stream)
+    run.finish(outcome, &clients)
 }

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use serde::Serialize;
 
 use crate::ledger::Ledger;
@@ -21,7 +22,7 @@ use crate::run::{Effort, LANES, Outcome, Run, in_lanes};
 use crate::scenario::damage::base::{Base, PART_SIGNALS, copy, kinds, make, part_of};
 use crate::scenario::damage::inject::{Done, Injector};
 use crate::server::{Launch, Server};
-use crate::verify::{Reader, Verdict, offline};
+use crate::verify::{Reader, Verdict, Way, offline};
 
 /// Of every hundred folders so many have damaged parts; the others have one damaged file that all depend on.
 const PARTS_PERCENT: u64 = 45;
@@ -93,8 +94,7 @@ async fn lane(run: Run, effort: Effort, number: u64) -> anyhow::Result<Outcome> 
     if effort.is_long {
         lane.outcome.figure("edge_bytes", lane.injector.edges());
     }
-    let (counts, stream) = (lane.clients.ledger.counts(), lane.clients.stream);
-    lane.run.finish(lane.outcome, counts, &stream)
+    lane.run.finish(lane.outcome, &lane.clients)
 }
 
 impl Lane {
@@ -173,21 +173,16 @@ impl Lane {
                 return Ok(());
             }
         };
-        let reader = Reader::new(&self.clients, &server).traces_max(TRACES_MAX);
-        let first = reader.verify(&base.fates).await;
         // What was said to be partial at first must not become silence later.
-        let second = reader.verify(&base.fates).await;
+        let readings = [self.read(base, &server, damaged).await, self.read(base, &server, damaged).await];
         anyhow::ensure!(server.ended().is_none(), "the server ended by itself: {}", server.said());
-        let told = self.told(&server, damaged).await;
         server.kill()?;
         let mut reactions = vec![Reaction::Intact; done.len()];
-        for verdict in [&first, &second] {
-            anyhow::ensure!(verdict.is_truthful(), "a wrong answer: {verdict:?}");
+        for reading in &readings {
             for (reaction, done) in reactions.iter_mut().zip(done) {
-                *reaction = (*reaction).max(react(base, done, verdict, &told)?);
+                *reaction = (*reaction).max(react(base, done, reading)?);
             }
-            let missing = unexplained(base, done, verdict);
-            anyhow::ensure!(missing.is_empty(), "requests of undamaged files are missing: {missing:?}");
+            reading.check(base, done)?;
         }
         self.count(done, &hits, &reactions);
         for ((done, is_found), reaction) in done.iter().zip(&hits).zip(&reactions) {
@@ -205,6 +200,17 @@ impl Lane {
             tally.found += u64::from(*is_found);
             *tally.reactions.entry(*reaction).or_default() += 1;
         }
+    }
+
+    /// Reads in all ways, each for itself: what one answer says does not excuse the silence of another.
+    async fn read(&self, base: &Base, server: &Server, damaged: &Path) -> Reading {
+        let told = self.told(server, damaged).await;
+        let reader = Reader::new(&self.clients, server).traces_max(TRACES_MAX);
+        let mut answers = Vec::new();
+        for way in reader.ways(&base.fates) {
+            answers.push((way, reader.read(way, &base.fates).await));
+        }
+        Reading { told, answers }
     }
 
     /// What was put aside, and whether the server counts any damage.
@@ -228,6 +234,47 @@ struct Told {
     is_counted: bool,
 }
 
+/// What a server answered, and what it had said before it was asked: what it puts aside later excuses no silence now.
+struct Reading {
+    told: Told,
+    answers: Vec<(Way, Verdict)>,
+}
+
+impl Reading {
+    /// No answer is wrong, and none lacks what was not damaged.
+    fn check(&self, base: &Base, done: &[Done]) -> anyhow::Result<()> {
+        for (way, verdict) in &self.answers {
+            anyhow::ensure!(verdict.is_truthful(), "{way:?}: a wrong answer: {verdict:?}");
+            let missing = unexplained(base, done, verdict);
+            anyhow::ensure!(missing.is_empty(), "{way:?}: requests of undamaged files are missing: {missing:?}");
+            let parts = done.iter().filter(|done| part_of(done).is_some());
+            let parts: Vec<String> = parts.flat_map(|done| &done.paths).map(|path| part_id(path)).collect();
+            if !parts.is_empty() {
+                self.check_whole(&parts, verdict).with_context(|| format!("{way:?}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A sum that is short, and an error, do not tell whose rows they lack; they must name a damaged part.
+    fn check_whole(&self, parts: &[String], verdict: &Verdict) -> anyhow::Result<()> {
+        let is_short = verdict.lost > 0 && verdict.lost_requests.is_empty();
+        let is_named = parts.iter().any(|part| names(verdict, &self.told, part));
+        anyhow::ensure!(is_named || !is_short, "a sum is short and nothing says so: {verdict:?}");
+        let is_reason = |text: &String| parts.iter().any(|part| text.contains(part));
+        let has_reason = verdict.examples.iter().any(is_reason);
+        anyhow::ensure!(has_reason || verdict.problems == 0, "an error that names no damaged part: {verdict:?}");
+        Ok(())
+    }
+
+    /// Whether what is missing, however it is read, is the last that was sent.
+    fn lacks_the_end_only(&self, base: &Base) -> bool {
+        let lost: BTreeSet<u64> =
+            self.answers.iter().flat_map(|(_, verdict)| &verdict.lost_requests).copied().collect();
+        lost.first().is_some_and(|first| base.fates.range(first..).all(|(number, _)| lost.contains(number)))
+    }
+}
+
 /// Whether the check of the folder names what was damaged.
 fn is_found(done: &Done, findings: &[String]) -> bool {
     match part_of(done) {
@@ -245,11 +292,25 @@ fn part_id(path: &Path) -> String {
     path.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
+/// Whether an answer, or what was put aside before it, names a part.
+fn names(verdict: &Verdict, told: &Told, part: &str) -> bool {
+    verdict.warnings.iter().chain(&told.quarantine).any(|text| text.contains(part))
+}
+
 /// What became of the requests that one damaged file is about.
-fn react(base: &Base, done: &Done, verdict: &Verdict, told: &Told) -> anyhow::Result<Reaction> {
-    if part_of(done).is_none() {
-        return react_alone(base, done, verdict, told);
+fn react(base: &Base, done: &Done, reading: &Reading) -> anyhow::Result<Reaction> {
+    let mut reaction = Reaction::Intact;
+    for (way, verdict) in &reading.answers {
+        let this = match part_of(done) {
+            Some(_) => react_of_part(base, done, verdict, &reading.told),
+            None => react_alone(base, done, verdict, reading),
+        };
+        reaction = reaction.max(this.with_context(|| format!("{way:?}"))?);
     }
+    Ok(reaction)
+}
+
+fn react_of_part(base: &Base, done: &Done, verdict: &Verdict, told: &Told) -> anyhow::Result<Reaction> {
     let mut reaction = Reaction::Intact;
     for path in &done.paths {
         let own = path.parent().and_then(|part| base.parts.get(part));
@@ -257,27 +318,27 @@ fn react(base: &Base, done: &Done, verdict: &Verdict, told: &Told) -> anyhow::Re
             continue;
         }
         let id = part_id(path);
-        let names_it = |text: &String| text.contains(&id);
-        let is_told = verdict.warnings.iter().any(names_it) || told.quarantine.iter().any(names_it);
-        anyhow::ensure!(is_told, "records of part {id} are missing and nothing names it: {verdict:?}");
+        anyhow::ensure!(
+            names(verdict, told, &id),
+            "records of part {id} are missing and nothing names it: {verdict:?}"
+        );
         reaction = Reaction::Partial;
     }
     Ok(reaction)
 }
 
 /// The same for a file that all depend on.
-fn react_alone(base: &Base, done: &Done, verdict: &Verdict, told: &Told) -> anyhow::Result<Reaction> {
-    let is_told = told.is_counted || !told.quarantine.is_empty() || verdict.partial_answers + verdict.problems > 0;
+fn react_alone(base: &Base, done: &Done, verdict: &Verdict, reading: &Reading) -> anyhow::Result<Reaction> {
     if verdict.lost == 0 {
         return Ok(if verdict.problems > 0 { Reaction::Partial } else { Reaction::Intact });
     }
-    if is_told {
+    let told = &reading.told;
+    if told.is_counted || !told.quarantine.is_empty() || verdict.partial_answers + verdict.problems > 0 {
         return Ok(Reaction::Partial);
     }
-    let first = verdict.lost_requests.first().copied().unwrap_or(0);
-    let is_end = base.fates.range(first..).all(|(number, _)| verdict.lost_requests.contains(number));
     let may_be_torn = base.was_killed && done.kind.starts_with("WAL: ");
-    anyhow::ensure!(may_be_torn && is_end, "records are missing and nothing says so: {verdict:?}");
+    let is_end = may_be_torn && reading.lacks_the_end_only(base);
+    anyhow::ensure!(is_end, "records are missing and nothing says so: {verdict:?}");
     Ok(Reaction::TornEnd)
 }
 
@@ -290,4 +351,68 @@ fn unexplained(base: &Base, done: &[Done], verdict: &Verdict) -> BTreeSet<u64> {
     let explained =
         |number: &u64| damaged.iter().any(|part| base.parts.get(*part).is_some_and(|own| own.contains(number)));
     verdict.lost_requests.iter().copied().filter(|number| !explained(number)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::Fate;
+    use crate::payload::Signal;
+
+    const PART: &str = "parts/logs/0a";
+
+    /// A folder of three requests, the first of which lie in a part.
+    fn base() -> Base {
+        Base {
+            folder: PathBuf::new(),
+            earlier: PathBuf::new(),
+            fates: (1..4).map(|number| (number, Fate::Ack)).collect(),
+            was_killed: true,
+            parts: BTreeMap::from([(PathBuf::from(PART), BTreeSet::from([1, 2]))]),
+        }
+    }
+
+    fn damaged(path: &str, kind: &str) -> Done {
+        Done { kind: kind.into(), what: String::new(), paths: vec![PathBuf::from(path)] }
+    }
+
+    fn answer(lost: &[u64], warnings: &[&str]) -> Verdict {
+        let mut verdict = Verdict { lost: lost.len() as u64, ..Verdict::default() };
+        verdict.lost_requests = lost.iter().copied().collect();
+        verdict.warnings = warnings.iter().map(|warning| (*warning).to_owned()).collect();
+        verdict
+    }
+
+    fn reading(quarantine: &[&str], answers: Vec<Verdict>) -> Reading {
+        let quarantine = quarantine.iter().map(|name| (*name).to_owned()).collect();
+        let answers = answers.into_iter().map(|verdict| (Way::Sql(Signal::Logs), verdict)).collect();
+        Reading { told: Told { quarantine, is_counted: false }, answers }
+    }
+
+    #[test]
+    fn one_answer_does_not_excuse_the_silence_of_another() {
+        let (base, done) = (base(), damaged("parts/logs/0a/columns.parquet", "columns.parquet of logs: Cut"));
+        let (told, silent) = (answer(&[1], &["rows of part 0a are missing"]), answer(&[1], &[]));
+        let all_told = reading(&[], vec![told.clone(), told.clone()]);
+        assert_eq!(react(&base, &done, &all_told).expect("told"), Reaction::Partial);
+        assert!(react(&base, &done, &reading(&[], vec![told, silent.clone()])).is_err());
+        let put_aside = reading(&["0a"], vec![silent]);
+        assert_eq!(react(&base, &done, &put_aside).expect("told by the quarantine"), Reaction::Partial);
+    }
+
+    #[test]
+    fn a_sum_that_is_short_names_a_damaged_part() {
+        let (base, done) = (base(), [damaged("parts/logs/0a/columns.parquet", "columns.parquet of logs: Cut")]);
+        let short = |warnings: &[&str]| Verdict { lost: 3, ..answer(&[], warnings) };
+        assert!(reading(&[], vec![short(&[])]).check(&base, &done).is_err());
+        assert!(reading(&[], vec![short(&["part 0a is damaged"])]).check(&base, &done).is_ok());
+    }
+
+    #[test]
+    fn only_the_end_of_a_wal_may_be_missing_in_silence() {
+        let (base, done) = (base(), damaged("wal/1.wal", "WAL: Cut"));
+        let end = reading(&[], vec![answer(&[3], &[]), answer(&[2, 3], &[])]);
+        assert_eq!(react(&base, &done, &end).expect("the end"), Reaction::TornEnd);
+        assert!(react(&base, &done, &reading(&[], vec![answer(&[2], &[])])).is_err());
+    }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::ledger::{Fate, Ledger};
 use crate::load::{Clients, Summary, Trouble};
-use crate::machine::Cgroup;
+use crate::machine::{Cgroup, Halves};
 use crate::payload::Stream;
 use crate::run::{Effort, Outcome, Run};
 use crate::server::{Launch, Server};
@@ -65,7 +65,11 @@ pub(crate) async fn run(run: Run, effort: Effort, limits: Limits) -> anyhow::Res
     let clients = Clients::new(Ledger::create(&run.folder.join("ledger"))?, stream)?;
     let mut outcome = run.outcome();
     outcome.cycles = 1;
-    let launch = Launch { cgroup: Some(group.path.clone()), ..run.launch() };
+    let halves = Halves::split()?;
+    let pinned = halves.as_ref().map(|halves| ["taskset", "-c", &halves.of_server]);
+    let launch = run.launch().wrapper(pinned.as_ref().map_or(&[], |words| words));
+    let launch = Launch { cgroup: Some(group.path.clone()), ..launch };
+    outcome.figure("processors_of_server", halves.as_ref().map(|halves| &halves.of_server));
     let mut server = launch.start()?;
     let total = effort.until.saturating_duration_since(Instant::now());
     // The length of the run is that of the overload; what is usual is known sooner.
@@ -89,8 +93,7 @@ pub(crate) async fn run(run: Run, effort: Effort, limits: Limits) -> anyhow::Res
     group.report(&mut outcome);
     server.kill()?;
     run.read_back(&clients, "after the overload", &mut outcome).await?;
-    let counts = clients.ledger.counts();
-    run.finish(outcome, counts, &stream)
+    run.finish(outcome, &clients)
 }
 
 /// Loads for a while.

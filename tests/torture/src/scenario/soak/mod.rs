@@ -43,8 +43,11 @@ const WARM_UP: u32 = 250;
 /// The goal: more than so much growth an hour is a leak.
 const SLOPE_MAX_MIB: f64 = 1.0;
 
-/// Requests that a reading after a kill covers at most.
-const READ_MAX: u64 = 12_000;
+/// How much younger than the retention is what must be there: a moment lies between the kill and our clock, and the server looks in
+/// whole seconds.
+const MARGIN: Duration = Duration::from_secs(5);
+
+const NO_RETENTION: &str = "none";
 
 /// A look at the process and its folder.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -91,8 +94,12 @@ pub(crate) async fn run(run: Run, effort: Effort) -> anyhow::Result<Outcome> {
     soak.report();
     soak.group.report(&mut soak.outcome);
     soak.outcome.figure("limit_mib", LIMIT_MIB);
-    let counts = soak.clients.ledger.counts();
-    soak.run.finish(soak.outcome, counts, &stream)
+    soak.run.finish(soak.outcome, &soak.clients)
+}
+
+/// The numbers of so much time, as the times of requests go.
+fn numbers(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX) / TIME_STEP
 }
 
 #[expect(clippy::disallowed_methods, reason = "what is exported must be of now: it expires")]
@@ -102,20 +109,19 @@ fn now() -> u64 {
 }
 
 impl Soak {
-    fn launch(&self) -> Launch {
-        let retention = format!("{}s", self.retention.as_secs());
-        let flags = ["--buffer-mib", "4", "--seal-after", "5s", "--retention", &retention];
+    fn launch(&self, retention: &str) -> Launch {
+        let flags = ["--buffer-mib", "4", "--seal-after", "5s", "--retention", retention];
         Launch { cgroup: Some(self.group.path.clone()), ..self.run.launch().flags(&flags) }
     }
 
     /// The number of a request that is exported now: times of records are those of the clock.
     fn number_now(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX) / TIME_STEP
+        numbers(self.started.elapsed())
     }
 
-    /// From a start to a kill, with everything that is not expired read at the end.
+    /// From a start to a kill, with everything that had not expired by then read at the end.
     async fn life(&mut self, life: usize, end: Instant) -> anyhow::Result<()> {
-        let mut server = self.launch().start()?;
+        let mut server = self.launch(&format!("{}s", self.retention.as_secs())).start()?;
         self.outcome.greatest("ready_after_ms_max", server.ready_after.as_secs_f64() * 1e3);
         let phase = self.clients.phase();
         let exporting = self.export(&phase, &server);
@@ -131,6 +137,7 @@ impl Soak {
         if let Some(status) = server.ended() {
             self.outcome.fail(format!("the server ended with {status}: {}", server.said()));
         }
+        let kept_from = self.number_now().saturating_sub(numbers(self.retention.saturating_sub(MARGIN)));
         server.kill()?;
         phase.stop();
         for task in exporting {
@@ -144,7 +151,7 @@ impl Soak {
         self.outcome.count("acked", phase.seen.acked.load(Ordering::Relaxed));
         self.outcome.count("samples", acked);
         self.outcome.cycles += 1;
-        self.read().await
+        self.read(kept_from).await
     }
 
     fn export(&self, phase: &Clients, server: &Server) -> Vec<tokio::task::JoinHandle<anyhow::Result<()>>> {
@@ -152,8 +159,7 @@ impl Soak {
             let (clients, url, started) = (phase.clone(), server.otlp_http.clone(), self.started);
             tokio::spawn(async move {
                 while !clients.is_stopped() {
-                    let elapsed = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-                    clients.ledger.leap(elapsed / TIME_STEP);
+                    clients.ledger.leap(numbers(started.elapsed()));
                     let number = clients.ledger.begin()?;
                     clients.send(&url, number).await?;
                     tokio::time::sleep(EXPORT_EVERY).await;
@@ -164,15 +170,17 @@ impl Soak {
         (0..CLIENTS).map(exporter).collect()
     }
 
-    /// What was exported in the last part of the retention is there after the kill.
-    async fn read(&mut self) -> anyhow::Result<()> {
-        let server = self.launch().start()?;
-        let kept = u64::try_from(self.retention.as_nanos() / 2).unwrap_or(u64::MAX) / TIME_STEP;
-        let from = self.number_now().saturating_sub(kept.min(READ_MAX));
-        let verdict = Reader::new(&self.clients, &server).verify(&self.clients.ledger.fates(from)).await;
+    /// All that had not expired at the kill is there after it. Nothing expires meanwhile: the reading takes its time.
+    async fn read(&mut self, from: u64) -> anyhow::Result<()> {
+        let server = self.launch(NO_RETENTION).start()?;
+        let fates = self.clients.ledger.fates(from);
+        let started = Instant::now();
+        let verdict = Reader::new(&self.clients, &server).verify(&fates).await;
         if !verdict.is_clean() {
             self.outcome.fail(format!("after the kill: {:?}", verdict.examples));
         }
+        self.outcome.greatest("requests_read_max", fates.len() as f64);
+        self.outcome.greatest("reading_seconds_max", started.elapsed().as_secs_f64());
         self.outcome.verdict.add(verdict);
         server.kill()
     }

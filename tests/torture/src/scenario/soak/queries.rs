@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::task::JoinHandle;
 
 use crate::load::Clients;
-use crate::payload::{SERVICE, TIME_STEP, hex};
+use crate::payload::{SERVICE, TIME_STEP};
 use crate::run::Outcome;
 use crate::server::Server;
 
@@ -67,7 +67,7 @@ fn request(clients: &Clients, api: &str, number: u64, place: u64) -> reqwest::Re
     let (start, end) = (stream.time(number.saturating_sub(BACK), 0), stream.time(number, 0));
     match place % 5 {
         0 => http.get(format!("{api}/api/v1/logs?query=service:{SERVICE}%20retry&start={start}&end={end}&limit=100")),
-        1 => http.get(format!("{api}/api/v1/traces/{}", hex(&stream.trace_id(number.saturating_sub(BACK / 2))))),
+        1 => http.get(format!("{api}/api/v1/traces/{:032x}", stream.trace_id(number.saturating_sub(BACK / 2)))),
         2 => {
             let (query, seconds) = ("sum(rate({\"t.sum\"}[1m]))", end / 1_000_000_000);
             let form = [("query", query.to_owned()), ("time", seconds.to_string())];
