@@ -184,7 +184,7 @@ mod tests {
         }));
         let mut config = Config { insecure_no_auth: true, otlp_grpc: everywhere, ..Config::default() };
         assert!(!settings(&config).expect("valid").any_host, "OTLP alone is open");
-        config.tls_client_ca_file = "ca.pem".into();
+        (config.tls_cert_file, config.tls_client_ca_file) = ("cert.pem".into(), "ca.pem".into());
         config.tls_client_ca_listeners = vec!["otlp_grpc".into()];
         assert!(!settings(&config).expect("valid").any_host, "certificates are asked for elsewhere");
         config.tls_client_ca_listeners = vec!["http".into()];

@@ -7,10 +7,10 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field};
 use async_trait::async_trait;
 use tempfile::TempDir;
-use trivium_model::{ManualClock, MemoryStateStore, PartId, SignalKind, StateStore, TenantId, UnixNanos};
+use trivium_model::{ManualClock, MemoryStateStore, PartId, SignalKind, StateStore, TenantId, UnixNanos, WireFormat};
 use trivium_storage::part::{NewPart, encode_part};
 use trivium_storage::schema::table_schema;
-use trivium_storage::{PageCache, Part, Rejection, Snapshot};
+use trivium_storage::{PageCache, Part, PayloadDecoder, Rejection, Snapshot};
 
 use crate::config::QueryConfig;
 use crate::engine::{Engine, SqlAnswer, SqlRequest};
@@ -22,6 +22,23 @@ pub(crate) const NOW: i64 = 1_700_000_000_000_000_000;
 
 /// A second in nanoseconds.
 pub(crate) const SECOND: i64 = 1_000_000_000;
+
+/// Nothing is replayed in tests that open a store.
+#[derive(Debug)]
+pub(crate) struct NoReplay;
+
+impl PayloadDecoder for NoReplay {
+    fn decode(
+        &self,
+        _: SignalKind,
+        _: WireFormat,
+        _: &[u8],
+        _: UnixNanos,
+        _: UnixNanos,
+    ) -> Result<Option<RecordBatch>, String> {
+        Ok(None)
+    }
+}
 
 /// Rows of a signal. Columns that are not given are null, or zero, empty or `{}` where they must not be null.
 pub(crate) fn rows(signal: SignalKind, columns: Vec<(&str, ArrayRef)>) -> RecordBatch {

@@ -3,33 +3,15 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use prometheus_client::registry::Registry;
-use trivium_model::{Clock, ManualClock, SignalKind, UnixNanos, WireFormat};
+use trivium_model::{Clock, ManualClock, UnixNanos};
 use trivium_storage::catalog::SqliteCatalog;
 use trivium_storage::fs::RealFileSystem;
-use trivium_storage::{PayloadDecoder, Storage, StorageConfig, StorageDeps};
+use trivium_storage::{Storage, StorageConfig, StorageDeps};
 
 use crate::config::QueryConfig;
 use crate::state::{QueryState, build};
-use crate::testing::NOW;
-
-/// Nothing is replayed in these tests.
-#[derive(Debug)]
-struct NoReplay;
-
-impl PayloadDecoder for NoReplay {
-    fn decode(
-        &self,
-        _: SignalKind,
-        _: WireFormat,
-        _: &[u8],
-        _: UnixNanos,
-        _: UnixNanos,
-    ) -> Result<Option<RecordBatch>, String> {
-        Ok(None)
-    }
-}
+use crate::testing::{NOW, NoReplay};
 
 /// The query side on an empty store in a folder.
 pub(super) async fn state(folder: &Path, config: QueryConfig) -> Arc<QueryState> {

@@ -1,7 +1,6 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use arrow::array::RecordBatch;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
 use http_body_util::BodyExt;
@@ -12,28 +11,12 @@ use trivium_model::{Clock, ManualClock, RequestKey, TenantId, UnixNanos, Validit
 use trivium_storage::catalog::SqliteCatalog;
 use trivium_storage::fs::RealFileSystem;
 use trivium_storage::schema::decoded_schema;
-use trivium_storage::{AppendRequest, PayloadDecoder, Storage, StorageConfig, StorageDeps};
+use trivium_storage::{AppendRequest, Storage, StorageConfig, StorageDeps};
 
 use super::*;
 use crate::config::QueryConfig;
 use crate::log_search::fixture::{LogRow, batch, rows_of_json_lines};
-
-/// Nothing is replayed in these tests.
-#[derive(Debug)]
-struct NoReplay;
-
-impl PayloadDecoder for NoReplay {
-    fn decode(
-        &self,
-        _: SignalKind,
-        _: WireFormat,
-        _: &[u8],
-        _: UnixNanos,
-        _: UnixNanos,
-    ) -> Result<Option<RecordBatch>, String> {
-        Ok(None)
-    }
-}
+use crate::testing::NoReplay;
 
 async fn storage(folder: &Path, clock: Arc<dyn Clock>) -> Storage {
     let catalog = Arc::new(SqliteCatalog::open(folder).await.expect("a catalog"));

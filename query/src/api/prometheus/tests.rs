@@ -4,7 +4,6 @@ use std::path::Path;
 use std::time::Duration;
 use trivium_model::TenantId;
 
-use arrow::array::RecordBatch;
 use axum::body::{Body, to_bytes};
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{Request, StatusCode};
@@ -13,31 +12,14 @@ use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 use trivium_ingest::{IngestConfig, IngestDeps};
-use trivium_model::{Clock, ManualClock, SignalKind, UnixNanos, WireFormat};
+use trivium_model::{Clock, ManualClock, UnixNanos};
 use trivium_storage::catalog::SqliteCatalog;
 use trivium_storage::fs::RealFileSystem;
-use trivium_storage::{MetricDescription, PayloadDecoder, Storage, StorageConfig, StorageDeps};
+use trivium_storage::{MetricDescription, Storage, StorageConfig, StorageDeps};
 
 use super::*;
 use crate::config::{PromqlConfig, QueryConfig};
-use crate::testing::NOW;
-
-/// Nothing is replayed in these tests.
-#[derive(Debug)]
-struct NoReplay;
-
-impl PayloadDecoder for NoReplay {
-    fn decode(
-        &self,
-        _: SignalKind,
-        _: WireFormat,
-        _: &[u8],
-        _: UnixNanos,
-        _: UnixNanos,
-    ) -> Result<Option<RecordBatch>, String> {
-        Ok(None)
-    }
-}
+use crate::testing::{NOW, NoReplay};
 
 /// One metric of every kind. Times are relative to [`NOW`], in seconds.
 fn telemetry() -> Value {

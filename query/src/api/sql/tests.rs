@@ -9,31 +9,14 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt;
-use trivium_model::{Clock, ManualClock, SignalKind, UnixNanos, WireFormat};
+use trivium_model::{Clock, ManualClock, SignalKind, UnixNanos};
 use trivium_storage::catalog::SqliteCatalog;
 use trivium_storage::fs::RealFileSystem;
-use trivium_storage::{PayloadDecoder, Storage, StorageConfig, StorageDeps};
+use trivium_storage::{Storage, StorageConfig, StorageDeps};
 
 use super::*;
 use crate::config::QueryConfig;
-use crate::testing::{Fixture, NOW, ids, integers, rows, text, times, trace_id};
-
-/// Nothing is replayed in these tests.
-#[derive(Debug)]
-struct NoReplay;
-
-impl PayloadDecoder for NoReplay {
-    fn decode(
-        &self,
-        _: SignalKind,
-        _: WireFormat,
-        _: &[u8],
-        _: UnixNanos,
-        _: UnixNanos,
-    ) -> Result<Option<RecordBatch>, String> {
-        Ok(None)
-    }
-}
+use crate::testing::{Fixture, NOW, NoReplay, ids, integers, rows, text, times, trace_id};
 
 fn spans() -> Fixture {
     let traces: Vec<String> = (0..10_000).map(trace_id).collect();
