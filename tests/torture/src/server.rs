@@ -23,6 +23,9 @@ const LAST_BREATH: Duration = Duration::from_secs(10);
 /// Bytes of the server's standard error that a report quotes.
 const QUOTE_BYTES_MAX: u64 = 4096;
 
+/// How long after a process the kernel may close its files: a jiffy is 10 ms at most.
+const DELAYED_CLOSE: Duration = Duration::from_millis(30);
+
 /// How to start a server.
 #[derive(Clone, Debug)]
 pub(crate) struct Launch {
@@ -292,6 +295,8 @@ fn end(mut child: Child) {
     while is_alive(inner) && Instant::now() < until {
         pause(Duration::from_millis(2));
     }
+    // The last files of a process that is gone may be closed a jiffy later, by the kernel's own thread (`delayed_fput`).
+    pause(DELAYED_CLOSE);
 }
 
 /// Whether any thread of a process has more to do than to be forgotten. One that shows no open files may still be closing them, and
