@@ -1,5 +1,6 @@
 //! A small store in memory and on disk, for tests: rows are given by the columns that matter, the rest have defaults.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use arrow::array::{Array, ArrayRef, FixedSizeBinaryArray, Int32Array, RecordBatch, StringArray, new_null_array};
@@ -7,10 +8,14 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field};
 use async_trait::async_trait;
 use tempfile::TempDir;
-use trivium_model::{ManualClock, MemoryStateStore, PartId, SignalKind, StateStore, TenantId, UnixNanos, WireFormat};
+use trivium_model::{
+    Clock, ManualClock, MemoryStateStore, PartId, SignalKind, StateStore, TenantId, UnixNanos, WireFormat,
+};
+use trivium_storage::catalog::SqliteCatalog;
+use trivium_storage::fs::RealFileSystem;
 use trivium_storage::part::{NewPart, encode_part};
 use trivium_storage::schema::table_schema;
-use trivium_storage::{PageCache, Part, PayloadDecoder, Rejection, Snapshot};
+use trivium_storage::{PageCache, Part, PayloadDecoder, Rejection, Snapshot, Storage, StorageConfig, StorageDeps};
 
 use crate::config::QueryConfig;
 use crate::engine::{Engine, SqlAnswer, SqlRequest};
@@ -25,7 +30,7 @@ pub(crate) const SECOND: i64 = 1_000_000_000;
 
 /// Nothing is replayed in tests that open a store.
 #[derive(Debug)]
-pub(crate) struct NoReplay;
+struct NoReplay;
 
 impl PayloadDecoder for NoReplay {
     fn decode(
@@ -38,6 +43,18 @@ impl PayloadDecoder for NoReplay {
     ) -> Result<Option<RecordBatch>, String> {
         Ok(None)
     }
+}
+
+/// An empty store on disk.
+pub(crate) async fn empty_store(folder: &Path, clock: &Arc<dyn Clock>) -> Storage {
+    let deps = StorageDeps {
+        fs: Arc::new(RealFileSystem::new()),
+        clock: Arc::clone(clock),
+        catalog: Arc::new(SqliteCatalog::open(folder).await.expect("a catalog")),
+        decoder: Arc::new(NoReplay),
+        seed: 1,
+    };
+    Storage::open(folder, StorageConfig::default(), deps).await.expect("an empty store").0
 }
 
 /// Rows of a signal. Columns that are not given are null, or zero, empty or `{}` where they must not be null.

@@ -191,32 +191,41 @@ fn entries(folder: &Path) -> usize {
     RealFileSystem.list(folder).map_or(0, |paths| paths.len())
 }
 
-/// The catalog's journal lost its last commit, that of a merge: its inputs are gone, its output is not known.
-#[tokio::test]
-async fn a_catalog_that_lost_a_merge_costs_no_row() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let mut old = Vec::new();
-    let (storage, _) = open(folder.path()).await;
-    for key in 1..=4 {
-        old = ["catalog.sqlite", "catalog.sqlite-wal"]
-            .map(|name| (name, std::fs::read(folder.path().join(name)).unwrap_or_default()))
-            .to_vec();
-        append(&storage, key).await;
-        storage.flush().await.expect("flushed");
-    }
-    storage.close().await;
-    assert_eq!(entries(&folder.path().join("parts/logs")), 1, "four were merged");
-    // Elsewhere: connections to the first one may still be open.
+/// The files of a catalog as they are, and their names.
+type CatalogFiles = [(&'static str, Vec<u8>); 2];
+
+fn catalog_of(folder: &Path) -> CatalogFiles {
+    ["catalog.sqlite", "catalog.sqlite-wal"].map(|name| (name, std::fs::read(folder.join(name)).expect("readable")))
+}
+
+/// Parts and WAL of a folder beside an older catalog. Elsewhere: connections to its own may still be open.
+fn with_catalog(folder: &Path, old: CatalogFiles) -> tempfile::TempDir {
     let restored = tempfile::tempdir().expect("a folder");
     for name in ["parts", "wal"] {
-        let from = folder.path().join(name);
+        let from = folder.join(name);
         let copied = std::process::Command::new("cp").arg("-a").arg(from).arg(restored.path()).status();
         assert!(copied.expect("cp runs").success());
     }
     for (name, bytes) in old {
         std::fs::write(restored.path().join(name), bytes).expect("restored");
     }
-    let folder = restored;
+    restored
+}
+
+/// The catalog's journal lost its last commit, that of a merge: its inputs are gone, its output is not known.
+#[tokio::test]
+async fn a_catalog_that_lost_a_merge_costs_no_row() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut old = None;
+    let (storage, _) = open(folder.path()).await;
+    for key in 1..=4 {
+        old = Some(catalog_of(folder.path()));
+        append(&storage, key).await;
+        storage.flush().await.expect("flushed");
+    }
+    storage.close().await;
+    assert_eq!(entries(&folder.path().join("parts/logs")), 1, "four were merged");
+    let folder = with_catalog(folder.path(), old.expect("it was kept"));
     let (storage, report) = open(folder.path()).await;
     assert_eq!((report.parts, report.damaged_parts.len(), report.strays, report.orphans), (0, 3, 1, 0));
     assert!(entries(&folder.path().join("quarantine")) >= 1);
@@ -232,17 +241,9 @@ async fn a_catalog_that_lost_one_signal_is_refused() {
     append_to(&storage, SignalKind::Traces, 1).await;
     append(&storage, 2).await;
     storage.inner.seal(SignalKind::Logs).await.expect("sealed");
-    let old = ["catalog.sqlite", "catalog.sqlite-wal"].map(|name| (name, std::fs::read(folder.path().join(name))));
+    let old = catalog_of(folder.path());
     storage.close().await;
-    let restored = tempfile::tempdir().expect("a folder");
-    for name in ["parts", "wal"] {
-        let from = folder.path().join(name);
-        let copied = std::process::Command::new("cp").arg("-a").arg(from).arg(restored.path()).status();
-        assert!(copied.expect("cp runs").success());
-    }
-    for (name, bytes) in old {
-        std::fs::write(restored.path().join(name), bytes.expect("readable")).expect("restored");
-    }
+    let restored = with_catalog(folder.path(), old);
     let error =
         try_open_on(restored.path(), Arc::new(RealFileSystem::new()), 2).await.expect_err("it would remove the part");
     assert!(matches!(error, Error::StaleCatalog { parts: 1, .. }), "{error}");

@@ -8,22 +8,13 @@ use prometheus_client::registry::Registry;
 use serde_json::Value;
 use tower::ServiceExt;
 use trivium_model::{Clock, ManualClock, RequestKey, TenantId, UnixNanos, Validity, WireFormat};
-use trivium_storage::catalog::SqliteCatalog;
-use trivium_storage::fs::RealFileSystem;
 use trivium_storage::schema::decoded_schema;
-use trivium_storage::{AppendRequest, Storage, StorageConfig, StorageDeps};
+use trivium_storage::{AppendRequest, Storage};
 
 use super::*;
 use crate::config::QueryConfig;
 use crate::log_search::fixture::{LogRow, batch, rows_of_json_lines};
-use crate::testing::NoReplay;
-
-async fn storage(folder: &Path, clock: Arc<dyn Clock>) -> Storage {
-    let catalog = Arc::new(SqliteCatalog::open(folder).await.expect("a catalog"));
-    let deps =
-        StorageDeps { fs: Arc::new(RealFileSystem::new()), clock, catalog, decoder: Arc::new(NoReplay), seed: 1 };
-    Storage::open(folder, StorageConfig::default(), deps).await.expect("an empty store").0
-}
+use crate::testing::empty_store;
 
 async fn append(storage: &Storage, rows: &[LogRow], key: u8) {
     let columns: Vec<usize> = (0..decoded_schema(SignalKind::Logs).fields().len()).collect();
@@ -43,7 +34,7 @@ async fn append(storage: &Storage, rows: &[LogRow], key: u8) {
 /// A server over the nine records of the fixture.
 async fn server(folder: &Path) -> Arc<QueryState> {
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(UnixNanos(10_000)));
-    let storage = storage(folder, Arc::clone(&clock)).await;
+    let storage = empty_store(folder, &clock).await;
     append(&storage, &rows_of_json_lines(include_str!("../../log_search/testdata/records.jsonl")), 1).await;
     crate::state::build(QueryConfig::default(), storage, clock, &mut Registry::default())
 }

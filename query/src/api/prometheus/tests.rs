@@ -13,13 +13,11 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 use trivium_ingest::{IngestConfig, IngestDeps};
 use trivium_model::{Clock, ManualClock, UnixNanos};
-use trivium_storage::catalog::SqliteCatalog;
-use trivium_storage::fs::RealFileSystem;
-use trivium_storage::{MetricDescription, Storage, StorageConfig, StorageDeps};
+use trivium_storage::MetricDescription;
 
 use super::*;
 use crate::config::{PromqlConfig, QueryConfig};
-use crate::testing::{NOW, NoReplay};
+use crate::testing::{NOW, empty_store};
 
 /// One metric of every kind. Times are relative to [`NOW`], in seconds.
 fn telemetry() -> Value {
@@ -60,15 +58,7 @@ fn telemetry() -> Value {
 
 async fn server_with(folder: &Path, config: QueryConfig) -> Arc<QueryState> {
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(UnixNanos(NOW)));
-    let catalog = Arc::new(SqliteCatalog::open(folder).await.expect("a catalog"));
-    let deps = StorageDeps {
-        fs: Arc::new(RealFileSystem::new()),
-        clock: Arc::clone(&clock),
-        catalog,
-        decoder: Arc::new(NoReplay),
-        seed: 1,
-    };
-    let (storage, _) = Storage::open(folder, StorageConfig::default(), deps).await.expect("an empty store");
+    let storage = empty_store(folder, &clock).await;
     let mut registry = Registry::default();
     let deps = IngestDeps { sink: Arc::new(storage.clone()), clock: Arc::clone(&clock), registry: &mut registry };
     let ingest = trivium_ingest::build(IngestConfig::default(), deps);

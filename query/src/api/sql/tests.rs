@@ -10,13 +10,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt;
 use trivium_model::{Clock, ManualClock, SignalKind, UnixNanos};
-use trivium_storage::catalog::SqliteCatalog;
-use trivium_storage::fs::RealFileSystem;
-use trivium_storage::{Storage, StorageConfig, StorageDeps};
 
 use super::*;
 use crate::config::QueryConfig;
-use crate::testing::{Fixture, NOW, NoReplay, ids, integers, rows, text, times, trace_id};
+use crate::testing::{Fixture, NOW, empty_store, ids, integers, rows, text, times, trace_id};
 
 fn spans() -> Fixture {
     let traces: Vec<String> = (0..10_000).map(trace_id).collect();
@@ -41,15 +38,7 @@ fn spans() -> Fixture {
 async fn server(config: QueryConfig) -> (tempfile::TempDir, Arc<QueryState>) {
     let folder = tempfile::tempdir().expect("a folder");
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(UnixNanos(NOW)));
-    let catalog = Arc::new(SqliteCatalog::open(folder.path()).await.expect("a catalog"));
-    let deps = StorageDeps {
-        fs: Arc::new(RealFileSystem::new()),
-        clock: Arc::clone(&clock),
-        catalog,
-        decoder: Arc::new(NoReplay),
-        seed: 1,
-    };
-    let storage = Storage::open(folder.path(), StorageConfig::default(), deps).await.expect("an empty store").0;
+    let storage = empty_store(folder.path(), &clock).await;
     let state = QueryState {
         series: crate::series::SeriesState::new(config.series.clone(), config.promql.answer_cache_bytes_max),
         started: clock.now(),

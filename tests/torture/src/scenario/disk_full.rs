@@ -23,6 +23,9 @@ const MIB: u64 = 96;
 /// So often a disk fills up before the next takes its place.
 const FILLS: u64 = 3;
 
+/// Acknowledgements before a disk fills up: several buffers and groups of the WAL.
+const ACKED_MIN: u64 = 200;
+
 /// How long the disk stays full.
 const FULL_FOR: Duration = Duration::from_secs(4);
 
@@ -104,7 +107,12 @@ impl Disk {
         let leave = if cycle.is_multiple_of(2) { 6 << 20 } else { 0 };
         let phase = self.clients.phase();
         let running = phase.start(server, 4, Trouble::GoOn);
-        tokio::time::sleep(Duration::from_millis(700)).await;
+        // Something of this cycle is on the disk, and more on its way.
+        let until = Instant::now() + Duration::from_secs(30);
+        while phase.seen.acked.load(Ordering::Relaxed) < ACKED_MIN {
+            anyhow::ensure!(Instant::now() < until, "cycle {cycle}: the server takes nothing on a disk with room");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         fill(&foreign, self.mount.free().saturating_sub(leave))?;
         let until = Instant::now() + Duration::from_secs(30);
         while phase.seen.refused.load(Ordering::Relaxed) == 0 && Instant::now() < until {
