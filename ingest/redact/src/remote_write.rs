@@ -10,7 +10,7 @@ use trivium_model::limit;
 
 use crate::rewrite::{Place as FieldPlace, Rewrite};
 use crate::rules::{Active, Place};
-use crate::walk::{Edit, Unreadable, Walker};
+use crate::walk::{Edit, Unreadable, Walker, of_job};
 use crate::wire::{Fields, Malformed, Value, write_bytes, write_varint};
 
 const SYMBOLS: u32 = 4;
@@ -292,11 +292,11 @@ impl<'p> Table<'p> {
         Ok(count as u64)
     }
 
-    /// The value of the label `job`.
+    /// The service that the label `job` names.
     fn service(&self, references: &[u64]) -> &'p [u8] {
         let (pairs, _) = references.as_chunks::<2>();
         let job = pairs.iter().rev().find(|[name, _]| self.get(*name) == Some(b"job"));
-        job.and_then(|[_, value]| self.get(*value)).unwrap_or_default()
+        job.and_then(|[_, value]| self.get(*value)).map(of_job).unwrap_or_default()
     }
 
     /// The references of what a set of labels becomes; `None` when that is what it is.

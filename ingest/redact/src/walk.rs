@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use trivium_model::{SignalKind, WireFormat, limit};
+use trivium_model::{SignalKind, WireFormat, limit, service_of_job};
 
 use crate::hit::{Hit, Observer};
 use crate::keys::KeyMemo;
@@ -559,7 +559,12 @@ fn service_name(resource: &[u8]) -> Result<&[u8], Malformed> {
     Ok(service)
 }
 
-/// The label `job` of a series of remote write 1.0.
+/// The service that the value of a label `job` stands for.
+pub(crate) fn of_job(job: &[u8]) -> &[u8] {
+    str::from_utf8(job).map_or(job, |job| service_of_job(job).as_bytes())
+}
+
+/// The service of a series of remote write 1.0.
 fn service_of_series(message: &[u8]) -> Result<&[u8], Malformed> {
     let mut fields = Fields::new(message);
     let mut service = &[][..];
@@ -567,7 +572,7 @@ fn service_of_series(message: &[u8]) -> Result<&[u8], Malformed> {
         if let (1, Value::Bytes(label)) = (number, value)
             && let (b"job", job) = name_and_value(label)?
         {
-            service = job;
+            service = of_job(job);
         }
     }
     Ok(service)

@@ -1,5 +1,7 @@
 //! What was acknowledged is there again, bit by bit, after a restart, in parts, and after a merge.
 
+use arrow::array::AsArray;
+use arrow::datatypes::Int32Type;
 use trivium_proto::prometheus::{BucketSpan, Count, Histogram, v1};
 
 use crate::support::{NOW, Server, V1, V2, open, request_v1, request_v2, rows, samples, series_v1};
@@ -89,4 +91,22 @@ async fn every_bit_of_a_value_survives_wal_parts_and_compaction() {
         .filter(|batch| batch["positive_counts_float"].null_count() < batch.num_rows())
         .count();
     assert!(with_histogram > 0);
+}
+
+/// The samples of a rule over metrics of OTLP carry the `job` that those have: they belong to the same service.
+#[tokio::test]
+async fn a_namespace_is_no_part_of_a_service() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path()).await;
+    // The second time the codes come from the cache of label sets.
+    for time in [NOW, NOW + 1] {
+        let series = series_v1(&[("__name__", "ALERTS"), ("job", "eu/shop")], &[(1.0, time)]);
+        assert_eq!(server.write(V1, &request_v1(vec![series])).await.written(), [1, 0, 0]);
+    }
+    for batch in rows(&server.storage) {
+        let services = batch["service_name"].as_dictionary::<Int32Type>();
+        let texts = services.values().as_string::<i32>();
+        assert!(services.keys().values().iter().all(|code| texts.value(*code as usize) == "shop"), "{texts:?}");
+    }
+    assert!(samples(&server.storage).iter().all(|row| row.0 == r#"ALERTS {"job":"eu/shop"}"#));
 }

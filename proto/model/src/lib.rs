@@ -4,6 +4,7 @@
 
 mod error;
 mod id;
+mod job;
 pub mod limit;
 mod signal;
 mod state;
@@ -13,6 +14,7 @@ mod wire_format;
 
 pub use error::ErrorKind;
 pub use id::{InvalidId, PartId, RequestKey, SpanId, TenantId, TraceId, WalPosition};
+pub use job::service_of_job;
 pub use signal::SignalKind;
 pub use state::{HistoryEvent, Lease, MemoryStateStore, StateChange, StateError, StateFuture, StateRecord, StateStore};
 pub use time::{Clock, ManualClock, SystemClock, TimeRange, UnixNanos};

@@ -1,7 +1,7 @@
 //! Label sets: checked, put in order, written as attributes, and known again by the bytes that they stand in.
 
 use hashbrown::HashTable;
-use trivium_model::limit;
+use trivium_model::{limit, service_of_job};
 use trivium_storage::attributes::write_string;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
@@ -209,7 +209,7 @@ impl<'a> LabelSets<'a> {
 
     /// The service of the label set that was read last, as far as it could be read.
     pub(super) fn last_service(&self) -> &'a str {
-        self.labels.get(JOB)
+        service_of_job(self.labels.get(JOB))
     }
 
     /// The codes of a set that an earlier request may have had. References mean something within their request only, so
@@ -244,7 +244,7 @@ impl<'a> LabelSets<'a> {
                 let known = KnownSeries {
                     name: self.labels.get(NAME).into(),
                     attributes: self.json.as_str().into(),
-                    service: self.labels.get(JOB).into(),
+                    service: service_of_job(self.labels.get(JOB)).into(),
                     series_id: codes.series_id,
                 };
                 cache.insert(hash, bytes, known);
@@ -284,7 +284,7 @@ impl<'a> LabelSets<'a> {
         }
         let series_id = xxh3_64_with_seed(self.json.as_bytes(), xxh3_64(&self.identity));
         let (name, attributes) = columns.series_codes(name, &self.json);
-        let service = columns.origin().service_code_of(self.labels.get(JOB));
+        let service = columns.origin().service_code_of(service_of_job(self.labels.get(JOB)));
         Ok(SeriesCodes { name, attributes, service, series_id })
     }
 }
