@@ -254,9 +254,6 @@ async fn nothing_is_overwritten_and_half_of_anything_is_refused() {
     assert!(said.contains("neither empty nor a backup folder"), "{said}");
     let said = refused(back_up(full.path(), target.path(), BackupOptions::default()).await);
     assert!(said.contains("no data folder"), "{said}");
-    let within = source.path().join("backup");
-    let said = refused(back_up(source.path(), &within, BackupOptions::default()).await);
-    assert!(said.contains("within each other"), "{said}");
     let report = back_up(source.path(), target.path(), BackupOptions::default()).await.expect("a backup");
     let error =
         restore(&Location::folder(target.path()), full.path(), RestoreOptions::default(), Arc::new(|_, _| ())).await;
@@ -271,6 +268,38 @@ async fn nothing_is_overwritten_and_half_of_anything_is_refused() {
     back_up(source.path(), target.path(), BackupOptions::default()).await.expect("a backup");
     assert!(!snapshot_folder(target.path(), &report.snapshot).exists());
     check_restored(target.path(), 0..1).await;
+}
+
+/// By whichever name it is given: through a link, past a folder that is not there.
+#[tokio::test]
+async fn a_backup_in_the_data_folder_or_around_it_is_refused_before_anything_is_written() {
+    let parent = tempfile::tempdir().expect("a folder");
+    let (source, empty) = (parent.path().join("data"), parent.path().join("data/empty"));
+    std::fs::create_dir(&source).expect("made");
+    let storage = open(&source).await;
+    append(&storage, 0..1, 0).await;
+    std::fs::create_dir(&empty).expect("made");
+    let link = parent.path().join("link");
+    std::os::unix::fs::symlink(&source, &link).expect("linked");
+    let listed = || RealFileSystem.list(&source).expect("listed");
+    let before = listed();
+    for (folder, said) in [
+        (source.clone(), "is the data folder"),
+        (link.clone(), "is the data folder"),
+        (empty.clone(), "lies in the data folder"),
+        (source.join("backups/nightly"), "lies in the data folder"),
+        (link.join("backups"), "lies in the data folder"),
+        (parent.path().join("new/../data/backups"), "lies in the data folder"),
+        (parent.path().to_path_buf(), "has in it the data folder"),
+    ] {
+        let refused = back_up(&source, &folder, BackupOptions::default()).await.expect_err("refused").to_string();
+        assert!(refused.contains(said), "{}: {refused}", folder.display());
+        assert_eq!(listed(), before, "{}", folder.display());
+        assert_eq!(RealFileSystem.list(&empty).expect("listed").len(), 0);
+        assert_eq!(RealFileSystem.list(parent.path()).expect("listed"), [source.clone(), link.clone()]);
+    }
+    // Beside it, also when the name begins like that of the data folder.
+    back_up(&source, &parent.path().join("data-backup"), BackupOptions::default()).await.expect("a backup");
 }
 
 #[tokio::test]

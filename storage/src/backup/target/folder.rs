@@ -1,5 +1,6 @@
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::io::ErrorKind;
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use super::Kept;
@@ -129,20 +130,48 @@ impl FolderTarget {
 }
 
 fn prepare_folder(fs: &dyn FileSystem, source: &Path, folder: &Path) -> Result<(), Error> {
+    check_apart(source, folder)?;
     let is_backup = fs.exists(&folder.join(SNAPSHOTS))?;
     if fs.exists(folder)? && !is_backup && !fs.list(folder)?.is_empty() {
         let folder = folder.display();
         return Err(refused(format!("{folder} is neither empty nor a backup folder; choose another one")));
     }
     make_private(folder)?;
-    fs.create_dir_all(&folder.join(SNAPSHOTS))?;
-    let absolute = |path: &Path| path.canonicalize().map_err(Error::io("resolve", path));
-    let (source, folder) = (absolute(source)?, absolute(folder)?);
-    if folder.starts_with(&source) || source.starts_with(&folder) {
-        let (source, folder) = (source.display(), folder.display());
-        return Err(refused(format!(
-            "{folder} and the data folder {source} lie within each other; choose another folder"
-        )));
+    fs.create_dir_all(&folder.join(SNAPSHOTS))
+}
+
+/// Refuses a backup into the data folder, and one around it.
+fn check_apart(source: &Path, folder: &Path) -> Result<(), Error> {
+    let (source, folder) = (resolved(source)?, resolved(folder)?);
+    let where_it_lies = if folder == source {
+        "is"
+    } else if folder.starts_with(&source) {
+        "lies in"
+    } else if source.starts_with(&folder) {
+        "has in it"
+    } else {
+        return Ok(());
+    };
+    let (source, folder) = (source.display(), folder.display());
+    Err(refused(format!(
+        "{folder} {where_it_lies} the data folder {source}; choose one apart from it, best on another disk"
+    )))
+}
+
+/// Where a path leads, also when there is nothing yet: links are followed as far as they lead.
+fn resolved(path: &Path) -> Result<PathBuf, Error> {
+    let mut resolved = PathBuf::new();
+    for component in std::path::absolute(path).map_err(Error::io("resolve", path))?.components() {
+        if component == Component::ParentDir {
+            resolved.pop();
+            continue;
+        }
+        resolved.push(component);
+        match resolved.canonicalize() {
+            Ok(real) => resolved = real,
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(Error::io("resolve", path)(error)),
+        }
     }
-    Ok(())
+    Ok(resolved)
 }
