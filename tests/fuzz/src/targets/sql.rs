@@ -190,11 +190,16 @@ fn ask(runtime: &Runtime, world: &World, input: &[u8]) -> Result<bool, String> {
         }
         Ok::<(), Error>(())
     });
+    verdict(answered, is_question)
+}
+
+/// Whoever asks may be refused, for whatever reason is theirs. An internal error is a defect of ours, be it of the engine below:
+/// a person cannot do anything about it.
+fn verdict(answered: Result<(), Error>, is_question: bool) -> Result<bool, String> {
     match answered {
         Ok(()) if !is_question => Err("it does more than ask, and is run".into()),
         Ok(()) => Ok(true),
-        // Other defects are errors of the engine below, told as such.
-        Err(Error::Internal(problem)) if problem.contains("panicked") => Err(problem),
+        Err(error @ Error::Internal(_)) => Err(error.to_string()),
         Err(_) => Ok(false),
     }
 }
@@ -207,4 +212,19 @@ fn begins_as_question(sql: &str) -> bool {
     let bare = sql.trim_start_matches(|found: char| found.is_whitespace() || matches!(found, '(' | ';'));
     let word: String = bare.chars().take_while(|found| found.is_alphanumeric() || *found == '_').collect();
     QUESTIONS.iter().any(|question| question.eq_ignore_ascii_case(&word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_internal_error_is_a_finding_and_a_refusal_is_none() {
+        let found = verdict(Err(Error::Internal("a plan without a root".into())), true);
+        assert_eq!(found, Err("internal error: a plan without a root".into()));
+        assert_eq!(verdict(Err(Error::invalid("there is no table \"log\"")), true), Ok(false));
+        assert_eq!(verdict(Err(Error::Memory { limit_bytes: 1 }), true), Ok(false));
+        assert_eq!(verdict(Ok(()), true), Ok(true));
+        assert!(verdict(Ok(()), false).is_err(), "what does more than ask must not be run");
+    }
 }
