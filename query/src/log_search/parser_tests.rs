@@ -140,6 +140,24 @@ fn operators_in_lower_case_are_words_with_a_warning() {
     assert!(parse("sand android").expect("a valid query").warnings.is_empty());
 }
 
+/// `level:eror` found nothing, and nothing said why.
+#[test]
+fn an_unknown_severity_is_told_with_those_that_are_known() {
+    for query in ["level:eror", "severity:\"eror\"", "level:=eror", "level:(eror OR warn)"] {
+        let warnings = parse(query).expect("a valid query").warnings;
+        let [warning] = warnings.as_slice() else { panic!("{query}: {warnings:?}") };
+        assert!(warning.starts_with("`eror` is no severity"), "{query}: {warning}");
+        assert!(warning.contains("known are trace, debug, info, warn, error, fatal"), "{query}: {warning}");
+        assert!(warning.ends_with("did you mean `error`?"), "{query}: {warning}");
+    }
+    let far = parse("level:audit").expect("a valid query").warnings;
+    assert!(far.len() == 1 && far[0].ends_with("or a number from 1 to 24"), "{far:?}");
+    for query in ["level:error2 level:Critical level:17 level:unspecified", "level:err* level:*", "severity_text:eror"]
+    {
+        assert_eq!(parse(query).expect("a valid query").warnings, Vec::<String>::new(), "{query}");
+    }
+}
+
 #[test]
 fn limits_refuse_hostile_queries_at_once() {
     let hostile = [

@@ -1,7 +1,22 @@
 //! The severity classes of OpenTelemetry: six names, four numbers each.
 
+use super::suggest::edit_distance;
+
 /// The names of the classes by their index; `unspecified` is number 0 with a text that is no name either.
 pub const CLASSES: [&str; 7] = ["unspecified", "trace", "debug", "info", "warn", "error", "fatal"];
+
+/// What people may write for a severity.
+pub const KNOWN: &str = "trace, debug, info, warn, error, fatal, or a number from 1 to 24";
+
+/// The lowest number of each class, and its names, those of other logging systems included.
+static NAMES: [(i32, &[&str]); 6] = [
+    (1, &["trace", "trc", "verbose", "finest"]),
+    (5, &["debug", "dbg", "finer", "fine"]),
+    (9, &["info", "inf", "information", "informational", "notice", "config"]),
+    (13, &["warn", "warning", "wrn"]),
+    (17, &["error", "err", "severe"]),
+    (21, &["fatal", "ftl", "critical", "crit", "emerg", "emergency", "alert", "panic"]),
+];
 
 /// How many [`CLASSES`] there are.
 pub const CLASS_COUNT: usize = CLASSES.len();
@@ -19,16 +34,17 @@ pub fn numbers_of_name(name: &str) -> Option<(i32, i32)> {
         Some(stem) => (stem, lower.bytes().last().map(|digit| i32::from(digit - b'1'))),
         None => (lower.as_str(), None),
     };
-    let first = match stem {
-        "trace" | "trc" | "verbose" | "finest" => 1,
-        "debug" | "dbg" | "finer" | "fine" => 5,
-        "info" | "inf" | "information" | "informational" | "notice" | "config" => 9,
-        "warn" | "warning" | "wrn" => 13,
-        "error" | "err" | "severe" => 17,
-        "fatal" | "ftl" | "critical" | "crit" | "emerg" | "emergency" | "alert" | "panic" => 21,
-        _ => return None,
-    };
-    Some(step.map_or((first, first + 3), |step| (first + step, first + step)))
+    let (first, _) = NAMES.iter().find(|(_, names)| names.contains(&stem))?;
+    Some(step.map_or((*first, first + 3), |step| (first + step, first + step)))
+}
+
+/// The class whose name somebody may have meant who wrote this one.
+pub fn nearest_class(text: &str) -> Option<&'static str> {
+    let lower = text.trim().to_ascii_lowercase();
+    let allowed = (lower.chars().count() / 4).clamp(1, 3);
+    let names = NAMES.iter().flat_map(|(first, names)| names.iter().map(move |name| (*first, *name)));
+    let close = names.filter_map(|(first, name)| Some((edit_distance(&lower, name, allowed)?, first)));
+    close.min().map(|(_, first)| CLASSES[class_of_number(first)])
 }
 
 /// The number that a record counts as: `severity_number`, or when that is unspecified the lowest number of the name in
@@ -56,9 +72,19 @@ mod tests {
         assert_eq!(numbers_of_name("critical"), Some((21, 24)));
         assert_eq!(numbers_of_name("error5"), None);
         assert_eq!(numbers_of_name(""), None);
+        assert_eq!(numbers_of_name(" Notice "), Some((9, 12)));
         for number in 1..=24 {
             let (first, last) = numbers_of_name(CLASSES[class_of_number(number)]).expect("a class name");
             assert!((first..=last).contains(&number), "{number}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_nearly_right_is_known_by_its_class() {
+        for (name, class) in
+            [("eror", Some("error")), ("WARNNING", Some("warn")), ("inof", Some("info")), ("audit", None), ("", None)]
+        {
+            assert_eq!(nearest_class(name), class, "{name}");
         }
     }
 

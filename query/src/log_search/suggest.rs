@@ -97,7 +97,7 @@ fn closeness(wanted: &str, name: &str) -> Option<usize> {
 }
 
 /// The Levenshtein distance, when it is at most `allowed`.
-fn edit_distance(left: &str, right: &str, allowed: usize) -> Option<usize> {
+pub(super) fn edit_distance(left: &str, right: &str, allowed: usize) -> Option<usize> {
     let right: Vec<char> = right.chars().take(257).collect();
     if left.len() > 256 || right.len() > 256 {
         return None;

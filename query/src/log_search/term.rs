@@ -13,6 +13,9 @@ use super::syntax_error::SyntaxError;
 /// Bytes that a compiled regular expression may take, and its lazily built automaton again.
 const REGEX_BYTES_MAX: usize = 1024 * 1024;
 
+/// Characters of a value that a warning repeats.
+const SHOWN_MAX: usize = 100;
+
 /// What a bare word turned out to be.
 enum Bare {
     Word(Pattern),
@@ -75,7 +78,7 @@ impl Parser<'_> {
         match self.peek() {
             Some('"') => {
                 let text = self.quoted()?;
-                Ok(equals(field, text))
+                Ok(self.equals(field, text))
             }
             Some('[' | '{') => self.range(field),
             Some('>' | '<' | '=') => self.comparison(field),
@@ -98,7 +101,7 @@ impl Parser<'_> {
             if field == Field::Attribute("exists".into()) || field == Field::Attribute("_exists_".into()) {
                 return Ok(Node::Field { field: Field::resolve(text), test: FieldTest::Exists });
             }
-            return Ok(equals(field, text.to_owned()));
+            return Ok(self.equals(field, text.to_owned()));
         }
         self.count_pattern()?;
         Ok(match field {
@@ -117,7 +120,7 @@ impl Parser<'_> {
             _ => return Err(self.error(format!("`{operator}` without a value"), "write a number or a text behind it")),
         };
         if operator == "=" {
-            return Ok(equals(field, bound));
+            return Ok(self.equals(field, bound));
         }
         self.check_bound(&field, &bound, start)?;
         let (lower, upper) = match operator {
@@ -178,15 +181,38 @@ impl Parser<'_> {
         )
     }
 
+    /// `field:text`; a body is searched by its tokens, any other field is compared whole.
+    fn equals(&mut self, field: Field, text: String) -> Node {
+        match field {
+            Field::Body => Node::Text { scope: TextScope::Body, test: TextTest::Phrase(text) },
+            field => {
+                self.warn_of_unknown_severity(&field, &text);
+                Node::Field { field, test: FieldTest::Equals(text) }
+            }
+        }
+    }
+
+    /// A severity of another name is searched, for records have texts of their own, but seldom meant.
+    fn warn_of_unknown_severity(&mut self, field: &Field, text: &str) {
+        let is_known = severity::bound_numbers(text).is_some()
+            || severity::CLASSES.iter().any(|class| class.eq_ignore_ascii_case(text));
+        if *field != Field::Severity || is_known {
+            return;
+        }
+        let shown: String = text.chars().take(SHOWN_MAX).collect();
+        let meant = severity::nearest_class(text).map(|class| format!("; did you mean `{class}`?"));
+        self.warn(format!(
+            "`{shown}` is no severity, so only records with just this severity text were searched; known are {}{}",
+            severity::KNOWN,
+            meant.unwrap_or_default()
+        ));
+    }
+
     /// Severities have an order of their own: any other text is a mistake worth telling.
     fn check_bound(&self, field: &Field, bound: &str, start: usize) -> Result<(), SyntaxError> {
         if *field == Field::Severity && severity::bound_numbers(bound).is_none() {
-            let message = format!("{bound:?} is no severity");
-            return Err(self.error_at(
-                start,
-                message,
-                "write trace, debug, info, warn, error, fatal, or a number from 1 to 24",
-            ));
+            let hint = format!("write {}", severity::KNOWN);
+            return Err(self.error_at(start, format!("{bound:?} is no severity"), hint));
         }
         Ok(())
     }
@@ -345,14 +371,6 @@ pub(super) fn build_regex(source: &str, ignore_case: bool) -> Result<Regex, Stri
 
 fn text_node(test: TextTest) -> Node {
     Node::Text { scope: TextScope::Record, test }
-}
-
-/// `field:text`; a body is searched by its tokens, any other field is compared whole.
-fn equals(field: Field, text: String) -> Node {
-    match field {
-        Field::Body => Node::Text { scope: TextScope::Body, test: TextTest::Phrase(text) },
-        field => Node::Field { field, test: FieldTest::Equals(text) },
-    }
 }
 
 /// The text of a pattern without wildcards.
