@@ -160,7 +160,10 @@ impl Evaluation<'_> {
         if budget.left_share * 100.0 > percent {
             return Verdict::Inactive;
         }
-        let summary = format!("{} has {} of its error budget left", self.name(), share(budget.left_share));
+        let summary = match budget.left_share {
+            left if left <= 0.0 => format!("the error budget of {} is {}", self.name(), spent(left)),
+            left => format!("{} has {} of its error budget left", self.name(), share(left)),
+        };
         let description = format!(
             "{} of {} {} in the window of {} were bad; {} are allowed.",
             number(budget.bad),
@@ -254,7 +257,7 @@ impl Evaluation<'_> {
         let left = self.reading.budget().left_share;
         let period = self.slo.window.period();
         match self.reading.exhaustion_seconds(seconds) {
-            _ if left <= 0.0 => format!("The budget of {period} is overdrawn: {} is left.", share(left)),
+            _ if left <= 0.0 => format!("The budget of {period} is {}.", spent(left)),
             Some(end) => format!(
                 "{} of the budget of {period} is left; at this rate it is used up in {}.",
                 share(left),
@@ -332,6 +335,15 @@ fn number(value: f64) -> String {
         text.push(digit);
     }
     if value < 0.0 { format!("-{text}") } else { text }
+}
+
+/// How a budget is of which nothing is left. What is overdrawn is told as how often it was used: -2350 % of a budget is nothing
+/// that anybody could picture.
+fn spent(left_share: f64) -> String {
+    match number(1.0 - left_share).as_str() {
+        "1" => "used up".to_owned(),
+        times => format!("used {times} times over"),
+    }
 }
 
 fn share(share: f64) -> String {

@@ -157,11 +157,26 @@ fn alerts_on_the_budget_left_and_on_its_predicted_end() {
     assert_eq!(names(3), ["50", "3d"]);
     assert_eq!(names(5), ["50", "20", "3d"]);
     assert_eq!(names(7), ["50", "20", "0"]);
-    assert!(
-        reports[7 * 1440].active[0].annotations["summary"].starts_with("shop has -16."),
-        "{:?}",
-        reports[7 * 1440].active[0]
-    );
+    let summary = |day: usize| reports[day * 1440].active[0].annotations["summary"].as_str();
+    assert!(summary(4).starts_with("shop has 33."), "{}", summary(4));
+    assert!(summary(7).starts_with("the error budget of shop is used 1.1"), "{}", summary(7));
+}
+
+/// An alert said that `-2350 %` of the budget was left.
+#[test]
+fn an_overdrawn_budget_is_told_as_how_often_it_was_used() {
+    for (left, text) in
+        [(0.0, "used up"), (-0.004, "used up"), (-0.25, "used 1.25 times over"), (-23.5, "used 24.5 times over")]
+    {
+        assert_eq!(spent(left), text);
+    }
+    let slo = slo(99.9, "    alerting: {budget_left: [50, 0]}\n");
+    let report = reports(&slo, (0..600).map(|_| counts(1e6, 1e6))).pop().expect("the last minute");
+    let texts: Vec<&str> =
+        report.active.iter().flat_map(|alert| alert.annotations.values().map(String::as_str)).collect();
+    assert!(texts.iter().any(|text| text.starts_with("the error budget of shop is used 13.")), "{texts:?}");
+    assert!(texts.iter().any(|text| text.contains("The budget of 30d is used 13.")), "{texts:?}");
+    assert!(!texts.iter().any(|text| text.contains(" -")), "{texts:?}");
 }
 
 #[test]
