@@ -25,6 +25,25 @@ const INPUTS_MAX: usize = 64;
 const BUFFER_BYTES: usize = 64 * 1024 * 1024;
 const SHARE_MIN: usize = 4;
 
+/// Small parts of one tenant and signal from which on merges wait for nobody: in an overload that does not end they would pile
+/// up, and each costs every query its look at it.
+const PRESSING_PARTS: usize = 256;
+
+/// Whether a merge may wait for work that somebody waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Haste {
+    None,
+    Pressing,
+}
+
+/// How pressing the merges among the parts of one tenant and signal are.
+pub(crate) fn haste(parts: &[&PartRecord], full: u32) -> Haste {
+    match parts.iter().filter(|part| part.rows < full).count() {
+        ..PRESSING_PARTS => Haste::None,
+        _ => Haste::Pressing,
+    }
+}
+
 /// The rows from which a part is left alone. A buffer that was sealed because it was full makes parts of about this size,
 /// so that a busy server does not rewrite anything.
 pub(crate) fn full_rows(signal: SignalKind, buffer_bytes_max: usize) -> u32 {
@@ -126,6 +145,18 @@ mod tests {
         let parts: Vec<PartRecord> = (1..=4).map(|number| part(number, 1000, 5)).collect();
         check(&parts[..3], 10, None);
         check(&parts, 10, Some(&[1, 2, 3, 4]));
+    }
+
+    #[test]
+    fn merges_wait_until_too_many_small_parts_have_piled_up() {
+        let full = full_rows(SignalKind::Logs, BUFFER_BYTES);
+        let mut parts = vec![part(1, full, 5); 2 * PRESSING_PARTS];
+        let haste = |parts: &[PartRecord]| haste(&parts.iter().collect::<Vec<_>>(), full);
+        assert_eq!(haste(&parts), Haste::None, "full parts are no work");
+        parts.extend(vec![part(1, full - 1, 5); PRESSING_PARTS - 1]);
+        assert_eq!(haste(&parts), Haste::None);
+        parts.push(part(1, 1, 5));
+        assert_eq!(haste(&parts), Haste::Pressing);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use trivium_model::{PartId, SignalKind, TenantId, WalPosition};
 
 use crate::catalog::Publish;
-use crate::compaction::{self, WINDOW_NANOS};
+use crate::compaction::{self, Haste, WINDOW_NANOS};
 use crate::error::Error;
 use crate::fs::FileSystem;
 use crate::part::{EncodedPart, NewPart, Part, PartRecord, encode_part};
@@ -29,6 +29,10 @@ use crate::table::Sealing;
 /// How often a change of the catalog is tried, and the pause in between.
 const PUBLISH_ATTEMPTS: u32 = 3;
 const PUBLISH_PAUSE: Duration = Duration::from_millis(100);
+
+/// How much a merge that can wait gives way to what acknowledges exports and answers queries: with nothing else to do it has a
+/// processor for itself, beside ingest that wants everything a tenth of its share.
+const NICENESS: i32 = 10;
 
 /// Windows of time that one buffer is split into at most; with a wider spread of times the windows become longer than a
 /// day, so that a sender of random times cannot create thousands of files.
@@ -176,9 +180,10 @@ impl Inner {
             let records: Vec<&PartRecord> = records.filter(|record| !self.is_resting(record.id)).collect();
             let full = compaction::full_rows(signal, self.config.buffer_bytes_max);
             let Some(ids) = compaction::due(&records, full, self.clock.now()) else { continue };
+            let haste = compaction::haste(&records, full);
             let inputs: Vec<Arc<Part>> =
                 parts.iter().filter(|part| ids.contains(&part.record().id)).map(Arc::clone).collect();
-            let merged = self.merge(signal, tenant, inputs.clone()).await;
+            let merged = self.merge(signal, tenant, inputs.clone(), haste).await;
             if merged.as_ref().is_err_and(may_blame_inputs) {
                 self.quarantine_damaged(inputs).await;
             }
@@ -192,11 +197,17 @@ impl Inner {
         signal: SignalKind,
         tenant: TenantId,
         inputs: Vec<Arc<Part>>,
+        haste: Haste,
     ) -> Result<(), Error> {
         self.ensure_key(tenant).await?;
         let inner = Arc::clone(self);
         let work = inputs.clone();
-        let written = blocking(move || inner.write_merged(signal, tenant, &work)).await?.take();
+        let write = move || inner.write_merged(signal, tenant, &work);
+        let written = match haste {
+            Haste::None => blocking(move || yielding(write)).await,
+            Haste::Pressing => blocking(write).await,
+        };
+        let written = written?.take();
         let Some(output) = written.into_iter().next() else {
             return Err(Error::Internal("a merge wrote no part".into()));
         };
@@ -340,6 +351,18 @@ pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(Error::Internal(error.to_string())))
+}
+
+/// Runs work on a thread of its own that gives way to all others: a thread that has become nice may not go back.
+fn yielding<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
+    let nice = move || {
+        // Of the thread alone, on Linux; where that cannot be, all are alike.
+        _ = rustix::process::nice(NICENESS);
+        work()
+    };
+    let thread = std::thread::Builder::new().name("trivium-merge".to_owned()).spawn(nice);
+    let thread = thread.map_err(|error| Error::Internal(format!("cannot start a thread for a merge: {error}")))?;
+    thread.join().unwrap_or_else(|_| Err(Error::Internal("a merge panicked; the log says where".into())))
 }
 
 /// The rows by windows of time, a day each unless they spread over more than [`WINDOWS_MAX`] days.
