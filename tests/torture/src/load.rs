@@ -1,5 +1,7 @@
 //! Clients that export until they are told to stop, and write down what they were answered.
 
+mod grpc;
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,9 +12,10 @@ use serde::Serialize;
 use trivium_proto::otlp::collector::logs::v1::ExportLogsServiceResponse;
 
 use crate::ledger::{Fate, Ledger};
-use crate::payload::{Body, Stream};
+use crate::payload::{Body, Signal, Stream};
 use crate::random::Random;
 use crate::server::Server;
+use grpc::Grpc;
 
 /// How long a client waits for an answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -99,7 +102,27 @@ pub(crate) struct Clients {
     pub(crate) seen: Arc<Seen>,
     /// How many of a hundred acknowledged requests are sent once more.
     pub(crate) resend_percent: u64,
+    /// Whether every other client speaks gRPC. Requests that another phase sends again must not change their door: the server
+    /// knows a request by its bytes.
+    pub(crate) has_grpc: bool,
     stop: Arc<AtomicBool>,
+}
+
+/// Where a client sends to, and what it speaks there.
+#[derive(Debug)]
+enum Door {
+    /// The base address of OTLP over HTTP.
+    Http(String),
+    Grpc(Grpc),
+}
+
+impl Door {
+    fn body(&self, stream: &Stream, number: u64) -> Body {
+        match self {
+            Self::Http(_) => stream.body(number),
+            Self::Grpc(_) => stream.grpc_body(number),
+        }
+    }
 }
 
 /// What a client does when the server cannot be reached or refuses.
@@ -118,7 +141,8 @@ pub(crate) enum Trouble {
 impl Clients {
     pub(crate) fn new(ledger: Ledger, stream: Stream) -> anyhow::Result<Self> {
         let http = reqwest::Client::builder().timeout(TIMEOUT).pool_max_idle_per_host(4_096).build()?;
-        Ok(Self { http, ledger, stream, seen: Arc::default(), resend_percent: RESEND_PERCENT, stop: Arc::default() })
+        let (seen, stop) = (Arc::default(), Arc::default());
+        Ok(Self { http, ledger, stream, seen, resend_percent: RESEND_PERCENT, has_grpc: false, stop })
     }
 
     /// The same clients with counts of their own.
@@ -142,26 +166,30 @@ impl Clients {
     /// Sends with `workers` connections until [`Self::stop`]; join the handles afterwards.
     pub(crate) fn start(&self, server: &Server, workers: u64, trouble: Trouble) -> Running {
         let tasks = (0..workers).map(|worker| {
-            let (clients, url) = (self.clone(), server.otlp_http.clone());
-            tokio::spawn(async move { clients.work(&url, worker, trouble).await })
+            let clients = self.clone();
+            let door = match self.has_grpc && worker % 2 == 1 {
+                true => Door::Grpc(Grpc::new(&server.otlp_grpc)),
+                false => Door::Http(server.otlp_http.clone()),
+            };
+            tokio::spawn(async move { clients.work(door, worker, trouble).await })
         });
         Running { tasks: tasks.collect(), clients: self.clone() }
     }
 
-    async fn work(&self, url: &str, worker: u64, trouble: Trouble) -> anyhow::Result<()> {
+    async fn work(&self, mut door: Door, worker: u64, trouble: Trouble) -> anyhow::Result<()> {
         let mut random = Random::new(self.stream.seed ^ worker.rotate_left(32) ^ self.ledger.next());
         while !self.is_stopped() {
             let number = self.ledger.begin()?;
-            let body = self.stream.body(number);
-            let mut fate = self.post(url, number, body.clone()).await?;
+            let body = door.body(&self.stream, number);
+            let mut fate = self.post(&mut door, number, body.clone()).await?;
             while fate == Fate::Ambiguous && trouble == Trouble::Insist && !self.is_stopped() {
                 tokio::time::sleep(Duration::from_millis(random.between(200, 1_000))).await;
-                fate = self.post(url, number, body.clone()).await?;
+                fate = self.post(&mut door, number, body.clone()).await?;
             }
             if fate == Fate::Ack && random.percent(self.resend_percent) {
                 // A client that lost the answer sends the same bytes again.
                 self.seen.resent.fetch_add(1, Ordering::Relaxed);
-                self.post(url, number, body).await?;
+                self.post(&mut door, number, body).await?;
             }
             match (fate, trouble) {
                 (Fate::Ambiguous, Trouble::End) => return Ok(()),
@@ -176,55 +204,73 @@ impl Clients {
     /// Sends one request and writes down the answer. A refusal that may pass proves nothing: the request may be in the WAL
     /// when the disk failed after it was written.
     pub(crate) async fn send(&self, url: &str, number: u64) -> anyhow::Result<Fate> {
-        self.post(url, number, self.stream.body(number)).await
+        let mut door = Door::Http(url.to_owned());
+        self.post(&mut door, number, self.stream.body(number)).await
     }
 
-    async fn post(&self, url: &str, number: u64, body: Body) -> anyhow::Result<Fate> {
-        let url = format!("{url}{}", self.stream.signal(number).path());
-        let mut request = self.http.post(url).header(CONTENT_TYPE, body.content_type);
-        if body.is_gzip {
-            request = request.header(CONTENT_ENCODING, "gzip");
-        }
-        let is_json = body.content_type.ends_with("json");
-        let started = Instant::now();
-        let fate = match request.body(body.bytes).send().await {
-            Ok(answer) => self.judge(answer, is_json, started).await,
-            Err(_) => {
-                self.seen.broken.fetch_add(1, Ordering::Relaxed);
-                Fate::Ambiguous
-            }
+    async fn post(&self, door: &mut Door, number: u64, body: Body) -> anyhow::Result<Fate> {
+        let signal = self.stream.signal(number);
+        let fate = match door {
+            Door::Http(url) => self.post_http(&format!("{url}{}", signal.path()), body).await,
+            Door::Grpc(grpc) => self.call(grpc, signal, &body).await,
         };
         self.ledger.end(number, fate)?;
         Ok(fate)
     }
 
-    async fn judge(&self, answer: reqwest::Response, is_json: bool, started: Instant) -> Fate {
+    async fn post_http(&self, url: &str, body: Body) -> Fate {
+        let is_json = body.content_type.ends_with("json");
+        let mut request = self.http.post(url).header(CONTENT_TYPE, body.content_type);
+        if body.is_gzip {
+            request = request.header(CONTENT_ENCODING, "gzip");
+        }
+        let started = Instant::now();
+        let Ok(answer) = request.body(body.bytes).send().await else { return self.broken() };
         let status = answer.status().as_u16();
         let has_hint = answer.headers().contains_key(RETRY_AFTER);
-        let Ok(body) = answer.bytes().await else {
-            self.seen.broken.fetch_add(1, Ordering::Relaxed);
-            return Fate::Ambiguous;
-        };
+        let Ok(body) = answer.bytes().await else { return self.broken() };
         if status == 200 {
-            if rejected(&body, is_json) != Some(0) {
-                self.bad(format!("partial success: {}", String::from_utf8_lossy(&body)));
-                return Fate::Partial;
-            }
-            self.seen.acked.fetch_add(1, Ordering::Relaxed);
-            let micros = u32::try_from(started.elapsed().as_micros()).unwrap_or(u32::MAX);
-            self.seen.latencies.lock().unwrap_or_else(PoisonError::into_inner).push((Instant::now(), micros));
-            return Fate::Ack;
+            return self.taken(&body, is_json, started);
         }
-        let said = || format!("{status}: {}", String::from_utf8_lossy(&body[..body.len().min(200)]));
-        if matches!(status, 429 | 502 | 503 | 504) {
-            self.seen.refused.fetch_add(1, Ordering::Relaxed);
-            if !has_hint {
-                self.bad(format!("no Retry-After: {}", said()));
-            }
-            return Fate::Ambiguous;
+        let said = format!("{status}: {}", String::from_utf8_lossy(&body[..body.len().min(200)]));
+        self.not_taken(matches!(status, 429 | 502 | 503 | 504), has_hint, said)
+    }
+
+    async fn call(&self, grpc: &mut Grpc, signal: Signal, body: &Body) -> Fate {
+        let started = Instant::now();
+        match grpc.export(signal, body, TIMEOUT).await {
+            Ok(answer) if answer.code == 0 => self.taken(&answer.body, false, started),
+            Ok(answer) => self.not_taken(answer.is_retried(), answer.has_hint(), answer.said()),
+            Err(_) => self.broken(),
         }
-        self.bad(said());
-        Fate::Reject
+    }
+
+    fn broken(&self) -> Fate {
+        self.seen.broken.fetch_add(1, Ordering::Relaxed);
+        Fate::Ambiguous
+    }
+
+    fn taken(&self, answer: &[u8], is_json: bool, started: Instant) -> Fate {
+        if rejected(answer, is_json) != Some(0) {
+            self.bad(format!("partial success: {}", String::from_utf8_lossy(answer)));
+            return Fate::Partial;
+        }
+        self.seen.acked.fetch_add(1, Ordering::Relaxed);
+        let micros = u32::try_from(started.elapsed().as_micros()).unwrap_or(u32::MAX);
+        self.seen.latencies.lock().unwrap_or_else(PoisonError::into_inner).push((Instant::now(), micros));
+        Fate::Ack
+    }
+
+    fn not_taken(&self, is_retried: bool, has_hint: bool, said: String) -> Fate {
+        if !is_retried {
+            self.bad(said);
+            return Fate::Reject;
+        }
+        self.seen.refused.fetch_add(1, Ordering::Relaxed);
+        if !has_hint {
+            self.bad(format!("no hint when to come back: {said}"));
+        }
+        Fate::Ambiguous
     }
 
     fn bad(&self, answer: String) {

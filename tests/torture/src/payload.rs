@@ -53,6 +53,15 @@ impl Signal {
         }
     }
 
+    /// The path of the method of gRPC.
+    pub(crate) fn grpc_path(self) -> &'static str {
+        match self {
+            Self::Logs => "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+            Self::Traces => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+            Self::Metrics => "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+        }
+    }
+
     /// The SQL table.
     pub(crate) fn table(self) -> &'static str {
         match self {
@@ -186,9 +195,18 @@ impl Stream {
             true => (self.logs_json(number), "application/json"),
             false => (self.protobuf(number), "application/x-protobuf"),
         };
-        let is_gzip = (choice >> 8).is_multiple_of(4);
+        Body { content_type, ..self.packed(number, bytes) }
+    }
+
+    /// The same request for gRPC, which speaks protobuf only.
+    pub(crate) fn grpc_body(&self, number: u64) -> Body {
+        self.packed(number, self.protobuf(number))
+    }
+
+    fn packed(&self, number: u64, bytes: Vec<u8>) -> Body {
+        let is_gzip = (hash(self.seed ^ 3, number) >> 8).is_multiple_of(4);
         let bytes = if is_gzip { gzip(&bytes) } else { bytes };
-        Body { bytes, content_type, is_gzip }
+        Body { bytes, content_type: "application/x-protobuf", is_gzip }
     }
 
     fn protobuf(&self, number: u64) -> Vec<u8> {

@@ -157,6 +157,7 @@ impl Starting {
         let address = |key: &str| format!("http://{}", bound[key].as_str().unwrap_or_default());
         Ok(Server {
             child: self.child.take(),
+            otlp_grpc: bound["otlp_grpc"].as_str().unwrap_or_default().to_owned(),
             otlp_http: address("otlp_http"),
             http: address("http"),
             log: self.log.clone(),
@@ -176,6 +177,8 @@ impl Drop for Starting {
 #[derive(Debug)]
 pub(crate) struct Server {
     child: Option<Child>,
+    /// Host and port.
+    pub(crate) otlp_grpc: String,
     pub(crate) otlp_http: String,
     pub(crate) http: String,
     log: PathBuf,

@@ -1,5 +1,5 @@
-//! Five times the load that the server can take and more, from thousands of connections, a fifth of it bad, with heavy queries
-//! all the while, in a small memory cgroup.
+//! Five times the load that the server can take and more, from thousands of connections over HTTP and gRPC, a fifth of it bad,
+//! with heavy queries all the while, in a small memory cgroup.
 
 mod foes;
 
@@ -62,7 +62,8 @@ pub(crate) async fn run(run: Run, effort: Effort, limits: Limits) -> anyhow::Res
         Err(error) => return Ok(Outcome::skipped(run.name, &format!("{error:#}"))),
     };
     let stream = Stream { records: 200, padding: 600, ..run.stream() };
-    let clients = Clients::new(Ledger::create(&run.folder.join("ledger"))?, stream)?;
+    let mut clients = Clients::new(Ledger::create(&run.folder.join("ledger"))?, stream)?;
+    clients.has_grpc = true;
     let mut outcome = run.outcome();
     outcome.cycles = 1;
     let halves = Halves::split()?;

@@ -31,14 +31,15 @@ const SAMPLE_EVERY: Duration = Duration::from_secs(2);
 const FLOOR_HOURS: f64 = 1.0 / 60.0;
 
 /// When the server is killed, in thousandths of the time: two short lives and a long one.
-const KILLS: [u32; 2] = [120, 240];
+const KILLS: [u32; 2] = [60, 120];
 
 /// The memory that it may have: caches are full soon, and what grows after that is a leak. With the defaults of a large machine they
 /// fill for hours.
 const LIMIT_MIB: u64 = 512;
 
-/// Thousandths of each life that do not count: buffers, caches and pools grow to what they are allowed.
-const WARM_UP: u32 = 250;
+/// So many retentions of each life do not count: in the first the folder grows to its size, in the second everything of it is
+/// replaced once, and buffers, caches and pools with it. Lives that are shorter say nothing about growth.
+const WARM_UP_RETENTIONS: u32 = 2;
 
 /// The goal: more than so much growth an hour is a leak.
 const SLOPE_MAX_MIB: f64 = 1.0;
@@ -185,9 +186,16 @@ impl Soak {
         server.kill()
     }
 
+    /// A life without its beginning.
+    fn warm(&self, life: usize) -> Vec<Sample> {
+        let samples = || self.samples.iter().filter(|sample| sample.life == life);
+        let warm_up = (self.retention * WARM_UP_RETENTIONS).as_secs_f64() / 3_600.0;
+        let from = samples().next().map_or(0.0, |first| first.hours) + warm_up;
+        samples().filter(|sample| sample.hours >= from).copied().collect()
+    }
+
     fn report(&mut self) {
-        let lives: Vec<Vec<Sample>> =
-            (0..=KILLS.len()).map(|life| warm(self.samples.iter().filter(|sample| sample.life == life))).collect();
+        let lives: Vec<Vec<Sample>> = (0..=KILLS.len()).map(|life| self.warm(life)).collect();
         let points = |value: fn(&Sample) -> f64| -> Vec<Vec<(f64, f64)>> {
             lives.iter().map(|life| life.iter().map(|sample| (sample.hours, value(sample))).collect()).collect()
         };
@@ -225,6 +233,7 @@ impl Soak {
         self.outcome.figure("descriptors_max", descriptors);
         self.outcome.figure("threads_max", threads);
         self.outcome.figure("retention_seconds", self.retention.as_secs());
+        self.outcome.figure("warm_up_seconds", (self.retention * WARM_UP_RETENTIONS).as_secs());
         let thin = self.samples.len().div_ceil(120).max(1);
         let thin: Vec<&Sample> = self.samples.iter().step_by(thin).collect();
         self.outcome.figure("course", thin);
@@ -233,15 +242,6 @@ impl Soak {
 
 fn told(slope: Slope) -> String {
     format!("{:.2} (95 %: {:.2} to {:.2}, {} points)", slope.per_hour, slope.low, slope.high, slope.points)
-}
-
-/// A life without its beginning.
-fn warm<'a>(life: impl Iterator<Item = &'a Sample>) -> Vec<Sample> {
-    let life: Vec<Sample> = life.copied().collect();
-    let Some(first) = life.first() else { return Vec::new() };
-    let span = life.last().map_or(0.0, |last| last.hours - first.hours);
-    let from = first.hours + span * f64::from(WARM_UP) / 1_000.0;
-    life.into_iter().filter(|sample| sample.hours >= from).collect()
 }
 
 fn sample(server: &Server, data: &Path, seen: &Seen, life: usize, started: Instant) -> Sample {
