@@ -22,6 +22,9 @@ use crate::starting::Entrance;
 /// short; those of the API may have a long query in their address.
 const OTLP_BUFFER_BYTES: usize = 16 * 1024;
 
+/// The part of what may be in flight that each listener lets HTTP/2 connections send before it is read.
+const HTTP2_WINDOWS_SHARE: u64 = 4;
+
 /// How often the files of the certificate are looked at.
 const CERTIFICATE_POLL_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -124,6 +127,9 @@ pub(crate) async fn bind(
     let (otlp_grpc, grpc_address) = listen(grpc, config.otlp_grpc).await?;
     let (otlp_http, http_address) = listen(http, config.otlp_http).await?;
     let (http, api_address) = listen(api, config.http).await?;
+    let windows = usize::try_from((config.in_flight_mib << 20) / HTTP2_WINDOWS_SHARE).unwrap_or(usize::MAX);
+    let [otlp_grpc, otlp_http, http] =
+        [otlp_grpc, otlp_http, http].map(|listener| listener.with_http2_windows_bytes(windows));
     let [otlp_grpc, otlp_http] =
         [otlp_grpc, otlp_http].map(|listener| listener.with_http1_buffer_bytes(OTLP_BUFFER_BYTES));
     let scheme = config.scheme(api);

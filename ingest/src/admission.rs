@@ -20,13 +20,18 @@ const RETRY_MILLIS: std::ops::Range<u64> = 1_000..3_000;
 /// 2,000 clients that were counted by their bytes alone took all of it.
 const MEMORY_OF_BYTE: usize = 5;
 
-/// Requests that wait in line for room, none of their body read, so that there is always one to let in when another ends: refusing
-/// all leaves the server idle until one of the refused comes back. Few are enough for that, and each has buffers of its
-/// connection.
-const LINE_MAX: usize = 64;
+/// What a request that waits in line for room holds meanwhile: a buffer of its connection, in which its body begins. A line may hold
+/// as much as the budget; none of it is counted there.
+const WAITING_BYTES: usize = 16 * 1024;
 
-/// How long one waits at most. With the time that storing takes it stays within the second of an acknowledgement in an overload.
-const LINE_WAIT: Duration = Duration::from_millis(500);
+/// Places in line at least. There is always one to let in when another ends: refusing all leaves the server idle until one of the
+/// refused comes back.
+const PLACES_MIN: usize = 64;
+
+/// How long one waits at most. With the time that storing takes it stays within the second of an acknowledgement in an overload. A
+/// client that is refused after it has cost a server that is at its limit half of what one does that is refused at once: it comes
+/// back so much later.
+const LINE_WAIT: Duration = Duration::from_millis(300);
 
 /// The gate that every request passes. What does not fit soon is refused as retryable.
 #[derive(Debug)]
@@ -51,7 +56,7 @@ impl Admission {
             in_flight_bytes_max: config.in_flight_bytes_max,
             in_flight_bytes: AtomicUsize::new(0),
             in_flight_gauge,
-            places: Semaphore::new(LINE_MAX),
+            places: Semaphore::new(places(config.in_flight_bytes_max)),
             head: Mutex::new(()),
             changed: Notify::new(),
             draining: AtomicBool::new(false),
@@ -109,6 +114,10 @@ impl Admission {
     pub(crate) fn in_flight_bytes(&self) -> usize {
         self.in_flight_bytes.load(Ordering::Acquire)
     }
+}
+
+fn places(in_flight_bytes_max: usize) -> usize {
+    (in_flight_bytes_max / WAITING_BYTES).clamp(PLACES_MIN, Semaphore::MAX_PERMITS)
 }
 
 /// The bytes that one request holds of the budget; given back on drop.
@@ -265,7 +274,7 @@ mod tests {
         let admission = admission(100);
         let inside = admission.begin(90).expect("room");
         let order = Arc::new(std::sync::Mutex::new(Vec::new()));
-        let waiting: Vec<_> = (0..LINE_MAX)
+        let waiting: Vec<_> = (0..PLACES_MIN)
             .map(|number| {
                 let (admission, order) = (Arc::clone(&admission), Arc::clone(&order));
                 tokio::spawn(async move {
@@ -285,8 +294,8 @@ mod tests {
         for one in waiting {
             one.await.expect("it ends");
         }
-        assert_eq!(*order.lock().expect("a list"), (0..LINE_MAX).collect::<Vec<_>>());
-        assert_eq!((admission.in_flight_bytes(), admission.places.available_permits()), (0, LINE_MAX));
+        assert_eq!(*order.lock().expect("a list"), (0..PLACES_MIN).collect::<Vec<_>>());
+        assert_eq!((admission.in_flight_bytes(), admission.places.available_permits()), (0, PLACES_MIN));
     }
 
     #[tokio::test]
@@ -299,7 +308,7 @@ mod tests {
         }
         let gone = Arc::clone(&admission);
         let gone = tokio::spawn(async move { drop(gone.enter(10).await) });
-        while admission.places.available_permits() == LINE_MAX {
+        while admission.places.available_permits() == PLACES_MIN {
             tokio::task::yield_now().await;
         }
         gone.abort();
@@ -317,13 +326,21 @@ mod tests {
                 tokio::spawn(async move { admission.enter(10).await })
             })
             .collect();
-        while admission.places.available_permits() > LINE_MAX - 3 {
+        while admission.places.available_permits() > PLACES_MIN - 3 {
             tokio::task::yield_now().await;
         }
         admission.drain();
         for one in waiting {
             assert!(matches!(one.await.expect("it ends"), Err(Error::Draining { .. })));
         }
+    }
+
+    #[test]
+    fn the_line_holds_no_more_than_the_budget() {
+        assert_eq!(
+            [0, 1 << 20, 256 << 20, usize::MAX].map(places),
+            [64, 64, 16_384, Semaphore::MAX_PERMITS.min(usize::MAX >> 14)]
+        );
     }
 
     #[test]

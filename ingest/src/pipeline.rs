@@ -144,7 +144,7 @@ impl Pipeline {
     /// Takes a request that is already in memory. Returns after the fsync; after an error nothing was stored, unless the
     /// future was dropped in between, and sending the request again is safe in every case.
     pub async fn export(&self, request: ExportRequest) -> Result<Outcome, Error> {
-        let reservation = self.admission.enter(request.body.len()).await?;
+        let reservation = self.admission.enter(request.coding.plain_bytes(request.body.len())).await?;
         self.export_reserved(request, reservation).await
     }
 

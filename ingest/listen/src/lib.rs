@@ -19,6 +19,7 @@ mod source;
 mod stream;
 mod telemetry;
 mod tls;
+mod windows;
 
 pub use certificate::PeerCertificate;
 pub use descriptors::{connections_max, raise_descriptor_limit};
@@ -28,4 +29,4 @@ pub use listener::{Listener, serve};
 pub use request::Peer;
 pub use source::PerAddress;
 pub use telemetry::ListenMetrics;
-pub use tls::{ClientCertificates, Reloaded, Tls, TlsError, TlsFiles};
+pub use tls::{ClientCertificates, Fresh, Reloaded, Tls, TlsError, TlsFiles};

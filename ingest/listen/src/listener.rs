@@ -22,6 +22,7 @@ use crate::source::{PerAddress, Seldom};
 use crate::stream::Tracked;
 use crate::telemetry::{Closed, ListenMetrics};
 use crate::tls::{ClientCertificates, Tls};
+use crate::windows::Windows;
 
 /// Open connections of one listener unless it is told otherwise. For each above, the one that is idle for the longest time
 /// is closed.
@@ -50,9 +51,8 @@ const HTTP2_HEADER_BYTES_MAX: u32 = 16 * 1024;
 const HTTP2_RESETS_MAX: usize = 20;
 const HTTP2_REFUSALS_MAX: usize = 256;
 
-/// What one HTTP/2 request, and all of one connection, may send before we have read it.
-const HTTP2_STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
-const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// What all HTTP/2 connections may send before we have read it, beyond what the protocol gives each, unless the listener has less.
+const HTTP2_WINDOWS_BYTES: usize = 64 * 1024 * 1024;
 
 /// What of one HTTP/2 answer we hold for a peer that does not read it.
 const HTTP2_SEND_BUFFER_BYTES: usize = 128 * 1024;
@@ -80,6 +80,7 @@ pub struct Listener {
     connections_max: usize,
     per_address: PerAddress,
     http1_buffer_bytes: usize,
+    http2_windows_bytes: usize,
 }
 
 impl Listener {
@@ -93,6 +94,7 @@ impl Listener {
             connections_max: CONNECTIONS_MAX,
             per_address: PerAddress::default(),
             http1_buffer_bytes: HTTP1_BUFFER_BYTES,
+            http2_windows_bytes: HTTP2_WINDOWS_BYTES,
         }
     }
 
@@ -121,6 +123,13 @@ impl Listener {
     pub fn with_http1_buffer_bytes(self, bytes: usize) -> Self {
         Self { http1_buffer_bytes: bytes.max(8 * 1024), ..self }
     }
+
+    /// The same with so many bytes, but no more than by default, that all HTTP/2 connections together may send before they are read,
+    /// beyond the 64 KiB that the protocol gives each.
+    #[must_use]
+    pub fn with_http2_windows_bytes(self, bytes: usize) -> Self {
+        Self { http2_windows_bytes: bytes.min(HTTP2_WINDOWS_BYTES), ..self }
+    }
 }
 
 impl From<TcpListener> for Listener {
@@ -132,6 +141,7 @@ impl From<TcpListener> for Listener {
 /// What the connections of a listener share.
 struct Server {
     http: Builder<TokioExecutor>,
+    windows: Arc<Windows>,
     router: Router,
     name: &'static str,
     tls: Option<(Arc<Tls>, ClientCertificates)>,
@@ -151,11 +161,13 @@ pub async fn serve(
     router: Router,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
-    let Listener { tcp, name, tls, metrics, connections_max, per_address, http1_buffer_bytes } = listener.into();
+    let Listener { tcp, name, tls, metrics, connections_max, per_address, http1_buffer_bytes, http2_windows_bytes } =
+        listener.into();
+    let windows = Windows::new(http2_windows_bytes);
     let connections = Arc::new(Connections::new(per_address));
     let address_warnings = Seldom::default();
     let http = settings(http1_buffer_bytes);
-    let server = Arc::new(Server { http, router, name, tls, metrics, connections, address_warnings });
+    let server = Arc::new(Server { http, windows, router, name, tls, metrics, connections, address_warnings });
     let mut tasks = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     loop {
@@ -201,8 +213,6 @@ fn settings(http1_buffer_bytes: usize) -> Builder<TokioExecutor> {
         .max_header_list_size(HTTP2_HEADER_BYTES_MAX)
         .max_pending_accept_reset_streams(HTTP2_RESETS_MAX)
         .max_local_error_reset_streams(HTTP2_REFUSALS_MAX)
-        .initial_stream_window_size(HTTP2_STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(HTTP2_CONNECTION_WINDOW_BYTES)
         .max_send_buf_size(HTTP2_SEND_BUFFER_BYTES)
         .keep_alive_interval(HTTP2_PING_INTERVAL)
         .keep_alive_timeout(HTTP2_PING_TIMEOUT);
@@ -305,7 +315,12 @@ impl Server {
         let connection = Arc::clone(&entry.connection);
         let stream = TokioIo::new(Tracked::new(stream, Arc::clone(&connection)));
         let requests = Requests { router: self.router.clone(), peer, connection: Arc::clone(&connection) };
-        let mut conversation = pin!(self.http.serve_connection(stream, requests));
+        let window = self.windows.take();
+        let mut http = self.http.clone();
+        http.http2()
+            .initial_stream_window_size(window.of_stream())
+            .initial_connection_window_size(window.of_connection());
+        let mut conversation = pin!(http.serve_connection(stream, requests));
         let ended = tokio::select! {
             ended = conversation.as_mut() => Some(ended),
             () = connection.closing() => None,

@@ -99,6 +99,13 @@ pub struct Tls {
 
 type Fingerprint = [u8; 32];
 
+/// Files that were read again and can be used, before they are.
+pub struct Fresh {
+    loaded: Loaded,
+    /// What was in use when they were read.
+    used: Fingerprint,
+}
+
 struct Loaded {
     fingerprint: Fingerprint,
     open: Arc<ServerConfig>,
@@ -153,12 +160,24 @@ impl Tls {
     ///
     /// # Errors
     ///
+    /// Those of [`Self::read`].
+    pub async fn reload(&self) -> Result<Reloaded, TlsError> {
+        let Some(fresh) = self.read().await? else { return Ok(Reloaded::Unchanged) };
+        self.apply(fresh);
+        Ok(Reloaded::Changed)
+    }
+
+    /// Reads the files again; nothing changes yet. `None` when they are as they were.
+    ///
+    /// # Errors
+    ///
     /// When a file cannot be read or used, the certificate is not valid at this time, or a revocation list is older than the
     /// one in use.
-    pub async fn reload(&self) -> Result<Reloaded, TlsError> {
+    pub async fn read(&self) -> Result<Option<Fresh>, TlsError> {
         let contents = Contents::read(&self.files).await?;
-        if contents.fingerprint() == self.current().fingerprint {
-            return Ok(Reloaded::Unchanged);
+        let used = self.current().fingerprint;
+        if contents.fingerprint() == used {
+            return Ok(None);
         }
         let loaded = build(&self.files, &contents, &self.clock)?;
         if !loaded.is_valid_at(seconds(&self.clock)) {
@@ -172,11 +191,21 @@ impl Tls {
         {
             new.check_newer(used).map_err(|problem| wrong(path, problem))?;
         }
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = loaded;
+        Ok(Some(Fresh { loaded, used }))
+    }
+
+    /// Has new connections get what was [`Self::read`].
+    pub fn apply(&self, fresh: Fresh) {
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        // Exchanged meanwhile: what was read then is not to be taken back, and if this is newer, the next look finds it.
+        if current.fingerprint != fresh.used {
+            return;
+        }
+        *current = fresh.loaded;
+        drop(current);
         self.is_outdated.store(false, Ordering::Relaxed);
         self.tell_times();
         self.changes.send_replace(());
-        Ok(Reloaded::Changed)
     }
 
     /// Says until when all is valid, and once when revocation lists are not any more.
@@ -288,6 +317,12 @@ fn seconds(clock: &Arc<dyn Clock>) -> i64 {
 impl fmt::Debug for Tls {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Tls").field("files", &self.files).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Fresh {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Fresh").field("validity", &self.loaded.validity).finish_non_exhaustive()
     }
 }
 

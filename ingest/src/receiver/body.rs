@@ -9,6 +9,7 @@ use http_body_util::BodyExt;
 
 use crate::admission::Reservation;
 use crate::error::Error;
+use crate::receiver::compression::Coding;
 
 /// Capacity that is set aside at once for a body of unknown length.
 const FIRST_BYTES: usize = 16 * 1024;
@@ -23,6 +24,8 @@ pub(super) struct Bounds {
     pub(super) bytes_max: usize,
     /// Time for the whole body.
     pub(super) timeout: Duration,
+    /// How the body is compressed.
+    pub(super) coding: Coding,
     /// Looks at what has come so far, from the start, and may know from it how long the whole is; an error ends the reading.
     pub(super) inspect: fn(&[u8]) -> Result<Option<usize>, Error>,
 }
@@ -51,24 +54,25 @@ async fn read_untimed(
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| Error::Malformed(describe(&error)))?;
         let Ok(data) = frame.into_data() else { continue };
-        let bytes = whole.len() + data.len();
-        if bytes > bounds.bytes_max {
+        if whole.len() + data.len() > bounds.bytes_max {
             return Err(Error::TooLarge);
         }
-        reservation.hold(bytes)?;
-        if whole.is_empty() && body.is_end_stream() {
-            if let (Some(bytes), false) = ((bounds.inspect)(&data)?, has_entered) {
-                reservation.enter(bytes).await?;
+        let is_all = whole.is_empty() && body.is_end_stream();
+        if !is_all {
+            if whole.capacity() == 0 {
+                whole.reserve(declared_bytes.unwrap_or(FIRST_BYTES).max(data.len()));
             }
-            return Ok(data);
+            whole.extend_from_slice(&data);
         }
-        if whole.capacity() == 0 {
-            whole.reserve(declared_bytes.unwrap_or(FIRST_BYTES).max(data.len()));
-        }
-        whole.extend_from_slice(&data);
-        if let (Some(bytes), false) = ((bounds.inspect)(&whole)?, has_entered) {
-            reservation.enter(bytes).await?;
+        let so_far = if is_all { &data[..] } else { &whole[..] };
+        // Before its bytes are charged for: they are here already, and a request that may wait must not be refused for them.
+        if let (Some(bytes), false) = ((bounds.inspect)(so_far)?, has_entered) {
+            reservation.enter(bounds.coding.plain_bytes(bytes)).await?;
             has_entered = true;
+        }
+        reservation.hold(so_far.len())?;
+        if is_all {
+            return Ok(data);
         }
     }
     Ok(whole.freeze())

@@ -37,6 +37,18 @@ impl Coding {
     /// What is offered to OTLP clients, as in `Accept-Encoding`.
     pub const OFFERED: &str = "gzip, zstd, deflate";
 
+    /// The bytes that a body of so many will probably become. A request is let in by them: one that finds no room when it is
+    /// decompressed has cost all that work for a refusal.
+    pub(crate) const fn plain_bytes(self, bytes: usize) -> usize {
+        let times = match self {
+            Self::Identity => 1,
+            // Of remote write, whose texts are in it once.
+            Self::Snappy => 4,
+            Self::Gzip | Self::Zstd | Self::Deflate => 8,
+        };
+        bytes.saturating_mul(times)
+    }
+
     /// The name in `Content-Encoding`.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -100,10 +112,8 @@ pub(crate) fn decompress(
         let message = format!("{} bytes follow the end of the compressed data", rest.len());
         return Err(failed(io::Error::new(io::ErrorKind::InvalidData, message)));
     }
-    let plain = output.plain;
-    drop(body);
-    reservation.shrink_to(plain.len());
-    Ok(plain.into())
+    // What is held beyond the plain body stays held: decoding needs more than that, and what is given back here would be gone.
+    Ok(output.plain.into())
 }
 
 /// Whether the first two bytes are a zlib header (RFC 1950 section 2.2): deflate, and a multiple of 31.

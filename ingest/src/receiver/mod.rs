@@ -44,10 +44,11 @@ impl Receiver {
         Self { pipeline, admission, telemetry, body_timeout, discarding: TaskTracker::new() }
     }
 
-    /// Lets a request of which `bytes` are known to come begin, before any of its body is read, when there is room for it soon.
-    async fn enter(&self, tenant: TenantId, signal: SignalKind, bytes: usize) -> Result<Reservation, Error> {
+    /// Lets a request begin whose plain body will probably have so many bytes, before any of it is read, when there is room for it
+    /// soon.
+    async fn enter(&self, tenant: TenantId, signal: SignalKind, plain_bytes: usize) -> Result<Reservation, Error> {
         self.pipeline.quotas().admit(tenant, signal)?;
-        self.admission.enter(bytes).await
+        self.admission.enter(plain_bytes).await
     }
 }
 

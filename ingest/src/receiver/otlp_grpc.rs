@@ -90,6 +90,7 @@ impl Receiver {
         let bounds = Bounds {
             bytes_max: limit::REQUEST_BYTES_MAX + PREFIX_BYTES,
             timeout: self.body_timeout,
+            coding: named,
             inspect: length_of,
         };
         let framed = body::read(body, None, &bounds, &mut reservation).await?;

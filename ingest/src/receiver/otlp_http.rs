@@ -80,8 +80,10 @@ impl Receiver {
         let format = format.as_ref().map_err(|_| unsupported_type(&parts.headers)).copied()?;
         let coding = coding_of(&parts.headers)?;
         let declared_bytes = declared_bytes(&parts.headers)?;
-        let mut reservation = self.enter(tenant_of(parts), signal, declared_bytes.unwrap_or(0)).await?;
-        let bounds = Bounds { bytes_max: limit::REQUEST_BYTES_MAX, timeout: self.body_timeout, inspect: |_| Ok(None) };
+        let plain_bytes = coding.plain_bytes(declared_bytes.unwrap_or(0));
+        let mut reservation = self.enter(tenant_of(parts), signal, plain_bytes).await?;
+        let (bytes_max, timeout) = (limit::REQUEST_BYTES_MAX, self.body_timeout);
+        let bounds = Bounds { bytes_max, timeout, coding, inspect: |_| Ok(None) };
         let body = body::read(body, declared_bytes, &bounds, &mut reservation).await?;
         let request =
             ExportRequest { tenant: tenant_of(parts), signal, wire_format: WireFormat::Otlp, format, coding, body };

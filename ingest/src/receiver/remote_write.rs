@@ -60,15 +60,18 @@ impl Receiver {
         let wire_format = wire_format_of(&parts.headers)?;
         check_coding(&parts.headers)?;
         let declared_bytes = declared_bytes(&parts.headers)?;
-        let mut reservation = self.enter(tenant_of(parts), SignalKind::Metrics, declared_bytes.unwrap_or(0)).await?;
-        let bounds = Bounds { bytes_max: limit::REQUEST_BYTES_MAX, timeout: self.body_timeout, inspect: |_| Ok(None) };
+        let coding = Coding::Snappy;
+        let plain_bytes = coding.plain_bytes(declared_bytes.unwrap_or(0));
+        let mut reservation = self.enter(tenant_of(parts), SignalKind::Metrics, plain_bytes).await?;
+        let (bytes_max, timeout) = (limit::REQUEST_BYTES_MAX, self.body_timeout);
+        let bounds = Bounds { bytes_max, timeout, coding, inspect: |_| Ok(None) };
         let body = body::read(body, declared_bytes, &bounds, &mut reservation).await?;
         let request = ExportRequest {
             tenant: tenant_of(parts),
             signal: SignalKind::Metrics,
             wire_format,
             format: PayloadFormat::Protobuf,
-            coding: Coding::Snappy,
+            coding,
             body,
         };
         self.pipeline.export_reserved(request, reservation).await

@@ -70,6 +70,29 @@ async fn what_cannot_be_used_leaves_the_certificate_as_it_is() {
     assert_eq!(tls.reload().await.expect("all is as it was"), Reloaded::Unchanged);
 }
 
+/// What is read with other files is used together with them, or not at all.
+#[tokio::test]
+async fn what_is_read_is_used_when_it_is_applied_and_takes_nothing_newer_back() {
+    let [old, read, newer] = ["old", "read", "newer"].map(Authority::new);
+    let folder = Folder::new(&old.issue("server.example"), None);
+    let tls = folder.load().await;
+    let server = Server::start_tls(&tls, NotAsked).await;
+    let is_met = async |ca: &Authority| server.connect_tls(&client(ca, None, &[])).await.is_ok();
+    folder.put(&read.issue("server.example"));
+    let fresh = tls.read().await.expect("the files are good").expect("they changed");
+    assert!(is_met(&old).await && !is_met(&read).await, "nothing was applied yet");
+    tls.apply(fresh);
+    assert!(is_met(&read).await && !is_met(&old).await);
+    assert!(tls.read().await.expect("the files are good").is_none());
+    // Between reading and applying somebody else exchanges the files, as the watch does.
+    folder.put(&old.issue("server.example"));
+    let outdated = tls.read().await.expect("the files are good").expect("they changed");
+    folder.put(&newer.issue("server.example"));
+    assert_eq!(tls.reload().await.expect("the files are good"), Reloaded::Changed);
+    tls.apply(outdated);
+    assert!(is_met(&newer).await && !is_met(&old).await);
+}
+
 #[tokio::test]
 async fn a_start_fails_with_the_file_and_the_reason() {
     let ca = Authority::new("ca");
