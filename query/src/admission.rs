@@ -23,6 +23,20 @@ pub struct Permit {
     _permit: OwnedSemaphorePermit,
 }
 
+impl Permit {
+    /// Does work that goes on when nobody waits for it any more, and gives the permit back when it has ended.
+    pub(crate) async fn hold<T: Send + 'static>(
+        self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, Error> {
+        let task = tokio::spawn(async move {
+            let _permit = self;
+            work.await
+        });
+        task.await.map_err(|error| Error::Internal(format!("the work did not end: {error}")))
+    }
+}
+
 /// Counts a waiting request until it is dropped, also when the client goes away while it waits.
 struct Waiting(Arc<AtomicUsize>);
 
@@ -70,5 +84,32 @@ impl Admission {
     fn busy(&self) -> Error {
         let (running, waiting) = self.load();
         Error::Busy { running, waiting, retry_after: Duration::from_secs(1) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    /// Scenario: a client leaves while its work is under way. Guarantee: the work keeps its permit to its end; else clients that
+    /// come and go could start any number of works.
+    #[tokio::test]
+    async fn work_keeps_its_permit_when_its_client_is_gone() {
+        let admission = Admission::new(&QueryConfig { concurrency: 1, ..QueryConfig::default() });
+        let permit = admission.acquire().await.expect("the only permit");
+        let (start, started) = oneshot::channel();
+        let (finish, finished) = oneshot::channel();
+        let client = tokio::spawn(permit.hold(async move {
+            start.send(()).expect("the test waits");
+            finished.await.expect("the test finishes it")
+        }));
+        started.await.expect("it begins");
+        client.abort();
+        assert!(client.await.is_err_and(|error| error.is_cancelled()));
+        assert_eq!(admission.load(), (1, 0), "it is at work");
+        finish.send(()).expect("it waits");
+        admission.acquire().await.expect("the permit is given back");
     }
 }

@@ -1,3 +1,4 @@
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::series::SeriesConfig;
@@ -30,6 +31,30 @@ pub struct QueryConfig {
     pub promql: PromqlConfig,
     /// How metrics are seen by PromQL.
     pub series: SeriesConfig,
+    /// Where telemetry is sent to, told to who asks.
+    pub otlp: Option<OtlpListeners>,
+}
+
+/// The listeners that take telemetry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OtlpListeners {
+    /// OTLP over gRPC.
+    pub grpc: OtlpListener,
+    /// OTLP over HTTP.
+    pub http: OtlpListener,
+}
+
+/// How a listener is reached by who sends to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OtlpListener {
+    /// Where it is bound.
+    pub address: SocketAddr,
+    /// `http` or `https`.
+    pub scheme: &'static str,
+    /// Whether it wants a token.
+    pub token: bool,
+    /// Whether it wants a certificate of the client.
+    pub client_certificate: bool,
 }
 
 /// What PromQL queries may do and use.
@@ -83,6 +108,7 @@ impl Default for QueryConfig {
             answer_bytes_max: 256 << 20,
             promql: PromqlConfig::default(),
             series: SeriesConfig::default(),
+            otlp: None,
         }
     }
 }

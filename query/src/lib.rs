@@ -29,7 +29,7 @@ mod trace;
 
 pub use admission::{Admission, Permit};
 pub use api::{alerting_router, router};
-pub use config::{PromqlConfig, QueryConfig};
+pub use config::{OtlpListener, OtlpListeners, PromqlConfig, QueryConfig};
 pub use engine::{Engine, SqlAnswer, SqlRequest};
 pub use error::Error;
 pub use state::{QueryState, build};

@@ -65,11 +65,18 @@ impl Topology {
     }
 }
 
+/// Characters that are kept of each text of an alert: all incidents of a week are one record.
+const TEXT_CHARS_MAX: usize = 160;
+
 /// An alert that fires.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alert {
     /// Identifies it.
     pub fingerprint: String,
+    /// What its rule is called.
+    pub name: String,
+    /// What it says; may be empty.
+    pub summary: String,
     /// The service it is about; empty when none is known, then it joins nothing.
     pub service: String,
     /// Since when, in nanoseconds since 1970.
@@ -79,6 +86,12 @@ pub struct Alert {
 /// An alert within an incident.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
+    /// What its rule is called, cut when it is long; empty when an earlier version kept it.
+    #[serde(default)]
+    pub name: String,
+    /// What it said last, likewise.
+    #[serde(default)]
+    pub summary: String,
     /// The service it is about.
     pub service: String,
     /// Since when it fires, in nanoseconds since 1970.
@@ -161,7 +174,8 @@ impl Incidents {
         found.map(|(name, _)| name.as_str())
     }
 
-    /// An alert fires: it joins an incident, or begins one. Calling it again for the same alert changes nothing.
+    /// An alert fires: it joins an incident, or begins one. Calling it again for the same alert changes nothing but what it
+    /// says.
     pub fn fire(&mut self, alert: &Alert, topology: &Topology, rules: &Rules) -> Assignment {
         let near = topology.near(&alert.service, rules.hops);
         let joins = |incident: &Incident| match incident.members.get(&alert.fingerprint) {
@@ -193,6 +207,7 @@ impl Incidents {
             if member.resolved_at.is_some() {
                 *member = self::member(alert);
             }
+            (member.name, member.summary) = texts(alert);
             incident.settle();
         }
         Assignment { incident: name, created: false, merged }
@@ -254,7 +269,13 @@ impl Incidents {
 }
 
 fn member(alert: &Alert) -> Member {
-    Member { service: alert.service.clone(), onset: alert.onset, resolved_at: None }
+    let (name, summary) = texts(alert);
+    Member { name, summary, service: alert.service.clone(), onset: alert.onset, resolved_at: None }
+}
+
+fn texts(alert: &Alert) -> (String, String) {
+    let cut = |text: &str| -> String { text.chars().take(TEXT_CHARS_MAX).collect() };
+    (cut(&alert.name), cut(&alert.summary))
 }
 
 #[cfg(test)]
@@ -262,7 +283,13 @@ mod tests {
     use super::*;
 
     fn alert(fingerprint: &str, service: &str, minute: i64) -> Alert {
-        Alert { fingerprint: fingerprint.to_owned(), service: service.to_owned(), onset: minute * MINUTE }
+        Alert {
+            fingerprint: fingerprint.to_owned(),
+            name: format!("Alert{fingerprint}"),
+            summary: String::new(),
+            service: service.to_owned(),
+            onset: minute * MINUTE,
+        }
     }
 
     /// web → shop → cart → store, and mail by itself.
@@ -355,6 +382,23 @@ mod tests {
         assert_eq!(incidents.resolve("a", 30 * MINUTE), Some((name, true)));
         assert_eq!(incidents.forget(i64::MAX), 1);
         assert_eq!(incidents.resolve("a", 31 * MINUTE), None);
+    }
+
+    /// The history of incidents told of nameless alerts as soon as they were resolved.
+    #[test]
+    fn a_resolved_alert_keeps_its_name_and_what_it_said_last() {
+        let mut incidents = fire_all(&[alert("a", "web", 0)]);
+        let (rules, topology) = (Rules::default(), topology());
+        let said = Alert { summary: format!("é{}", "x".repeat(500)), ..alert("a", "web", 0) };
+        incidents.fire(&said, &topology, &rules);
+        incidents.resolve("a", 10 * MINUTE);
+        let text = serde_json::to_string(&incidents).expect("serialisable");
+        let kept: Incidents = serde_json::from_str(&text).expect("readable");
+        let member = &kept.iter().next().expect("an incident").1.members["a"];
+        assert_eq!((member.name.as_str(), member.summary.chars().count()), ("Alerta", TEXT_CHARS_MAX));
+        let older = text.replace("\"name\":\"Alerta\",", "");
+        let older: Incidents = serde_json::from_str(&older).expect("what an earlier version kept");
+        assert_eq!(older.iter().next().expect("an incident").1.members["a"].name, "");
     }
 
     #[test]

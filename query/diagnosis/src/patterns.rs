@@ -3,12 +3,13 @@
 //! One [`Miner`] reads the window and the baseline alike, so that both are counted against the same patterns.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::rank::surprise;
-use crate::token::{WILDCARD, words};
+use crate::token::{WILDCARD, Word, join, words};
 
 /// Bounds of a miner.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -75,7 +76,7 @@ pub struct Sample {
 /// A pattern with what was counted of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Cluster {
-    words: Vec<String>,
+    words: Vec<Word<String>>,
     severity: u8,
     before: u64,
     during: u64,
@@ -184,7 +185,8 @@ impl Miner {
 
     fn merge_cluster(&mut self, service: &str, other: &Cluster) {
         let samples_max = self.limits.samples;
-        let words: Vec<&str> = other.words.iter().map(String::as_str).collect();
+        let words = other.words.iter().map(|word| Word { text: word.text.as_str(), is_spaced: word.is_spaced });
+        let words: Vec<Word<&str>> = words.collect();
         let Some(cluster) = self.cluster(service, &words) else {
             self.unassigned += other.before + other.during;
             return;
@@ -202,7 +204,7 @@ impl Miner {
     }
 
     /// The pattern that the words belong to, widened to hold them, or a new one.
-    fn cluster(&mut self, service: &str, words: &[&str]) -> Option<&mut Cluster> {
+    fn cluster(&mut self, service: &str, words: &[Word<&str>]) -> Option<&mut Cluster> {
         self.sequence += 1;
         if !self.services.contains_key(service) {
             if self.services.len() >= self.limits.services {
@@ -221,8 +223,9 @@ impl Miner {
                 }
                 service.count += 1;
                 let clusters = service.groups.entry(group).or_default();
+                let words = words.iter().map(|word| Word { text: word.text.to_owned(), is_spaced: word.is_spaced });
                 clusters.push(Cluster {
-                    words: words.iter().map(|word| (*word).to_owned()).collect(),
+                    words: words.collect(),
                     severity: 0,
                     before: 0,
                     during: 0,
@@ -234,8 +237,8 @@ impl Miner {
         };
         let cluster = service.groups.get_mut(&group)?.get_mut(at)?;
         for (known, word) in cluster.words.iter_mut().zip(words) {
-            if known != word && known != WILDCARD {
-                WILDCARD.clone_into(known);
+            if known.text != word.text && known.text != WILDCARD {
+                WILDCARD.clone_into(&mut known.text);
             }
         }
         cluster.last_seen = self.sequence;
@@ -315,9 +318,10 @@ fn weight(severity: u8) -> f64 {
 }
 
 /// What must agree exactly: the number of words and the first that do not vary.
-fn group(words: &[&str]) -> u64 {
+fn group(words: &[Word<&str>]) -> u64 {
     let mut key = format!("{}", words.len());
-    let fixed = words.iter().filter(|word| **word != WILDCARD && word.chars().any(char::is_alphabetic));
+    let texts = words.iter().map(|word| word.text);
+    let fixed = texts.filter(|text| *text != WILDCARD && text.chars().any(char::is_alphabetic));
     for word in fixed.take(FIXED_WORDS) {
         key.push('\0');
         key.push_str(if word.chars().all(|c| !c.is_ascii_digit()) || word.contains('#') { word } else { WILDCARD });
@@ -329,9 +333,9 @@ fn group(words: &[&str]) -> u64 {
 const FIXED_WORDS: usize = 1;
 
 /// The most similar pattern, if it is similar enough.
-fn best(clusters: &[Cluster], words: &[&str], similarity: f64) -> Option<usize> {
+fn best(clusters: &[Cluster], words: &[Word<&str>], similarity: f64) -> Option<usize> {
     let score = |cluster: &Cluster| {
-        let same = cluster.words.iter().zip(words).filter(|(known, word)| known == *word).count();
+        let same = cluster.words.iter().zip(words).filter(|(known, word)| known.text == word.text).count();
         same as f64 / words.len().max(1) as f64
     };
     let scored = clusters.iter().enumerate().map(|(at, cluster)| (score(cluster), at));
@@ -339,28 +343,22 @@ fn best(clusters: &[Cluster], words: &[&str], similarity: f64) -> Option<usize> 
     (best.0 >= similarity || words.is_empty()).then_some(best.1)
 }
 
-/// The masked text of a line by itself, as far as its first words: the same for lines that differ in numbers and IDs only.
-pub fn template(text: &str) -> String {
-    let words: Vec<String> = words(text, TEMPLATE_WORDS).into_iter().map(str::to_owned).collect();
-    join(&words)
+/// The masked texts of lines by themselves, as far as their first words: the same for lines that differ in numbers, IDs and
+/// white space only, with the white space of the first of them.
+#[derive(Debug, Default)]
+pub struct Templates(HashMap<String, Arc<str>>);
+
+impl Templates {
+    /// The masked text of a line.
+    pub fn of(&mut self, text: &str) -> Arc<str> {
+        let words = words(text, TEMPLATE_WORDS);
+        let key = words.iter().map(|word| word.text).collect::<Vec<_>>().join("\0");
+        Arc::clone(self.0.entry(key).or_insert_with(|| join(&words).into()))
+    }
 }
 
 /// Enough to tell where a line was written.
 const TEMPLATE_WORDS: usize = 24;
-
-/// The words as text: marks stand close to what they belong to.
-fn join(words: &[String]) -> String {
-    let mut text = String::new();
-    for word in words {
-        let is_word = word.starts_with(|first: char| first.is_alphanumeric()) || word == WILDCARD;
-        let glued = text.ends_with(['[', '(', '{', '=', ':', '/', '<']) || text.is_empty();
-        if !glued && (is_word || matches!(word.as_str(), "[" | "(" | "{")) {
-            text.push(' ');
-        }
-        text.push_str(word);
-    }
-    text
-}
 
 fn cut(text: &str, bytes: usize) -> &str {
     let mut end = bytes.min(text.len());
@@ -412,9 +410,18 @@ mod tests {
         .concat();
         let grown = miner(Limits::default(), &before, &during).grown(60.0, 60.0, 10);
         let names: Vec<&str> = grown.iter().map(|grown| grown.template.as_str()).collect();
-        assert_eq!(names, ["payment failed:timeout", "cache miss for key <*>"]);
+        assert_eq!(names, ["payment failed: timeout", "cache miss for key <*>"]);
         assert!(grown[0].is_new() && !grown[1].is_new());
         assert_eq!((grown[1].before, grown[1].during, grown[1].expected), (10, 80, 10.0));
+    }
+
+    #[test]
+    fn lines_that_differ_in_white_space_are_one_pattern() {
+        let lines = ["waited: 3 ms [main]", "waited:4 ms  [main]", "waited : 5 ms [ main ]"];
+        let grown = miner(Limits::default(), &[], &lines).grown(60.0, 60.0, 10);
+        assert_eq!((grown.len(), grown[0].template.as_str(), grown[0].during), (1, "waited: <*> ms [main]", 3));
+        let mut templates = Templates::default();
+        assert_eq!(lines.map(|line| templates.of(line).to_string()), ["waited: <*> ms [main]"; 3]);
     }
 
     #[test]

@@ -1,22 +1,47 @@
 //! From a log line to the words that make its pattern; what varies from line to line is masked.
 
+use serde::{Deserialize, Serialize};
+
 /// What stands for a part that varies.
 pub(crate) const WILDCARD: &str = "<*>";
 
+/// A word or a mark. Lines that differ in white space only are of one pattern, which looks like the first of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Word<T> {
+    /// [`WILDCARD`] when it varies.
+    pub(crate) text: T,
+    /// Whether white space stands before it.
+    pub(crate) is_spaced: bool,
+}
+
+/// The words as text.
+pub(crate) fn join<T: AsRef<str>>(words: &[Word<T>]) -> String {
+    let mut text = String::new();
+    for word in words {
+        if word.is_spaced && !text.is_empty() {
+            text.push(' ');
+        }
+        text.push_str(word.text.as_ref());
+    }
+    text
+}
+
 /// Splits a line into at most `limit` words and marks, masked. What follows is not looked at: the pattern is in the head
 /// of a line, lists and stack traces are behind it.
-pub(crate) fn words(text: &str, limit: usize) -> Vec<&str> {
-    let mut words = Vec::with_capacity(limit.min(64));
+pub(crate) fn words(text: &str, limit: usize) -> Vec<Word<&str>> {
+    let mut words: Vec<Word<&str>> = Vec::with_capacity(limit.min(64));
     let mut rest = text;
     while words.len() < limit {
-        rest = rest.trim_start();
+        let begins = rest.trim_start();
+        let is_spaced = begins.len() < rest.len();
+        rest = begins;
         let Some(first) = rest.chars().next() else {
             break;
         };
         let length = match first {
             '"' | '\'' | '`' => match quoted(rest, first) {
                 Some(length) => {
-                    words.push(WILDCARD);
+                    words.push(Word { text: WILDCARD, is_spaced });
                     rest = &rest[length..];
                     continue;
                 }
@@ -29,10 +54,10 @@ pub(crate) fn words(text: &str, limit: usize) -> Vec<&str> {
         rest = &rest[length..];
         let masked = word.len() > WORD_MAX || varies(word);
         // A list of numbers is one wildcard, however long.
-        if masked && words.last() == Some(&WILDCARD) {
+        if masked && words.last().is_some_and(|last| last.text == WILDCARD) {
             continue;
         }
-        words.push(if masked { WILDCARD } else { word });
+        words.push(Word { text: if masked { WILDCARD } else { word }, is_spaced });
     }
     words
 }
@@ -78,8 +103,12 @@ fn varies(word: &str) -> bool {
 mod tests {
     use super::*;
 
+    fn texts(text: &str, limit: usize) -> Vec<&str> {
+        words(text, limit).into_iter().map(|word| word.text).collect()
+    }
+
     fn masked(text: &str) -> String {
-        words(text, 64).join(" ")
+        texts(text, 64).join(" ")
     }
 
     #[test]
@@ -91,6 +120,19 @@ mod tests {
         assert_eq!(masked("2023-01-29 16:42:09.486 INFO don't"), "<*> : <*> : <*> INFO don ' t");
         assert_eq!(masked("1 2 3 4"), "<*>");
         assert_eq!(masked(&format!("token {}", "xyz".repeat(50))), "token <*>");
-        assert_eq!(words("a b c d", 2), ["a", "b"]);
+        assert_eq!(texts("a b c d", 2), ["a", "b"]);
+    }
+
+    /// Patterns were shown as `exhausted:waited <*>`, which no line says.
+    #[test]
+    fn a_pattern_looks_like_its_lines() {
+        for (line, pattern) in [
+            ("pool exhausted: waited 5000ms for payments-db", "pool exhausted: waited <*> for payments-db"),
+            ("  GET /cart (3 items), user='bob'", "GET /cart (<*> items), user=<*>"),
+            ("at 16:42:09 [1, 2] a -> b\n\tc", "at <*>:<*>:<*> [<*>, <*>] a -> b c"),
+            ("", ""),
+        ] {
+            assert_eq!(join(&words(line, 64)), pattern);
+        }
     }
 }

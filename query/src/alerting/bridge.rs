@@ -15,9 +15,10 @@ use trivium_model::{StateChange, TenantId, UnixNanos};
 use trivium_notify::{AlertInput, AlertRelabelling, Labels, Notifier};
 
 use super::alertmanagers::Alertmanagers;
-use super::diagnosis::{Asked, Question, diagnose};
+use super::diagnosis::{Asked, Question, Queue, diagnose};
 use super::querier::StoreQuerier;
 use super::service_graph;
+use super::turns::Turns;
 use crate::state::QueryState;
 
 const NANOS_PER_MILLI: i64 = 1_000_000;
@@ -55,8 +56,7 @@ pub(super) struct Inner {
     topology: Mutex<Option<(UnixNanos, Arc<Topology>)>>,
     /// Alerts that fire, by fingerprint.
     firing: Mutex<HashMap<String, Firing>>,
-    /// Incidents whose diagnosis runs, and whether it must run once more after that.
-    running: Mutex<HashMap<String, bool>>,
+    diagnoses: Arc<Queue>,
     evidence: Mutex<BTreeMap<String, Value>>,
 }
 
@@ -70,7 +70,7 @@ struct Firing {
 impl Bridge {
     pub(super) async fn open(
         tenant: TenantId,
-        state: Arc<QueryState>,
+        (state, turns): (Arc<QueryState>, Turns),
         querier: Arc<StoreQuerier>,
         notifier: Arc<Notifier>,
         alertmanagers: Arc<Alertmanagers>,
@@ -95,7 +95,7 @@ impl Bridge {
             incidents: Mutex::new(incidents),
             topology: Mutex::default(),
             firing: Mutex::default(),
-            running: Mutex::default(),
+            diagnoses: Queue::new(turns),
             evidence: Mutex::new(evidence.collect()),
         })))
     }
@@ -188,6 +188,8 @@ impl Inner {
             }
             let alert = incident::Alert {
                 fingerprint: fingerprint.clone(),
+                name: notice.rule.clone(),
+                summary: notice.annotations.get("summary").cloned().unwrap_or_default(),
                 service: service.clone(),
                 onset: time(notice.starts_at_ms).0,
             };
@@ -252,28 +254,12 @@ impl Inner {
         }
     }
 
-    /// Explains an incident in the background, once at a time; alerts that join meanwhile have it explained again.
+    /// Explains an incident in the background when it is its turn; alerts that join meanwhile have it explained again.
     fn explain(this: &Arc<Self>, incident: String) {
-        let mut running = lock(&this.running);
-        if let Some(again) = running.get_mut(&incident) {
-            *again = true;
-            return;
-        }
-        running.insert(incident.clone(), false);
-        drop(running);
-        let this = Arc::clone(this);
-        tokio::spawn(async move {
-            loop {
-                this.explain_once(&incident).await;
-                let mut running = lock(&this.running);
-                match running.get_mut(&incident) {
-                    Some(again) if *again => *again = false,
-                    _ => {
-                        running.remove(&incident);
-                        break;
-                    }
-                }
-            }
+        let (inner, name) = (Arc::clone(this), incident.clone());
+        this.diagnoses.push(incident, move || {
+            let (inner, name) = (Arc::clone(&inner), name.clone());
+            async move { inner.explain_once(&name).await }
         });
     }
 
@@ -340,6 +326,8 @@ impl Inner {
                     let notice = firing.get(fingerprint).map(|firing| &firing.notice);
                     serde_json::json!({
                         "fingerprint": fingerprint,
+                        "name": member.name,
+                        "summary": member.summary,
                         "service": member.service,
                         "onset": member.onset.to_string(),
                         "resolved_at": member.resolved_at.map(|at| at.to_string()),
@@ -371,4 +359,79 @@ fn tells_something(evidence: &Value) -> bool {
 
 fn fingerprint(notice: &AlertNotice) -> String {
     format!("{:016x}", notice.fingerprint)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_util::sync::CancellationToken;
+    use trivium_alert::Completeness;
+    use trivium_notify::{Config, OutgoingPolicy, RuntimeTimer, Surroundings};
+
+    use super::super::testing::state;
+    use super::*;
+    use crate::config::QueryConfig;
+    use crate::testing::NOW;
+
+    async fn bridge(state: &Arc<QueryState>) -> Bridge {
+        let surroundings = Surroundings {
+            store: state.storage.state(),
+            tenant: TenantId::DEFAULT,
+            clock: Arc::clone(&state.clock),
+            timer: Arc::new(RuntimeTimer),
+            holder: "here".into(),
+        };
+        let config = Config::built_in().expect("a configuration");
+        let notifier = Notifier::new(config, "http://x", OutgoingPolicy::default(), surroundings).await;
+        let opened = Bridge::open(
+            TenantId::DEFAULT,
+            (Arc::clone(state), Turns::at_once(1)),
+            Arc::new(StoreQuerier::new(Arc::clone(state), Turns::unbounded())),
+            Arc::new(notifier.expect("a notifier")),
+            Arc::new(Alertmanagers::new(CancellationToken::new())),
+            Arc::default(),
+            "http://x".into(),
+        );
+        opened.await.expect("a bridge")
+    }
+
+    fn notice(state: AlertState) -> AlertNotice {
+        let map = |name: &str, value: &str| BTreeMap::from([(name.to_owned(), value.to_owned())]);
+        AlertNotice {
+            labels: map("service", "cart"),
+            annotations: map("summary", "cart is slow"),
+            starts_at_ms: NOW / NANOS_PER_MILLI - 60_000,
+            ends_at_ms: NOW / NANOS_PER_MILLI,
+            state,
+            generator_url: String::new(),
+            fingerprint: 7,
+            value: 1.0,
+            no_data_since_ms: None,
+            group: "rules.yml;shop".into(),
+            rule: "Slow".into(),
+            expr: "latency > 1".into(),
+            slot_ms: NOW / NANOS_PER_MILLI,
+            completeness: Completeness::default(),
+        }
+    }
+
+    /// The only alert of the only incident.
+    fn shown(bridge: &Bridge) -> Value {
+        bridge.inner().incidents()[0]["alerts"][0].clone()
+    }
+
+    /// Scenario: an alert is resolved, and the process starts anew. Guarantee: the incident still says which alert it was.
+    #[tokio::test]
+    async fn an_incident_keeps_the_names_of_its_alerts() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let state = state(folder.path(), QueryConfig::default()).await;
+        let told = bridge(&state).await;
+        told.notify(TenantId::DEFAULT, vec![notice(AlertState::Firing)]).await;
+        assert_eq!(shown(&told)["labels"]["service"], "cart");
+        told.notify(TenantId::DEFAULT, vec![notice(AlertState::Inactive)]).await;
+        for bridge in [told, bridge(&state).await] {
+            let alert = shown(&bridge);
+            assert_eq!([&alert["name"], &alert["summary"]], ["Slow", "cart is slow"], "{alert}");
+            assert!(alert["resolved_at"].is_string() && alert["labels"].is_null(), "{alert}");
+        }
+    }
 }

@@ -83,7 +83,7 @@ impl Alerting {
         config: AlertingConfig,
         files: Files,
         built_in: BuiltIn,
-        (deps, turns): (&AlertingDeps, &Turns),
+        (deps, (turns, diagnoses)): (&AlertingDeps, &(Turns, Turns)),
     ) -> Result<Arc<Self>, String> {
         let AlertingDeps { state, sink, holder, .. } = deps;
         let slos = state.slos.of(tenant);
@@ -106,7 +106,7 @@ impl Alerting {
         let querier_of_rules = Arc::new(StoreQuerier::new(Arc::clone(state), turns.clone()));
         let bridge = Bridge::open(
             tenant,
-            Arc::clone(state),
+            (Arc::clone(state), diagnoses.clone()),
             Arc::clone(&querier),
             Arc::clone(&notifier),
             Arc::clone(&alertmanagers),
@@ -225,8 +225,9 @@ impl Alerting {
 
     /// What changed at a time.
     pub(crate) async fn explain_at(&self, asked: Asked) -> Result<serde_json::Value, Error> {
-        let _permit = self.permit().await?;
-        Ok(self.incidents.explain_at(asked).await)
+        let permit = self.permit().await?;
+        let incidents = Arc::clone(&self.incidents);
+        permit.hold(async move { incidents.explain_at(asked).await }).await
     }
 
     /// What burned the budget of an SLO over spans in its last hour: attributes and log patterns of bad spans against good.

@@ -114,13 +114,19 @@ fn evaluate(
     when: When,
 ) -> Result<Value, String> {
     let deadline = Deadline::after(state.config.timeout);
-    let series = StoredSeries::new(&state.series, &state.storage, tenant, deadline)
+    let stored = StoredSeries::new(&state.series, &state.storage, tenant, deadline)
         .with_samples_max(state.config.promql.samples_max);
     // The alerts of SLOs are rules over their series.
-    let series = WithSlos { stored: &series, slos: &state.slos.of(tenant), clock: &*state.clock };
+    let series = WithSlos { stored: &stored, slos: &state.slos.of(tenant), clock: &*state.clock };
     let engine = Engine::new(options);
     let check = || deadline.check().map_err(|error| error.to_string());
-    engine.run(&series, query, when, &check).map(|answer| answer.value).map_err(|error: QueryError| error.to_string())
+    let answer = engine.run(&series, query, when, &check).map_err(|error: QueryError| error.to_string())?;
+    // A rule that is told of less than there is would fire, or resolve, for nothing; an error leaves its alerts as they are.
+    if !stored.unread().is_empty() {
+        let why = stored.unread().warnings().join("; ");
+        return Err(format!("the query did not see all samples, so its result would be wrong: {why}"));
+    }
+    Ok(answer.value)
 }
 
 fn newest(snapshot: &Snapshot) -> Option<i64> {
@@ -159,9 +165,10 @@ impl Querier for StoreQuerier {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::state;
+    use super::super::testing::{damaged_state, state};
     use super::*;
     use crate::config::QueryConfig;
+    use crate::testing::NOW;
 
     /// Scenario: all turns of rules are taken. Guarantee: a rule of whatever tenant waits, however many questions of people are
     /// answered meanwhile, and is evaluated when a turn is given back.
@@ -190,5 +197,25 @@ mod tests {
         for rule in rules {
             rule.await.expect("it is evaluated");
         }
+    }
+
+    /// Scenario: samples that a rule asks for lie in a damaged part. Guarantee: it gets an error that names the part, in every
+    /// language, instead of a result of what is left: its alerts stay as they are.
+    #[tokio::test]
+    async fn a_rule_over_a_damaged_part_is_told_what_is_missing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let state = damaged_state(folder.path()).await;
+        let part = state.storage.parts()[0].id.to_string();
+        let querier = StoreQuerier::new(state, Turns::unbounded());
+        let at_ms = NOW / NANOS_PER_MILLI;
+        let sql = RowQuery::Sql("SELECT sum(value) AS value FROM metrics");
+        let errors = [
+            querier.promql(TenantId::DEFAULT, "absent(queue_length)", at_ms).await.expect_err("a sample is missing"),
+            querier.rows(TenantId::DEFAULT, sql, at_ms).await.expect_err("a row is missing"),
+        ];
+        for error in errors {
+            assert!(error.contains("its result would be wrong") && error.contains(&part), "{error}");
+        }
+        querier.promql(TenantId::DEFAULT, "vector(1)", at_ms).await.expect("it asks for no sample");
     }
 }

@@ -32,6 +32,10 @@ pub(super) async fn samples(
     if answer.truncated() {
         return Err(format!("the statement answers more than {ROWS_MAX} rows; filter or aggregate"));
     }
+    if answer.incomplete() {
+        let why = answer.notes().1.join("; ");
+        return Err(format!("the statement did not see all rows, so its result would be wrong: {why}"));
+    }
     Ok(samples)
 }
 

@@ -48,7 +48,8 @@ pub struct Tenants {
     /// Rules that come with the product rather than from files, such as the demo's.
     built_in: BuiltIn,
     deps: AlertingDeps,
-    turns: Turns,
+    /// Of rules, and of diagnoses in the background.
+    turns: (Turns, Turns),
     running: RwLock<BTreeMap<TenantId, Arc<Alerting>>>,
     /// Held while tenants are started or their files read again.
     changing: Mutex<()>,
@@ -58,7 +59,7 @@ impl Tenants {
     /// Reads all files and begins. An error in the files of the default tenant says what is wrong in which of them, and
     /// nothing runs; one in those of another tenant is told in the log, and all others run.
     pub async fn start(config: AlertingConfig, built_in: BuiltIn, deps: AlertingDeps) -> Result<Arc<Self>, String> {
-        let turns = Turns::of_rules(&deps.state.config);
+        let turns = (Turns::of_rules(&deps.state.config), Turns::of_diagnoses(&deps.state.config));
         let tenants = Self { config, built_in, deps, turns, running: RwLock::default(), changing: Mutex::default() };
         tenants.begin(TenantId::DEFAULT).await?;
         for (tenant, name) in tenants.with_folder()? {

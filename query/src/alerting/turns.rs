@@ -13,6 +13,9 @@ const AT_ONCE_MAX: usize = 8;
 /// And however little: one that takes long must not keep all others waiting.
 const AT_ONCE_MIN: usize = 2;
 
+/// Diagnoses in the background at once, where there is memory for them.
+const DIAGNOSES_MAX: usize = 2;
+
 /// Hands out turns, first come first served. Cloning shares it.
 #[derive(Clone, Debug)]
 pub(super) struct Turns(Option<Arc<Semaphore>>);
@@ -27,6 +30,11 @@ impl Turns {
     /// For rules: as many at once as queries of people, which are fewer where memory is little, within bounds.
     pub(super) fn of_rules(config: &QueryConfig) -> Self {
         Self::at_once(config.concurrency.clamp(AT_ONCE_MIN, AT_ONCE_MAX))
+    }
+
+    /// For diagnoses of incidents, which may be many in an outage.
+    pub(super) fn of_diagnoses(config: &QueryConfig) -> Self {
+        Self::at_once(config.concurrency.clamp(1, DIAGNOSES_MAX))
     }
 
     /// For questions of people, who have a permit of their own, and for what is asked once an incident.

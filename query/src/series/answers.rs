@@ -117,7 +117,8 @@ impl AnswerCache {
             let answer = evaluate(&recorded, question.time(span.start), question.time(span.end - 1))?;
             let Value::Matrix(matrix) = answer.value else { return Ok(Answer { value: answer.value, ..answer }) };
             let piece = Arc::new(Chunk { window: Window::EMPTY, fingerprint: 0, series: matrix, infos: answer.infos });
-            if answer.warnings.is_empty() {
+            // What lacks a part must not outlast its repair.
+            if answer.warnings.is_empty() && series.unread().is_empty() {
                 self.keep(&question, &span, &piece, &recorded);
             }
             warnings.extend(answer.warnings);

@@ -47,7 +47,8 @@ impl StoredSeries {
             let sources = self.sources(window, &|metric, views| plan.wants_any(metric, views))?;
             for source in &sources {
                 self.check()?;
-                self.exemplars_of(source, &plan, window, &mut found)?;
+                let read = self.exemplars_of(source, &plan, window, &mut found);
+                self.given(source, read)?;
             }
         }
         let series = found.into_iter().map(|(labels, mut exemplars)| {

@@ -127,7 +127,8 @@ impl StoredSeries {
             let sources = self.sources(window, &|metric, views| wants_targets || plan.wants_any(metric, views))?;
             for source in &sources {
                 self.check()?;
-                if !self.each_series_of(source, &plan, window, take)? {
+                let goes_on = self.each_series_of(source, &plan, window, take);
+                if self.given(source, goes_on)? == Some(false) {
                     return Ok(());
                 }
             }

@@ -30,6 +30,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 mod translate;
+mod unread;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -42,6 +43,7 @@ pub(crate) use exemplars::SeriesExemplars;
 pub(crate) use lookup::{Cardinality, MetricMetadata};
 pub(crate) use source::StoredSeries;
 pub use translate::TranslationStrategy;
+pub(crate) use unread::Unread;
 
 use answers::AnswerCache;
 use index::IndexCache;

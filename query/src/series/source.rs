@@ -21,7 +21,7 @@ use super::points::{self, Points, part_label, stale};
 use super::prefilter::Prefilter;
 use super::samples::rows_at_once;
 use super::target::{self, Heard, TARGET_INFO};
-use super::{NANOS_PER_MILLI, SeriesState};
+use super::{NANOS_PER_MILLI, SeriesState, Unread};
 use crate::error::Error;
 use crate::lookup::Deadline;
 
@@ -38,6 +38,7 @@ pub(crate) struct StoredSeries {
     snapshot: Snapshot,
     deadline: Deadline,
     cancelled: CancellationToken,
+    unread: Arc<Unread>,
     /// Whether start times of samples are read.
     reads_start_times: bool,
     samples_max: usize,
@@ -107,6 +108,7 @@ impl StoredSeries {
             snapshot,
             deadline,
             cancelled,
+            unread: Arc::default(),
             reads_start_times: false,
             samples_max,
             described: None,
@@ -121,6 +123,16 @@ impl StoredSeries {
     /// Refuses selectors that would bring more samples into memory.
     pub(crate) fn with_samples_max(self, samples_max: usize) -> Self {
         Self { samples_max, ..self }
+    }
+
+    /// Notes there which parts it cannot read.
+    pub(crate) fn with_unread(self, unread: Arc<Unread>) -> Self {
+        Self { unread, ..self }
+    }
+
+    /// The parts that it could not read so far.
+    pub(crate) fn unread(&self) -> &Unread {
+        &self.unread
     }
 
     /// Reads start times of samples too.
@@ -151,6 +163,14 @@ impl StoredSeries {
         self.deadline.check()
     }
 
+    /// What reading a source gave; `None` when it is a part that cannot be read.
+    pub(super) fn given<T>(&self, source: &Source<'_>, read: Result<T, Error>) -> Result<Option<T>, Error> {
+        match source {
+            Source::Part(part, _) => self.unread.unless_damaged(part, read),
+            Source::Batch(..) => read.map(Some),
+        }
+    }
+
     /// The sources that overlap a window and may have metrics with a wanted view, those with older rows first; buffers are
     /// the newest.
     pub(super) fn sources(
@@ -165,15 +185,18 @@ impl StoredSeries {
         let indexes = &self.state.indexes;
         let pieces_of = |part: &&'_ Part| {
             self.check()?;
-            indexes.pieces(part, is_wanted)
+            self.unread.unless_damaged(part, indexes.pieces(part, is_wanted)).map(Option::unwrap_or_default)
         };
         let pieces = in_parallel(&parts, &pieces_of)?;
         let pieces: Vec<(&Part, u32)> =
             parts.iter().zip(pieces).flat_map(|(part, rows)| rows.into_iter().map(|row| (*part, row))).collect();
-        let mut sources = in_parallel(&pieces, &|(part, first_row)| {
+        let readable = in_parallel(&pieces, &|(part, first_row)| {
             self.check()?;
-            Ok(Source::Part(part, indexes.piece(part, *first_row)?))
+            let index = self.unread.unless_damaged(part, indexes.piece(part, *first_row))?;
+            let Some(index) = index else { return Ok(None) };
+            Ok(Some(Source::Part(part, index)))
         })?;
+        let mut sources: Vec<Source<'_>> = readable.into_iter().flatten().collect();
         for batch in &self.snapshot.buffered {
             self.check()?;
             sources.push(Source::Batch(batch, indexes.of_batch(batch)?));
@@ -191,7 +214,10 @@ impl StoredSeries {
         let wants_targets = plan.wants(TARGET_INFO);
         let sources = self.sources(window, &|metric, views| wants_targets || plan.wants_any(metric, views))?;
         let samples = AtomicUsize::new(0);
-        let read = |source: &Source<'_>| Reading { selector: self, plan: &plan, window, samples: &samples }.run(source);
+        let read = |source: &Source<'_>| {
+            let fragments = Reading { selector: self, plan: &plan, window, samples: &samples }.run(source);
+            self.given(source, fragments).map(Option::unwrap_or_default)
+        };
         let mut fragments = in_parallel(&sources, &read)?;
         if wants_targets {
             fragments.push(self.target_info(&plan, &sources, window));

@@ -130,6 +130,29 @@ fn what_is_known_of_parts_that_are_gone_is_forgotten() {
     assert_eq!(shown(&ask()), before, "it is learned again");
 }
 
+/// A query that met a damaged part had no answer at all.
+#[test]
+fn a_damaged_part_costs_its_samples_and_is_named() {
+    let parts = [1_000, 2_000, 3_000].map(|time| batch(&[point("up", "gauge", 1, time, 1.0)]));
+    let fixture = parts.into_iter().fold(Fixture::default(), |fixture, rows| fixture.part(SignalKind::Metrics, rows));
+    let state = SeriesState::new(SeriesConfig::default(), 0);
+    let selectors = [parse_selector("up").expect("a selector")];
+    fixture.damage_columns(0);
+    let stored = stored_in(&state, &fixture);
+    assert_eq!(stored.series(&selectors, (0, 10_000), 9).expect("the others").found.len(), 1);
+    assert_eq!(stored.metadata(None).expect("the others").len(), 1);
+    let warnings = stored.unread().warnings();
+    assert!(warnings.len() == 1 && warnings[0].starts_with("up to 1 metrics of the damaged part 0000"), "{warnings:?}");
+    // Where its series are is known by now; it is their samples that cannot be read.
+    fixture.damage_columns(1);
+    let stored = stored_in(&state, &fixture);
+    let selection = Selection { matchers: &selectors[0], after: -1_000, until: 1_000_000_000 };
+    let series = stored.select(&selection).expect("the others");
+    assert_eq!((series.len(), series[0].times.as_slice()), (1, &[3_000][..]));
+    let warnings = stored.unread().warnings();
+    assert!(warnings.len() == 2 && warnings[1].contains("damaged part 0101"), "{warnings:?}");
+}
+
 /// The ID of a series is a hash that everybody can compute.
 #[test]
 fn tenants_with_the_same_series_id_have_their_own_labels() {

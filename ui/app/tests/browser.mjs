@@ -595,6 +595,20 @@ test("a map of fifty services can be read on a desk and on a phone", async () =>
   }
 });
 
+test("an address that leads nowhere says so, and leads on", async () => {
+  const { page, clean, close } = await open("/nowhere", { refused: ["/nowhere"] });
+  await page.getByRole("heading", { name: "There is no such page" }).waitFor();
+  await clean();
+  await page.locator("main").getByRole("link", { name: "home" }).click();
+  await page.waitForURL((url) => url.pathname === "/");
+  await close();
+  const slash = await open("/alerts/");
+  await slash.page.getByRole("heading", { level: 1 }).first().waitFor();
+  assert.equal(await slash.page.getByText("There is no such page").count(), 0);
+  await slash.clean();
+  await slash.close();
+});
+
 test("the theme can be chosen and is kept", async () => {
   const { page, close } = await open("/status", { theme: "light" });
   await page.getByRole("button", { name: "Use the dark theme" }).click();

@@ -3,9 +3,10 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use prost::Message;
-use trivium_diagnosis::patterns::template;
+use trivium_diagnosis::patterns::Templates;
 use trivium_proto::otlp::collector::logs::v1::ExportLogsServiceRequest;
 use trivium_proto::otlp::collector::metrics::v1::ExportMetricsServiceRequest;
 use trivium_proto::otlp::collector::trace::v1::ExportTraceServiceRequest;
@@ -16,7 +17,7 @@ use trivium_proto::otlp::resource::v1::Resource;
 
 pub(crate) struct Log {
     pub(crate) severity: u8,
-    pub(crate) pattern: String,
+    pub(crate) pattern: Arc<str>,
     pub(crate) trace_id: u128,
     pub(crate) span_id: u64,
 }
@@ -101,13 +102,14 @@ impl Day {
 
 fn read_logs(folder: &Path) -> Vec<Log> {
     let mut logs = Vec::new();
+    let mut templates = Templates::default();
     for message in messages(&folder.join("logs.otlp.zst")) {
         for resource in ExportLogsServiceRequest::decode(&message[..]).expect("logs").resource_logs {
             for record in resource.scope_logs.into_iter().flat_map(|scope| scope.log_records) {
                 let Some(Value::StringValue(body)) = record.body.and_then(|body| body.value) else { continue };
                 logs.push(Log {
                     severity: u8::try_from(record.severity_number).unwrap_or_default(),
-                    pattern: template(&body),
+                    pattern: templates.of(&body),
                     trace_id: record.trace_id.as_slice().try_into().map(u128::from_be_bytes).unwrap_or_default(),
                     span_id: id(&record.span_id),
                 });

@@ -2,9 +2,11 @@
 //!
 //! Reads whole traces and their logs from a window around the onset and from the hour before it, and hands them to
 //! [`trivium_diagnosis`]. Bounded: at most [`ROWS_MAX`] spans and log records are read from each of the two, of more traffic
-//! every n-th trace; everything ends at a deadline with what was found until then.
+//! every n-th trace; everything ends at a deadline with what was found until then. Of those in the background two run at once,
+//! of all tenants together; the others wait in a [`Queue`].
 
 mod onset;
+mod queue;
 mod telemetry;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +17,7 @@ use serde_json::{Value, json};
 use trivium_alert::AlertNotice;
 use trivium_diagnosis::attributes::{self, Contrast};
 use trivium_diagnosis::graph::{self, Context, Graph, Suspect};
-use trivium_diagnosis::patterns::{self, Grown, Miner, Phase, template};
+use trivium_diagnosis::patterns::{self, Grown, Miner, Phase, Templates};
 use trivium_diagnosis::versions::{self, Deploy, Onset};
 use trivium_model::{TenantId, TimeRange, UnixNanos};
 
@@ -24,6 +26,7 @@ use crate::state::QueryState;
 use onset::of_alert as onset_of;
 use telemetry::LogRow;
 
+pub(super) use queue::Queue;
 pub(super) use telemetry::{SpanRow, Telemetry};
 
 /// Spans, or log records, read of one stretch of time.
@@ -159,12 +162,13 @@ impl Facts {
     fn evidence(&mut self, baseline: &Stretch, window: &Stretch, begun: Instant) -> Value {
         let mut graph = Graph::new(graph::Limits::default());
         let mut miner = Miner::new(patterns::Limits::default());
+        let mut templates = Templates::default();
         for (stretch, phase) in [(baseline, Phase::Before), (window, Phase::During)] {
             if begun.elapsed() > TIME_MAX {
                 self.problems.push("there was no time to look at all telemetry".to_owned());
                 break;
             }
-            observe(stretch, phase, &mut graph, &mut miner);
+            observe(stretch, phase, &mut templates, &mut graph, &mut miner);
         }
         let suspects = graph.origin(&self.context(), SUSPECTS_MAX);
         let origin = suspects.first().map(|suspect| suspect.service.clone());
@@ -284,8 +288,8 @@ impl Facts {
     }
 }
 
-fn observe(stretch: &Stretch, phase: Phase, graph: &mut Graph, miner: &mut Miner) {
-    let templates: Vec<String> = stretch.logs.iter().map(|log| template(&log.body)).collect();
+fn observe(stretch: &Stretch, phase: Phase, templates: &mut Templates, graph: &mut Graph, miner: &mut Miner) {
+    let templates: Vec<Arc<str>> = stretch.logs.iter().map(|log| templates.of(&log.body)).collect();
     for log in &stretch.logs {
         let trace_id = if log.trace_id == 0 { String::new() } else { format!("{:032x}", log.trace_id) };
         miner.observe(&log.as_pattern(&trace_id), phase);

@@ -34,6 +34,12 @@ impl Notes {
         Self { warnings: is_cut.then(|| TRUNCATED.to_owned()).into_iter().collect(), infos: Vec::new() }
     }
 
+    /// With these warnings too.
+    pub(super) fn with(mut self, warnings: Vec<String>) -> Self {
+        self.warnings.extend(warnings);
+        self
+    }
+
     /// What there is to tell of a query: at most ten texts of each kind, as in Prometheus.
     pub(super) fn of_query(warnings: Vec<String>, infos: Vec<String>) -> Self {
         Self { warnings: first_ten(warnings, "warning"), infos: first_ten(infos, "info") }

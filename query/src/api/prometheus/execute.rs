@@ -9,7 +9,7 @@ use trivium_model::TenantId;
 use super::error::{ApiError, ErrorType};
 use crate::admission::Permit;
 use crate::lookup::Deadline;
-use crate::series::StoredSeries;
+use crate::series::{StoredSeries, Unread};
 use crate::state::QueryState;
 
 /// What the work of a request needs.
@@ -19,6 +19,7 @@ pub(super) struct Job {
     deadline: Deadline,
     timeout: Duration,
     cancelled: CancellationToken,
+    unread: Arc<Unread>,
     /// How long it waited for its permit.
     pub(super) queued: Duration,
 }
@@ -28,6 +29,7 @@ impl Job {
     pub(super) fn series(&self) -> StoredSeries {
         StoredSeries::new(&self.state.series, &self.state.storage, self.tenant, self.deadline)
             .with_cancellation(self.cancelled.clone())
+            .with_unread(Arc::clone(&self.unread))
             .with_samples_max(self.state.config.promql.samples_max)
     }
 
@@ -54,6 +56,8 @@ impl Job {
 pub(super) struct Done<T> {
     pub(super) value: T,
     pub(super) permit: Permit,
+    /// What is missing because parts could not be read.
+    pub(super) unread: Vec<String>,
 }
 
 /// Runs the work; counts it under the name of the endpoint. Dropping the future cancels it.
@@ -80,7 +84,9 @@ async fn admitted<T: Send + 'static>(
     let cancelled = CancellationToken::new();
     let _cancels_when_dropped = cancelled.clone().drop_guard();
     let permit = state.admission.acquire().await?;
-    let job = Job { state, tenant, deadline, timeout, cancelled, queued: deadline.elapsed() };
-    let done = tokio::task::spawn_blocking(move || work(&job).map(|value| Done { value, permit }));
+    let job = Job { state, tenant, deadline, timeout, cancelled, unread: Arc::default(), queued: deadline.elapsed() };
+    let done = tokio::task::spawn_blocking(move || {
+        work(&job).map(|value| Done { value, permit, unread: job.unread.warnings() })
+    });
     done.await.unwrap_or_else(|error| Err(ApiError::new(ErrorType::Internal, error.to_string())))
 }

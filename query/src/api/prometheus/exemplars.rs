@@ -33,7 +33,7 @@ pub(super) async fn exemplars(
     let done =
         run((state, tenant), "promql_exemplars", None, move |job| Ok(job.series().exemplars(&selectors, range)?))
             .await?;
-    Ok(list(done.value, write_series, &Notes::default()))
+    Ok(list(done.value, write_series, &Notes::default().with(done.unread)))
 }
 
 fn write_series(output: &mut String, series: &SeriesExemplars) {

@@ -8,7 +8,7 @@ use axum::response::Response;
 
 use super::body::{Notes, list, texts};
 use super::error::ApiError;
-use super::execute::run;
+use super::execute::{Done, run};
 use super::form::Form;
 use super::json::write_labels;
 use super::unescape::unescape;
@@ -34,7 +34,7 @@ pub(super) async fn series(
         let _held = &permit;
         write_labels(output, labels);
     };
-    Ok(list(listed.found, write, &Notes::truncated(listed.is_cut)))
+    Ok(list(listed.found, write, &Notes::truncated(listed.is_cut).with(done.unread)))
 }
 
 pub(super) async fn names(
@@ -45,7 +45,7 @@ pub(super) async fn names(
     let (limit, range, selectors) = (form.limit()?, form.range()?, form.selectors()?);
     let done =
         run((state, tenant), "promql_labels", None, move |job| Ok(job.series().label_names(&selectors, range)?));
-    Ok(at_most(done.await?.value, limit))
+    Ok(at_most(done.await?, limit))
 }
 
 pub(super) async fn values(
@@ -62,10 +62,10 @@ pub(super) async fn values(
     let work = run((state, tenant), "promql_label_values", None, move |job| {
         Ok(job.series().label_values(&name, &selectors, range)?)
     });
-    Ok(at_most(work.await?.value, limit))
+    Ok(at_most(work.await?, limit))
 }
 
-fn at_most(found: BTreeSet<String>, limit: usize) -> Response {
-    let notes = Notes::truncated(found.len() > limit);
-    texts(found.into_iter().take(limit), &notes)
+fn at_most(done: Done<BTreeSet<String>>, limit: usize) -> Response {
+    let notes = Notes::truncated(done.value.len() > limit).with(done.unread);
+    texts(done.value.into_iter().take(limit), &notes)
 }

@@ -38,14 +38,15 @@ pub(super) async fn metadata(
     let done = run((state, tenant), "promql_metadata", None, move |job| {
         Ok(job.series().metadata(Some(metric.as_str()).filter(|metric| !metric.is_empty()))?)
     });
+    let done = done.await?;
     let mut by_name: BTreeMap<String, Vec<MetricMetadata>> = BTreeMap::new();
-    for metadata in done.await?.value {
+    for metadata in done.value {
         let of_metric = by_name.entry(metadata.name.clone()).or_default();
         if of_metric.len() < per_metric {
             of_metric.push(metadata);
         }
     }
-    Ok(list_within(("{", "}"), by_name.into_iter().take(limit), write_metric, &Notes::default()))
+    Ok(list_within(("{", "}"), by_name.into_iter().take(limit), write_metric, &Notes::default().with(done.unread)))
 }
 
 fn write_metric(output: &mut String, (name, known): &(String, Vec<MetricMetadata>)) {

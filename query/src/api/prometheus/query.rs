@@ -131,7 +131,10 @@ async fn evaluate(
     let wants_statistics = !form.get("stats").is_empty();
     let done =
         run((state, tenant), endpoint, timeout, move |job| evaluated(job, options, &query, when, wants_statistics));
-    let Done { value: Evaluated { answer, statistics }, permit } = done.await?;
+    let Done { value: Evaluated { answer, statistics }, permit, unread } = done.await?;
+    // First, because what comes after ten is only counted.
+    let warnings = unread.into_iter().chain(answer.warnings).collect();
+    let answer = Answer { warnings, ..answer };
     let time = if let When::Instant(time) = when { time } else { 0 };
     Ok(render(answer, time, limit, statistics, permit))
 }

@@ -11,13 +11,14 @@ use trivium_model::TenantId;
 use trivium_model::UnixNanos;
 
 use super::PROMETHEUS_VERSION;
-use super::body::data;
+use super::body::{Notes, data_with};
 use super::error::ApiError;
 use super::execute::run;
 use super::form::Form;
 use super::json::escape_html;
 use super::parameter::parse_integer;
 use crate::api::tenant::Tenant;
+use crate::config::{OtlpListener, OtlpListeners};
 use crate::series::Cardinality;
 use crate::state::QueryState;
 
@@ -34,15 +35,15 @@ pub(super) async fn page(
     Path(page): Path<String>,
     form: Form,
 ) -> Result<Response, ApiError> {
-    let json = match page.as_str() {
-        "buildinfo" => build_info(),
-        "flags" => flags(&state),
-        "config" => json!({ "yaml": config(&state) }),
-        "runtimeinfo" => runtime_info(&state),
+    let (json, unread) = match page.as_str() {
+        "buildinfo" => (build_info(), Vec::new()),
+        "flags" => (flags(&state), Vec::new()),
+        "config" => (json!({ "yaml": config(&state) }), Vec::new()),
+        "runtimeinfo" => (runtime_info(&state), Vec::new()),
         "tsdb" => tsdb((state, tenant), &form).await?,
         _ => return Err(ApiError::not_found("path not found")),
     };
-    Ok(data(&escape_html(&json.to_string())))
+    Ok(data_with(&escape_html(&json.to_string()), &Notes::default().with(unread)))
 }
 
 /// No `features`: with them Grafana takes a server for Mimir.
@@ -94,9 +95,10 @@ fn rfc3339(time: UnixNanos) -> String {
     DateTime::from_timestamp_nanos(time.0).to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }
 
+/// With `otlp`, which is ours alone, where to send telemetry.
 fn runtime_info(state: &QueryState) -> Value {
     let (started, now) = (rfc3339(state.started), rfc3339(state.clock.now()));
-    json!({
+    let mut info = json!({
         "startTime": started,
         "CWD": "",
         "hostname": "",
@@ -110,10 +112,26 @@ fn runtime_info(state: &QueryState) -> Value {
         "GOGC": "",
         "GODEBUG": "",
         "storageRetention": "",
+    });
+    if let Some(OtlpListeners { grpc, http }) = state.config.otlp {
+        info["otlp"] = json!({ "grpc": listener(grpc), "http": listener(http) });
+    }
+    info
+}
+
+fn listener(listener: OtlpListener) -> Value {
+    let OtlpListener { address, scheme, token, client_certificate } = listener;
+    json!({
+        "address": address,
+        "scheme": scheme,
+        "port": address.port(),
+        "token": token,
+        "client_certificate": client_certificate,
     })
 }
 
-async fn tsdb((state, tenant): (Arc<QueryState>, TenantId), form: &Form) -> Result<Value, ApiError> {
+/// The page, and what is missing from its counts.
+async fn tsdb((state, tenant): (Arc<QueryState>, TenantId), form: &Form) -> Result<(Value, Vec<String>), ApiError> {
     let limit = match form.get("limit") {
         "" => TSDB_LIMIT_DEFAULT,
         text => match parse_integer(text).ok().and_then(|limit| usize::try_from(limit).ok()) {
@@ -128,7 +146,7 @@ async fn tsdb((state, tenant): (Arc<QueryState>, TenantId), form: &Form) -> Resu
     let range = (now - HEAD_MILLIS, now);
     let done =
         run((state, tenant), "promql_cardinality", None, move |job| Ok(job.series().cardinality(range)?)).await?;
-    Ok(cardinality(&done.value, range, limit))
+    Ok((cardinality(&done.value, range, limit), done.unread))
 }
 
 fn cardinality(counted: &Cardinality, (start, end): (i64, i64), limit: usize) -> Value {

@@ -12,11 +12,11 @@ use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 use trivium_ingest::{IngestConfig, IngestDeps};
-use trivium_model::{Clock, ManualClock, UnixNanos};
+use trivium_model::{Clock, ManualClock, SignalKind, UnixNanos};
 use trivium_storage::MetricDescription;
 
 use super::*;
-use crate::config::{PromqlConfig, QueryConfig};
+use crate::config::{OtlpListener, OtlpListeners, PromqlConfig, QueryConfig};
 use crate::testing::{NOW, empty_store};
 
 /// One metric of every kind. Times are relative to [`NOW`], in seconds.
@@ -359,6 +359,37 @@ async fn limits_say_what_they_are_and_how_to_raise_them() {
     assert!(text(response).await.contains(r#""errorType":"unavailable""#));
 }
 
+/// A question that met a damaged part was answered 500, whatever else there was.
+#[tokio::test]
+async fn a_damaged_part_is_named_and_the_rest_is_answered() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = server(folder.path()).await;
+    state.storage.flush().await.expect("the samples are published");
+    let part = Arc::clone(&state.storage.snapshot(TenantId::DEFAULT, SignalKind::Metrics).parts[0]);
+    std::fs::write(part.columns_path(), b"no Parquet").expect("the file");
+    let expected = format!("metrics of the damaged part {} are missing; run `trivium verify`", part.record().id);
+    let query = ("query", "queue_length or vector(1)");
+    let questions: [(&str, &[(&str, &str)]); 8] = [
+        ("query", &[query]),
+        ("query_range", &[query, ("start", "1699999900"), ("end", "1700000000"), ("step", "10")]),
+        ("query_exemplars", &[("query", "latency_seconds_bucket")]),
+        ("series", &[("match[]", "queue_length")]),
+        ("labels", &[]),
+        ("label/job/values", &[]),
+        ("metadata", &[]),
+        ("status/tsdb", &[]),
+    ];
+    for (path, parameters) in questions {
+        let (status, body) = ask(&state, path, parameters).await;
+        assert_eq!(status, StatusCode::OK, "{path}: {body}");
+        let answer: Value = serde_json::from_str(&body).expect("JSON");
+        let warning = answer["warnings"][0].as_str();
+        assert!(warning.is_some_and(|warning| warning.contains(&expected)), "{path}: {body}");
+    }
+    let (_, body) = ask(&state, "query", &[query]).await;
+    assert!(body.contains(r#""value":[1700000000,"1"]"#), "{body}");
+}
+
 #[tokio::test]
 async fn work_ends_when_its_client_is_gone() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -533,6 +564,22 @@ async fn grafana_finds_what_it_reads() {
     }
     let info = send(&state, get_request("status/buildinfo", &[])).await;
     assert!(!text(info).await.contains("features"));
+}
+
+#[tokio::test]
+async fn who_wants_to_send_telemetry_is_told_where() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let listener = |port: u16, scheme: &'static str| {
+        let address = ([0, 0, 0, 0], port).into();
+        OtlpListener { address, scheme, token: true, client_certificate: false }
+    };
+    let otlp = Some(OtlpListeners { grpc: listener(4317, "http"), http: listener(443, "https") });
+    let state = server_with(folder.path(), QueryConfig { otlp, ..QueryConfig::default() }).await;
+    let info: Value = serde_json::from_str(&data_of(&state, "status/runtimeinfo", &[]).await).expect("JSON");
+    let http = json!({
+        "address": "0.0.0.0:443", "scheme": "https", "port": 443, "token": true, "client_certificate": false,
+    });
+    assert_eq!((&info["otlp"]["http"], &info["otlp"]["grpc"]["port"]), (&http, &json!(4317)));
 }
 
 #[tokio::test]

@@ -112,3 +112,12 @@ fn what_cannot_be_divided_is_evaluated_whole() {
         }
     }
 }
+
+#[test]
+fn what_lacks_a_damaged_part_is_not_kept() {
+    let (fixture, state) = (fixture(), SeriesState::new(SeriesConfig::default(), 32 << 20));
+    fixture.damage_columns(5);
+    for _ in 0..2 {
+        assert_eq!(cached(&state, &fixture, "sum(load)", 0, 14_000_000).1, [(0, 13_995)]);
+    }
+}

@@ -752,7 +752,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Since when */
+        /** Since when, and where telemetry is sent to */
         get: operations["promRuntime"];
         put?: never;
         post?: never;
@@ -1051,11 +1051,15 @@ export interface components {
         IncidentAlert: {
             annotations: components["schemas"]["Labels"] | null;
             fingerprint: string;
-            /** @description What has resolved may have lost its labels. */
+            /** @description What has resolved has lost its labels and annotations, but for name and summary. */
             labels: components["schemas"]["Labels"] | null;
+            /** @description What its rule is called; empty when an earlier version kept it. */
+            name: string;
             onset: components["schemas"]["Nanos"];
             resolved_at: components["schemas"]["Nanos"] | null;
             service: string;
+            /** @description What it said last, cut when it is long; may be empty. */
+            summary: string;
         };
         IncidentsAnswer: {
             incidents: components["schemas"]["Incident"][];
@@ -1175,6 +1179,18 @@ export interface components {
          * @enum {string}
          */
         NodeKind: "service" | "database" | "external";
+        /** @description How a listener is reached by who sends telemetry. */
+        OtlpListener: {
+            /** @description Where it is bound. `0.0.0.0` and `[::]` are all addresses of the machine. */
+            address: string;
+            /** @description Whether it wants a certificate of the client. */
+            client_certificate: boolean;
+            port: number;
+            /** @enum {string} */
+            scheme: "http" | "https";
+            /** @description Whether it wants a token that may ingest. */
+            token: boolean;
+        };
         PasswordChange: {
             current: string;
             new: string;
@@ -3440,6 +3456,10 @@ export interface operations {
                 content: {
                     "application/json": {
                         data: {
+                            otlp?: {
+                                grpc: components["schemas"]["OtlpListener"];
+                                http: components["schemas"]["OtlpListener"];
+                            };
                             startTime: string;
                         };
                         infos?: string[];

@@ -40,7 +40,7 @@ describe("service map", () => {
 });
 
 describe("incident", () => {
-  const alert = (service: string, seconds: number) => ({ labels: null, annotations: null, fingerprint: service, onset: String(BigInt(seconds) * 1_000_000_000n), resolved_at: null, service });
+  const alert = (service: string, seconds: number) => ({ name: "Slow", summary: "", labels: null, annotations: null, fingerprint: service, onset: String(BigInt(seconds) * 1_000_000_000n), resolved_at: null, service });
   const incident: Incident = { id: "i", opened_at: "1000000000000", closed_at: null, services: ["web", "pay"], alerts: [alert("web", 1_000), alert("pay", 940), alert("pay", 990), alert("mail", 940)], evidence: { origin: { service: "pay" } } };
   it("knows in which order alerts began; what began together has one place", () => {
     expect([...order_of_alerts(incident)].map(([service, began]) => [service, began.place])).toEqual([["mail", 1], ["pay", 1], ["web", 3]]);

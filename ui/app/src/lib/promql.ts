@@ -1,7 +1,7 @@
-import { prometheus } from "./api";
+import { ask } from "./api";
 import { step } from "./red";
 
-export interface Graph { times: number[]; lines: { label: string; labels: Record<string, string>; values: (number | null)[] }[]; dropped: number; histograms: Histogram[] }
+export interface Graph { times: number[]; lines: { label: string; labels: Record<string, string>; values: (number | null)[] }[]; dropped: number; histograms: Histogram[]; warnings: string[] }
 /** A native histogram at one of the times. */
 export interface Histogram { column: number; buckets: { low: number; high: number; count: number }[] }
 
@@ -26,7 +26,7 @@ const number = (text: string) => (text === "+Inf" ? Infinity : text === "-Inf" ?
 export async function range_query(query: string, from: number, to: number, signal?: AbortSignal, points = 180): Promise<Graph> {
   const width = Math.max(5, step(from, to, points));
   const [start, end] = [Math.floor(from / 1e3 / width) * width, Math.ceil(to / 1e3 / width) * width];
-  const data = await prometheus("query_range", { query, start, end, step: width }, signal);
+  const { data, warnings = [] } = await ask("/prometheus/api/v1/query_range", { query, start, end, step: width }, signal);
   const times = Array.from({ length: Math.floor((end - start) / width) + 1 }, (_, index) => (start + index * width) * 1e3);
   const histograms = data.result.slice(0, LINES_MAX).flatMap((series) => (series.histograms ?? []).map(([time, { buckets }]): Histogram => ({
     column: Math.round((time - start) / width), buckets: (buckets ?? []).map(([, low, high, count]) => ({ low: number(low), high: number(high), count: number(count) })),
@@ -42,5 +42,5 @@ export async function range_query(query: string, from: number, to: number, signa
     }
     return { label: series_name(series.metric), labels: series.metric, values };
   });
-  return { times, lines, dropped: Math.max(0, data.result.length - LINES_MAX), histograms };
+  return { times, lines, dropped: Math.max(0, data.result.length - LINES_MAX), histograms, warnings };
 }

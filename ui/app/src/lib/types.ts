@@ -43,6 +43,8 @@ export type Slo = Schemas["Slo"];
 export type SloView = Schemas["SloView"];
 export type BurnRate = Schemas["BurnRate"];
 
+export type OtlpListener = Schemas["OtlpListener"];
+
 export type Principal = Schemas["Principal"];
 export type LoginMethods = Schemas["LoginMethods"];
 export type Role = Schemas["Role"];
