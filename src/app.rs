@@ -18,14 +18,14 @@ use trivium_ingest::{Ingest, IngestConfig, IngestDeps};
 use trivium_listen::Tls;
 use trivium_model::{Clock, SignalKind, SystemClock};
 use trivium_query::alerting::{AlertingDeps, Tenants};
-use trivium_query::{QueryConfig, QueryState};
+use trivium_query::{OtlpListener, OtlpListeners, QueryConfig, QueryState};
 use trivium_scrape::ScrapeMetrics;
 use trivium_storage::catalog::SqliteCatalog;
 use trivium_storage::fs::{FolderLock, RealFileSystem, lock_folder};
 use trivium_storage::{RecoveryReport, Storage, StorageConfig, StorageDeps};
 
 use crate::cli::{LogsArgs, ServeArgs};
-use crate::config::{Authentication, Config, LogFormat, given};
+use crate::config::{Authentication, Config, LISTENERS, LogFormat, given};
 use crate::credentials;
 use crate::listeners::{self, PerListener, Serving};
 use crate::redact::Redacting;
@@ -138,7 +138,7 @@ async fn serve_opened(
     let Opened { clock, mut registry, bound, tls, entrances, servers, mut signals, stop, storage, catalog } = opened;
     let redacting = Redacting::start(&config.redaction_file, &mut registry)?;
     let ingest = build_ingest(config, redacting.as_ref(), &storage, &clock, &mut registry);
-    let state = build_query(config, &storage, &clock, &mut registry);
+    let state = build_query(config, bound, &storage, &clock, &mut registry);
     if let Some(telemetry) = &telemetry {
         telemetry.register(&mut registry);
     }
@@ -373,16 +373,34 @@ fn build_ingest(
     trivium_ingest::build_with(settings, deps, redacting.map(|redacting| Arc::clone(&redacting.redaction)))
 }
 
-fn build_query(config: &Config, storage: &Storage, clock: &Arc<dyn Clock>, registry: &mut Registry) -> Arc<QueryState> {
+fn build_query(
+    config: &Config,
+    bound: Bound,
+    storage: &Storage,
+    clock: &Arc<dyn Clock>,
+    registry: &mut Registry,
+) -> Arc<QueryState> {
     let settings = QueryConfig {
         memory_bytes_max: usize::try_from(config.query_memory_mib << 20).unwrap_or(usize::MAX),
         timeout: config.query_timeout(),
         concurrency: config.query_concurrency,
         promql: config.promql(),
         series: config.series(),
+        otlp: Some(otlp_listeners(config, bound)),
         ..QueryConfig::default()
     };
     trivium_query::build(settings, storage.clone(), Arc::clone(clock), registry)
+}
+
+fn otlp_listeners(config: &Config, bound: Bound) -> OtlpListeners {
+    let listener = |name: &str, address| OtlpListener {
+        address,
+        scheme: config.scheme(name),
+        token: config.auth == Authentication::Required,
+        client_certificate: config.requires_client_certificate(name),
+    };
+    let [grpc, http, _] = LISTENERS;
+    OtlpListeners { grpc: listener(grpc, bound.otlp_grpc), http: listener(http, bound.otlp_http) }
 }
 
 fn start_logging(config: &Config, spans: Option<SpanLayer>) -> anyhow::Result<()> {

@@ -349,6 +349,11 @@ impl AccessArgs {
     pub(crate) fn server(&self, url: &str) -> anyhow::Result<trivium_client::Server> {
         trivium_client::Server::new(url, self.token_file.as_deref(), self.ca_file.as_deref())
     }
+
+    /// A client of whatever the server speaks besides its own API.
+    pub(crate) fn client(&self, builder: reqwest::ClientBuilder) -> anyhow::Result<reqwest::Client> {
+        trivium_client::client(builder, self.token_file.as_deref(), self.ca_file.as_deref())
+    }
 }
 
 #[derive(Debug, Args)]
@@ -491,6 +496,8 @@ pub(crate) struct RulesCheckArgs {
     /// API address of a running server that is asked whether selectors match anything
     #[arg(long)]
     pub(crate) url: Option<String>,
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
     /// Fail on warnings too
     #[arg(long)]
     pub(crate) strict: bool,

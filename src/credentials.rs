@@ -24,6 +24,7 @@ use trivium_storage::Storage;
 
 use crate::config::{Authentication, Config};
 use crate::listeners::PerListener;
+use crate::server;
 
 /// The file in the data folder with the token of the first start.
 const FIRST_TOKEN: &str = "first-admin-token";
@@ -129,7 +130,8 @@ pub(crate) fn guard(
     Ok(PerListener {
         otlp_grpc: with(routers.otlp_grpc, grpc),
         otlp_http: with(routers.otlp_http, http),
-        http: with(routers.http.merge(trivium_auth::router(Arc::clone(authenticator))), api),
+        http: with(routers.http.merge(trivium_auth::router(Arc::clone(authenticator))), api)
+            .layer(from_fn(server::with_pages_for_people)),
     })
 }
 
@@ -189,6 +191,16 @@ mod tests {
         assert!(!settings(&config).expect("valid").any_host, "certificates are asked for elsewhere");
         config.tls_client_ca_listeners = vec!["http".into()];
         assert!(settings(&config).expect("valid").any_host);
+    }
+
+    /// A person who mistypes one of them reads what a program would.
+    #[test]
+    fn every_path_of_the_api_is_below_one_that_has_no_pages() {
+        for Route { path, .. } in routes::api() {
+            assert!(!server::may_be_a_page(&path), "{path} would be answered with a page when there is nothing at it");
+        }
+        let pages = trivium_ui::paths();
+        assert!(pages.iter().all(|path| server::may_be_a_page(path)), "{pages:?}");
     }
 
     /// A route that the table lacks is refused, so nobody could use it.

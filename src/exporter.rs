@@ -37,9 +37,7 @@ pub(crate) struct Rejected {
 
 impl Exporter {
     pub(crate) fn new(endpoint: &str, access: &AccessArgs) -> anyhow::Result<Self> {
-        let AccessArgs { token_file, ca_file } = access;
-        let builder = reqwest::Client::builder().timeout(Duration::from_secs(60));
-        let client = trivium_client::client(builder, token_file.as_deref(), ca_file.as_deref())?;
+        let client = access.client(reqwest::Client::builder().timeout(Duration::from_secs(60)))?;
         Ok(Self { client, endpoint: endpoint.trim_end_matches('/').into() })
     }
 

@@ -22,6 +22,7 @@ use trivium_storage::Storage;
 
 use crate::redact::Redacting;
 use crate::scrape::Scraping;
+use crate::starting::is_browser;
 
 /// The addresses that were bound, as the line on standard output tells them.
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +81,30 @@ pub(crate) fn router(api: Router, admin: Admin) -> Router {
         .route("/-/reload", post(reload))
         .with_state(admin);
     operations.merge(api).merge(trivium_ui::router()).layer(from_fn(traced))
+}
+
+/// Below these people ask for the answers of the API, and everywhere else for pages.
+const API_ROOTS: [&str; 7] = ["api", "prometheus", "alertmanager", "-", "healthz", "readyz", "metrics"];
+
+/// Whether a path that nothing serves is a page that somebody mistyped.
+pub(crate) fn may_be_a_page(path: &str) -> bool {
+    let root = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+    !API_ROOTS.contains(&root)
+}
+
+/// Has a browser that asks for a page which is not there be shown the way to it, or that there is none. Who asks is looked at
+/// first, as ever; whether somebody is known makes no difference to what there is.
+pub(crate) async fn with_pages_for_people(request: Request, next: Next) -> Response {
+    let is_stray = request.extensions().get::<MatchedPath>().is_none();
+    if !is_stray || !is_browser(&request) || !may_be_a_page(request.uri().path()) {
+        return next.run(request).await;
+    }
+    let (uri, headers) = (request.uri().clone(), request.headers().clone());
+    let refused = next.run(request).await;
+    match refused.status() {
+        StatusCode::NOT_FOUND | StatusCode::UNAUTHORIZED => trivium_ui::stray(&uri, &headers),
+        _ => refused,
+    }
 }
 
 /// Makes a span of each request, with the names of OpenTelemetry's semantic conventions for HTTP. It ends with the head of
@@ -188,10 +213,12 @@ async fn flush(State(admin): State<Admin>) -> Response {
     }
 }
 
-/// Reads again what is in files that can change: rules, SLOs, receivers, redaction and the scrape configuration. Settings
-/// need a restart, and the answer says so.
+/// Reads again what is in files that can change: the certificate, rules, SLOs, receivers, redaction and the scrape
+/// configuration. Settings need a restart, and the answer says so.
 async fn reload(State(admin): State<Admin>) -> Response {
-    match reload_all(&admin).await {
+    // On its own: who asks may hang up in the middle of it.
+    let reloading = tokio::spawn(async move { reload_all(&admin).await }.in_current_span());
+    match reloading.await.unwrap_or_else(|error| Err(format!("the reload died: {error}"))) {
         Ok(reloaded) => Json(json!({"reloaded": reloaded, "message": "settings need a restart"})).into_response(),
         Err(error) => {
             tracing::warn!(error, "the configuration was not reloaded");
@@ -208,10 +235,15 @@ async fn reload_all(admin: &Admin) -> Result<Vec<String>, String> {
     let scraping = scraping.map_err(|error: anyhow::Error| format!("{error:#}"))?;
     let redacting = admin.redacting.as_ref().map(|redacting| redacting.read().map(|rules| (redacting, rules)));
     let redacting = redacting.transpose()?;
-    if let Some(tls) = &admin.tls {
-        tls.reload().await.map_err(|error| error.to_string())?;
-    }
+    let certificate = match &admin.tls {
+        Some(tls) => tls.read().await.map_err(|error| error.to_string())?.map(|fresh| (tls, fresh)),
+        None => None,
+    };
+    // The last that can refuse: it reads all of its files before it applies them.
     let mut reloaded = vec![admin.alerting.reload().await?];
+    if let Some((tls, fresh)) = certificate {
+        tls.apply(fresh);
+    }
     if let Some((redacting, rules)) = redacting {
         reloaded.insert(0, redacting.apply(rules));
     }
@@ -219,4 +251,52 @@ async fn reload_all(admin: &Admin) -> Result<Vec<String>, String> {
         reloaded.insert(0, scraping.apply(config).await.display().to_string());
     }
     Ok(reloaded)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::http::header::{ACCEPT, LOCATION};
+    use tower::ServiceExt;
+
+    use super::*;
+
+    /// What a router that refuses what it does not know with this status answers to a browser, or to a program.
+    async fn ask(path: &str, accept: &str, refusal: StatusCode) -> Response {
+        let router = Router::new().route("/api/v1/logs", get(|| async { StatusCode::NOT_FOUND }));
+        let router = router.fallback(move || async move { refusal }).layer(from_fn(with_pages_for_people));
+        let request = Request::builder().uri(path).header(ACCEPT, accept).body(Body::empty()).expect("a request");
+        router.oneshot(request).await.expect("an answer")
+    }
+
+    #[tokio::test]
+    async fn people_who_lose_their_way_are_shown_a_page_and_programs_are_told() {
+        const BROWSER: &str = "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8";
+        let is_page = |response: &Response| {
+            response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == "text/html; charset=utf-8")
+        };
+        for refusal in [StatusCode::NOT_FOUND, StatusCode::UNAUTHORIZED] {
+            let page = ask("/nowhere", BROWSER, refusal).await;
+            assert!(page.status() == StatusCode::NOT_FOUND && is_page(&page), "{refusal}: {}", page.status());
+            let way = ask("/alerts/?start=now-1h", BROWSER, refusal).await;
+            assert_eq!(way.status(), StatusCode::PERMANENT_REDIRECT, "{refusal}");
+            assert_eq!(way.headers()[LOCATION], "/alerts?start=now-1h");
+            for (path, accept) in [
+                ("/nowhere", "*/*"),
+                ("/alerts/", "application/json"),
+                ("/api/v1/logs/", BROWSER),
+                ("/api/nothing", BROWSER),
+                ("/prometheus/graph", BROWSER),
+                ("/-/nothing", BROWSER),
+                ("/healthz/", BROWSER),
+                ("//api/v1/logs", BROWSER),
+            ] {
+                let told = ask(path, accept, refusal).await;
+                assert!(told.status() == refusal && !is_page(&told), "{path} {accept}: {}", told.status());
+            }
+        }
+        // What there is answers for itself, and who may not ask at all is told so.
+        assert!(!is_page(&ask("/api/v1/logs", BROWSER, StatusCode::NOT_FOUND).await));
+        assert_eq!(ask("/nowhere", BROWSER, StatusCode::FORBIDDEN).await.status(), StatusCode::FORBIDDEN);
+    }
 }

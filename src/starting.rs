@@ -73,7 +73,7 @@ async fn not_yet(door: Door, request: Request) -> Response {
 }
 
 /// Whether a person looks at the answer.
-fn is_browser(request: &Request) -> bool {
+pub(crate) fn is_browser(request: &Request) -> bool {
     let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     *request.method() == Method::GET && accept.contains("text/html")
 }

@@ -67,7 +67,7 @@ async fn check(args: &RulesCheckArgs) -> anyhow::Result<ExitCode> {
     let mut checked = read_all(&args.files)?;
     let mut findings = lint(&checked.rules, &LintOptions::default());
     if let Some(url) = &args.url {
-        let client = reqwest::Client::new();
+        let client = args.access.client(reqwest::Client::builder())?;
         let querier: Arc<dyn Querier> = Arc::new(RemoteQuerier { url: url.clone(), client });
         let now = SystemClock.now().0.div_euclid(1_000_000);
         let found = lint_selectors(&checked.rules, &querier, TenantId::DEFAULT, now).await;

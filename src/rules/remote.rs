@@ -3,8 +3,14 @@
 use async_trait::async_trait;
 use serde_json::Value as Json;
 use trivium_alert::{Completeness, Querier, RowQuery, RuleQuery, StepRange};
+use trivium_client::Failure;
 use trivium_model::TenantId;
 use trivium_promql::{Labels, MatrixSeries, SampleValue, Value, VectorSample};
+
+fn cause(error: &reqwest::Error) -> String {
+    let (Failure::NoServer(cause) | Failure::Tls(cause) | Failure::Other(cause)) = trivium_client::failure(error);
+    cause
+}
 
 /// Asks PromQL over HTTP.
 #[derive(Debug)]
@@ -19,10 +25,12 @@ impl Querier for RemoteQuerier {
         let url = format!("{}/prometheus/api/v1/query", self.url.trim_end_matches('/'));
         let seconds = format!("{}.{:03}", at_ms.div_euclid(1_000), at_ms.rem_euclid(1_000));
         let answer = self.client.get(&url).query(&[("query", query), ("time", &seconds)]).send().await;
-        let answer = answer.map_err(|error| format!("cannot ask {}: {error}", self.url))?;
+        let answer = answer.map_err(|error| format!("cannot ask {}: {}", self.url, cause(&error)))?;
         let answer: Json = answer.json().await.map_err(|error| format!("{} answered no JSON: {error}", self.url))?;
         if answer["status"] != "success" {
-            return Err(answer["error"].as_str().unwrap_or("the server answered an error").to_owned());
+            // A refusal of who asks is in the words of our own API.
+            let said = answer["error"].as_str().or_else(|| answer["error"]["message"].as_str());
+            return Err(said.unwrap_or("the server answered an error").to_owned());
         }
         let samples = answer["data"]["result"].as_array().map(Vec::as_slice).unwrap_or_default().iter();
         let sample = |sample: &Json| {

@@ -127,6 +127,8 @@ async fn every_door_is_closed_to_strangers_and_tenants_see_their_own() {
         assert_eq!(export(&server, Some(&ingest), &word).await, StatusCode::OK);
         assert_eq!(export(&server, Some(&viewer), "intruder").await, StatusCode::FORBIDDEN);
         assert_eq!(get(&server, "/api/v1/logs", Some(&ingest)).await.0, StatusCode::FORBIDDEN);
+        let (_, info) = get(&server, "/prometheus/api/v1/status/runtimeinfo", Some(&viewer)).await;
+        assert_eq!(info["data"]["otlp"]["http"]["token"], true, "who wants to send is told so: {info}");
         words.push((word, viewer, ingest));
     }
     // Open buffers first, then parts.
@@ -156,6 +158,28 @@ async fn every_door_is_closed_to_strangers_and_tenants_see_their_own() {
     server.stop();
     for (_, viewer, ingest) in &words {
         assert_eq!(planted(folder.path(), viewer) + planted(folder.path(), ingest), 0, "a secret lies on the disk");
+    }
+}
+
+/// Scenario: somebody who is not logged in mistypes the address of a page; a program asks for the same.
+/// Guarantee: the browser is led to the page or shown that there is none; of paths of the API it reads what a program does.
+#[tokio::test]
+async fn who_mistypes_a_page_is_shown_one() {
+    let folder = tempdir().expect("a folder");
+    let server = start(folder.path());
+    let ask = async |path: &str, accept: &str| {
+        let request = server.client().get(format!("{}{path}", server.http)).header("accept", accept);
+        let answer = request.send().await.expect("an answer");
+        let (status, address) = (answer.status().as_u16(), answer.url().as_str().replace(&server.http, ""));
+        (status, address, answer.text().await.expect("text"))
+    };
+    let (status, address, text) = ask("/alerts/?start=now-1h", "text/html").await;
+    assert_eq!((status, address.as_str(), text.contains("<html")), (200, "/alerts?start=now-1h", true));
+    let (status, address, text) = ask("/nowhere", "text/html").await;
+    assert_eq!((status, address.as_str(), text.contains("<html")), (404, "/nowhere", true));
+    for (path, accept) in [("/nowhere", "*/*"), ("/alerts/", "*/*"), ("/api/v1/nothing", "text/html")] {
+        let (status, _, text) = ask(path, accept).await;
+        assert!(status == 401 && text.contains("\"unauthenticated\""), "{path}: {status} {text}");
     }
 }
 
@@ -190,6 +214,18 @@ async fn the_commands_show_a_token() {
     let wrong = folder.path().join("wrong");
     std::fs::write(&wrong, "trv_made_up").expect("it is written");
     let refused = sql(&wrong).output().expect("the command runs");
+    assert!(!refused.status.success());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("credential"), "{refused:?}");
+    let rules = folder.path().join("rules.yml");
+    std::fs::write(&rules, "groups: [{name: g, rules: [{alert: A, expr: words > 1}]}]\n").expect("it is written");
+    let check = |token_file: &Path| {
+        let mut command = Command::new(BINARY);
+        command.args(["rules", "check", "--url", &server.http, "--token-file"]).arg(token_file).arg(&rules);
+        command
+    };
+    let said = output_of(&mut check(&first));
+    assert!(said.contains("1 rules") && !said.contains("matches no series"), "{said}");
+    let refused = check(&wrong).output().expect("the command runs");
     assert!(!refused.status.success());
     assert!(String::from_utf8_lossy(&refused.stderr).contains("credential"), "{refused:?}");
     let demo = Command::new(BINARY).args(["serve", "--demo", "--auth", "required", "--data-dir"]).arg(&data).output();

@@ -124,6 +124,11 @@ async fn every_listener_speaks_tls_and_takes_a_new_certificate() {
     let server = TlsServer::start(&folder.path().join("data"), &certificates.server_flags());
     let client = certificates.client(false);
     assert_eq!(server.bound["ui"], format!("{}/", server.url("http")));
+    let info = client.get(format!("{}/prometheus/api/v1/status/runtimeinfo", server.url("http"))).send().await;
+    let info: Value = info.expect("an answer").json().await.expect("JSON");
+    let told = &info["data"]["otlp"]["http"];
+    assert_eq!((&told["address"], &told["scheme"]), (&server.bound["otlp_http"], &json!("https")), "{info}");
+    assert_eq!((&told["token"], &told["client_certificate"]), (&json!(false), &json!(false)), "{info}");
     let export = client.post(format!("{}/v1/logs", server.url("otlp_http")));
     let sent = export.header("content-type", "application/json").body(LOG).send().await.expect("an answer");
     assert_eq!(sent.status(), 200);
@@ -154,12 +159,61 @@ async fn every_listener_speaks_tls_and_takes_a_new_certificate() {
     assert!(subject(&certificates, server.address("http"), &[]).contains("second"));
 }
 
+/// Scenario: the certificate is a new one when a reload is refused for the rules; then the rules are right.
+/// Guarantee: a refused reload leaves the certificate as it was too, the next one takes both.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_reload_exchanges_no_certificate() {
+    let (folder, certificates) = (tempdir().expect("a folder"), Certificates::new());
+    let rules = folder.path().join("rules.yml");
+    std::fs::write(&rules, "groups: []\n").expect("it is written");
+    let mut flags = certificates.server_flags();
+    flags.extend(["--rules".into(), rules.to_str().expect("UTF-8").to_owned()]);
+    let server = TlsServer::start(&folder.path().join("data"), &flags);
+    let client = certificates.client(false);
+    let reload = async || {
+        let answer = client.post(format!("{}/-/reload", server.url("http"))).send().await.expect("an answer");
+        (answer.status().as_u16(), answer.text().await.expect("text"))
+    };
+    certificates.issue("server", "second");
+    std::fs::write(&rules, "groups: [{name: g, rules: [{alert: A, expr: 'sum('}]}]\n").expect("it is written");
+    let (status, said) = reload().await;
+    assert!(status == 400 && said.contains("rules.yml"), "{said}");
+    let met = subject(&certificates, server.address("http"), &[]);
+    // Every ten seconds the server looks at these files by itself, which it counts.
+    let metrics = client.get(format!("{}/metrics", server.url("http"))).send().await.expect("an answer");
+    let metrics = metrics.text().await.expect("text");
+    let is_taken_by_itself = metrics.contains("trivium_tls_reloads_total{result=\"ok\"} 1");
+    assert!(met.contains("first") || is_taken_by_itself, "{met}");
+    std::fs::write(&rules, "groups: []\n").expect("it is written");
+    let (status, said) = reload().await;
+    assert_eq!(status, 200, "{said}");
+    assert!(subject(&certificates, server.address("http"), &[]).contains("second"));
+}
+
 /// Whom openssl meets at an address.
 fn subject(certificates: &Certificates, address: &str, flags: &[&str]) -> String {
     let mut command = Command::new("openssl");
     command.args(["s_client", "-connect", address, "-CAfile", &certificates.text("ca.pem"), "-verify_return_error"]);
     let output = command.args(flags).stdin(Stdio::null()).output().expect("openssl runs");
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn a_check_of_rules_believes_the_ca_that_it_is_given() {
+    let (folder, certificates) = (tempdir().expect("a folder"), Certificates::new());
+    let server = TlsServer::start(&folder.path().join("data"), &certificates.server_flags());
+    let rules = folder.path().join("rules.yml");
+    std::fs::write(&rules, "groups: [{name: g, rules: [{alert: A, expr: up == 0}]}]\n").expect("it is written");
+    let check = || {
+        let mut command = Command::new(BINARY);
+        command.args(["rules", "check", "--url", &server.url("http")]).arg(&rules);
+        command
+    };
+    let said = output_of(check().arg("--ca-file").arg(certificates.path("ca.pem")));
+    assert!(said.contains("matches no series now"), "{said}");
+    let refused = check().output().expect("the command runs");
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && said.contains("name it with --ca-file"), "{said}");
 }
 
 #[test]

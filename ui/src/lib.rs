@@ -6,10 +6,10 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::Path;
 use axum::http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, VARY,
-    X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERRER_POLICY,
+    VARY, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
@@ -56,7 +56,7 @@ const PAGES: &[&str] = &[
 
 /// The UI's routes.
 pub fn router() -> Router {
-    let assets = if BUILT.is_empty() { PLACEHOLDER } else { BUILT };
+    let assets = assets();
     let index = move |headers: HeaderMap| async move { find(assets, "index.html", &headers) };
     let mut router = Router::new().route("/", get(index));
     for page in PAGES {
@@ -74,11 +74,33 @@ pub fn router() -> Router {
 
 /// The templates of all paths of [`router`]. Everybody may load them: there are no data in them.
 pub fn paths() -> Vec<String> {
-    let assets = if BUILT.is_empty() { PLACEHOLDER } else { BUILT };
     let pages = PAGES.iter().flat_map(|page| [format!("/{page}"), format!("/{page}/{{*rest}}")]);
-    let files = assets.iter().filter(|asset| !asset.name.contains('/') && asset.name != "index.html");
+    let files = assets().iter().filter(|asset| !asset.name.contains('/') && asset.name != "index.html");
     let files = files.map(|asset| format!("/{}", asset.name));
     ["/", "/assets/{*name}"].map(str::to_owned).into_iter().chain(pages).chain(files).collect()
+}
+
+/// What a person is shown at a path that nothing serves: the way to the page, when there is but a slash too many, or the app,
+/// which says that there is no such page.
+pub fn stray(uri: &Uri, headers: &HeaderMap) -> Response {
+    if let Some(page) = without_slash(uri) {
+        return (StatusCode::PERMANENT_REDIRECT, [(LOCATION, page)]).into_response();
+    }
+    let mut response = find(assets(), "index.html", headers);
+    *response.status_mut() = StatusCode::NOT_FOUND;
+    response
+}
+
+/// The address of a page that was asked for with a slash at its end.
+fn without_slash(uri: &Uri) -> Option<HeaderValue> {
+    let path = uri.path().strip_suffix('/')?;
+    PAGES.contains(&path.strip_prefix('/')?).then_some(())?;
+    let query = uri.query().map_or_else(String::new, |query| format!("?{query}"));
+    HeaderValue::from_bytes(format!("{path}{query}").as_bytes()).ok()
+}
+
+fn assets() -> &'static [Asset] {
+    if BUILT.is_empty() { PLACEHOLDER } else { BUILT }
 }
 
 fn find(assets: &'static [Asset], name: &str, headers: &HeaderMap) -> Response {
@@ -159,6 +181,24 @@ mod tests {
         assert_eq!(find(ASSETS, "assets/../index.html", &HeaderMap::new()).status(), StatusCode::NOT_FOUND);
         assert!(!POLICY.contains("unsafe"));
         drop(router());
+    }
+
+    #[test]
+    fn a_slash_too_many_leads_to_the_page_and_everything_else_to_the_app_that_knows_no_such_page() {
+        let stray = |uri: &str| stray(&uri.parse().expect("an address"), &HeaderMap::new());
+        for (uri, page) in
+            [("/alerts/", "/alerts"), ("/logs/?query=a%20b&start=now-1h", "/logs?query=a%20b&start=now-1h")]
+        {
+            let response = stray(uri);
+            assert_eq!((response.status(), header(&response, "location")), (StatusCode::PERMANENT_REDIRECT, page));
+        }
+        assert_eq!(stray("/alerts/?query=ü").status(), StatusCode::PERMANENT_REDIRECT, "not every browser encodes it");
+        for uri in ["/nowhere", "/nowhere/", "/alerts//", "//evil.example/", "//alerts/", "/"] {
+            let response = stray(uri);
+            assert_eq!((response.status(), header(&response, "location")), (StatusCode::NOT_FOUND, ""), "{uri}");
+            assert_eq!(header(&response, "content-type"), "text/html; charset=utf-8", "{uri}");
+            assert_eq!(header(&response, "content-security-policy"), POLICY, "{uri}");
+        }
     }
 
     #[test]
