@@ -167,7 +167,11 @@ impl Lane {
             self.outcome.fail(format!("{point}: {:?}", verdict.examples));
         }
         self.outcome.verdict.add(verdict);
-        server.kill()?;
+        // In order: a kill might leave a merge that it began meanwhile half written.
+        let status = server.stop()?;
+        if !status.success() {
+            self.outcome.fail(format!("{point}: the stop afterwards ended with {status}"));
+        }
         let (findings, _) = offline(&self.run.binary, &launch.data)?;
         if !findings.is_empty() {
             self.outcome.fail(format!("{point}: trivium verify --deep: {findings:?}"));
