@@ -39,11 +39,17 @@ impl Windows {
     }
 
     pub(crate) fn take(self: &Arc<Self>) -> Window {
-        let share = |left: usize| Some(left / SHARE).filter(|share| *share > WINDOW_BYTES_MIN);
-        let share = |left: usize| share(left).unwrap_or(0).min(WINDOW_BYTES_MAX);
         let take = |left: usize| Some(left - share(left));
         let left = self.left_bytes.fetch_update(Ordering::AcqRel, Ordering::Acquire, take).unwrap_or_default();
         Window { windows: Arc::clone(self), taken_bytes: share(left) }
+    }
+}
+
+/// What the next connection takes of what is left: nothing, when that would be no more than what it has anyway.
+fn share(left_bytes: usize) -> usize {
+    match left_bytes / SHARE {
+        ..=WINDOW_BYTES_MIN => 0,
+        share => share.min(WINDOW_BYTES_MAX),
     }
 }
 

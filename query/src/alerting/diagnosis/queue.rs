@@ -45,7 +45,10 @@ impl Queue {
             loop {
                 let turn = queue.turns.next().await;
                 queue.stages().insert(incident.clone(), Stage::Runs);
-                explain().await;
+                // On its own: a defect in one diagnosis must not keep the incident from being explained ever again.
+                if let Err(error) = tokio::spawn(explain()).await {
+                    tracing::error!(%error, incident, "a diagnosis did not end");
+                }
                 drop(turn);
                 if !queue.goes_on(&incident) {
                     break;
@@ -139,5 +142,24 @@ mod tests {
         assert!(begun.try_recv().is_err(), "nothing is explained for nothing");
         push("c");
         assert_eq!(next(&mut begun).await, "c", "what comes later is explained anew");
+    }
+
+    /// Scenario: the first diagnosis of an incident dies of a defect. Guarantee: the incident is explained when it is asked for again,
+    /// and the turn is given back.
+    #[tokio::test]
+    async fn a_diagnosis_that_dies_costs_itself_only() {
+        let queue = Queue::new(Turns::at_once(1));
+        let (begins, mut begun) = unbounded_channel();
+        for is_defect in [true, false] {
+            let begins = begins.clone();
+            queue.push("a".to_owned(), move || {
+                begins.send(is_defect.to_string()).expect("the test listens");
+                async move { assert!(!is_defect, "as the test wants it") }
+            });
+            assert_eq!(next(&mut begun).await, is_defect.to_string());
+            while !queue.stages().is_empty() {
+                tokio::task::yield_now().await;
+            }
+        }
     }
 }
