@@ -157,9 +157,12 @@ mod tests {
                 async move { assert!(!is_defect, "as the test wants it") }
             });
             assert_eq!(next(&mut begun).await, is_defect.to_string());
-            while !queue.stages().is_empty() {
-                tokio::task::yield_now().await;
-            }
+            let ends = async {
+                while !queue.stages().is_empty() {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(10), ends).await.expect("it is over");
         }
     }
 }
