@@ -10,7 +10,7 @@ use trivium_model::{
     TimeRange, UnixNanos, WalPosition,
 };
 
-use super::disk::{Disk, Pause};
+use super::disk::{Disk, Omission, Pause};
 use crate::catalog::memory::MemoryCatalog;
 use crate::catalog::{Catalog, CatalogState, Publish, QuarantinedPart};
 use crate::encryption::TenantKey;
@@ -51,10 +51,15 @@ fn lost(action: &'static str) -> impl Fn(Error) -> Error {
 }
 
 impl Catalog for SimulatedCatalog {
-    fn publish(&self, publish: Publish) -> BoxFuture<'_, Result<(), Error>> {
+    fn publish(&self, mut publish: Publish) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(async move {
             self.disk.pause_here(Pause::Publish).await;
             let action = if publish.wal_position.is_some() { "publish" } else { "replace" };
+            match self.disk.omission() {
+                Some(Omission::WalPosition) => publish.wal_position = None,
+                Some(Omission::RequestKeys) => publish.request_keys.clear(),
+                _ => {}
+            }
             self.change(action, async move { self.kept.publish(publish).await }).await
         })
     }

@@ -49,6 +49,47 @@ impl Fault {
     }
 }
 
+/// What a mistake in the store could leave out. The store believes that it is done, and nothing is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Omission {
+    /// fsync of the files of the WAL.
+    WalContent,
+    /// fsync of its folder.
+    WalNames,
+    /// fsync of the files of parts.
+    PartContent,
+    /// fsync of their folders.
+    PartNames,
+    /// fsync of files beside them: what marks the folder.
+    MarkContent,
+    /// fsync of the data folder and of the one that it lies in.
+    MarkNames,
+    /// The position up to which parts hold what the WAL held.
+    WalPosition,
+    /// The requests that a part brings, by which they are recognised when they come again.
+    RequestKeys,
+}
+
+impl Omission {
+    /// The one that leaves out fsync of this file.
+    fn of_content(path: &Path) -> Self {
+        match path {
+            path if is_below("parts", path) => Self::PartContent,
+            path if is_below("wal", path) => Self::WalContent,
+            _ => Self::MarkContent,
+        }
+    }
+
+    /// The one that leaves out fsync of this folder.
+    fn of_names(path: &Path) -> Self {
+        match path {
+            path if is_below("parts", path) => Self::PartNames,
+            path if is_below("wal", path) => Self::WalNames,
+            _ => Self::MarkNames,
+        }
+    }
+}
+
 /// Told the number of every operation before it is done.
 pub(super) type Observer = Box<dyn FnMut(u64) + Send>;
 
@@ -73,6 +114,7 @@ struct Control {
     operations: u64,
     stop_at: Option<u64>,
     faults: Option<(Range<u64>, Fault)>,
+    omission: Option<Omission>,
     /// How many operations have failed.
     failures: u64,
     trace: DefaultHasher,
@@ -170,6 +212,16 @@ impl Disk {
     /// The operations with these numbers fail.
     pub(super) fn fail(&self, operations: Range<u64>, fault: Fault) {
         self.control().faults = Some((operations, fault));
+    }
+
+    /// From now on this is not done, and nobody is told.
+    pub(super) fn leave_out(&self, omission: Option<Omission>) {
+        self.control().omission = omission;
+    }
+
+    /// What is not done.
+    pub(super) fn omission(&self) -> Option<Omission> {
+        self.control().omission
     }
 
     /// Who is told of every operation before it is done.
@@ -302,14 +354,18 @@ fn failed(action: &'static str, path: &Path, kind: ErrorKind) -> Error {
 }
 
 fn pause_of(action: &str, path: &Path) -> Option<Pause> {
-    let is_in = |name: &str| path.ancestors().any(|folder| folder.file_name().is_some_and(|last| *last == *name));
     match action {
-        "append to" if is_in("wal") => Some(Pause::WalAppend),
-        "create" if is_in("parts") => Some(Pause::PartFile),
+        "append to" if is_below("wal", path) => Some(Pause::WalAppend),
+        "create" if is_below("parts", path) => Some(Pause::PartFile),
         // Not what is made under the lock of the log.
         "remove" if path.extension().is_some_and(|extension| extension == "wal") => Some(Pause::WalRemoval),
         _ => None,
     }
+}
+
+/// Whether one of the folders of a path, or its end, has this name.
+fn is_below(name: &str, path: &Path) -> bool {
+    path.ancestors().any(|folder| folder.file_name().is_some_and(|last| *last == *name))
 }
 
 fn is_mirrored(inside: &Path) -> bool {
@@ -340,6 +396,9 @@ impl File for DiskFile {
             self.disk.model().fail_sync_at(self.disk.model().syncs());
             drop(self.model.sync());
             return Err(failed("fsync", &self.path, fault.kind()));
+        }
+        if self.disk.omission() == Some(Omission::of_content(&self.path)) {
+            return Ok(());
         }
         self.model.sync()
     }
@@ -382,6 +441,9 @@ impl FileSystem for Disk {
 
     fn sync_file(&self, path: &Path) -> Result<(), Error> {
         self.begin_whole("fsync", path)?;
+        if self.omission() == Some(Omission::of_content(path)) {
+            return Ok(());
+        }
         self.model().sync_file(&self.inside(path))
     }
 
@@ -439,6 +501,9 @@ impl FileSystem for Disk {
 
     fn sync_dir(&self, path: &Path) -> Result<(), Error> {
         self.begin_whole("fsync", path)?;
+        if self.omission() == Some(Omission::of_names(path)) {
+            return Ok(());
+        }
         self.model().sync_dir(&self.inside(path))
     }
 }

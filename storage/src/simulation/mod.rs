@@ -20,6 +20,7 @@ mod disk;
 mod enumeration;
 mod failures;
 mod ledger;
+mod omissions;
 mod requests;
 mod seeds;
 mod steps;

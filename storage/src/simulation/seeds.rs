@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use trivium_model::SignalKind;
 
-use super::disk::{Fault, Pause};
+use super::disk::{Fault, Omission, Pause};
 use super::steps::{Draft, Step};
 use super::world::{End, Moment, TENANTS, World, config};
 use super::{on_all_cores, run};
@@ -19,7 +19,7 @@ const SEEDS: u64 = 2_000;
 
 /// What happened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Figures {
+pub(super) struct Figures {
     seeds: u64,
     /// Ends of processes, those in order aside.
     ends: u64,
@@ -146,11 +146,12 @@ async fn settle(world: &mut World, chance: &mut Chance, figures: &mut Figures) -
     Ok(())
 }
 
-async fn simulate(seed: u64) -> Result<Figures, String> {
+/// The lives of one store; `omission` is a mistake that it has.
+pub(super) async fn simulate(seed: u64, omission: Option<Omission>) -> Result<Figures, String> {
     let mut chance = Chance::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5eed);
     let mut figures = Figures { seeds: 1, ..Figures::default() };
     let config = config(1 << (18 + chance.below(4)), 300 << chance.below(5));
-    let mut world = World::new(Moment::first(), config, chance.below(1 << 30));
+    let mut world = World::new(Moment::first(), config, chance.below(1 << 30)).leaving_out(omission);
     let processes = 1 + chance.below(4);
     for process in 0..=processes {
         let lived = if process < processes {
@@ -179,7 +180,7 @@ fn no_seed_loses_or_doubles_what_was_acknowledged() {
     let total = Mutex::new(Figures::default());
     on_all_cores(seeds, |index| {
         let seed = first + index;
-        let figures = run(simulate(seed)).unwrap_or_else(|error| {
+        let figures = run(simulate(seed, None)).unwrap_or_else(|error| {
             panic!(
                 "seed {seed} fails; TRIVIUM_SIMULATION_FIRST_SEED={seed} TRIVIUM_SIMULATION_SEEDS=1 \
                  cargo test -p trivium-storage --lib simulation::seeds runs it again\n{error}"
@@ -203,7 +204,7 @@ fn no_seed_loses_or_doubles_what_was_acknowledged() {
 #[test]
 fn a_seed_makes_the_same_operations_every_time() {
     for seed in [3, 14, 159] {
-        let [one, two] = [(), ()].map(|()| run(simulate(seed)).expect("it holds"));
+        let [one, two] = [(), ()].map(|()| run(simulate(seed, None)).expect("it holds"));
         assert_eq!(one, two, "seed {seed}");
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use trivium_model::{Clock, ManualClock, PartId, SignalKind, TenantId, UnixNanos};
 
 use super::catalog::SimulatedCatalog;
-use super::disk::Disk;
+use super::disk::{Disk, Omission};
 use super::ledger::{Found, Known, Ledger};
 use super::requests::{Lines, rows_of};
 use crate::catalog::memory::MemoryCatalog;
@@ -99,6 +99,12 @@ impl World {
         }
     }
 
+    /// The same with a store that has a mistake.
+    pub(super) fn leaving_out(self, omission: Option<Omission>) -> Self {
+        self.disk.leave_out(omission);
+        self
+    }
+
     pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -176,7 +182,7 @@ impl World {
     pub(super) fn next(mut self, end: End, seed: u64) -> Self {
         self.kill();
         let (moment, config) = (self.moment().after(end), self.config.clone());
-        Self::new(moment, config, seed)
+        Self::new(moment, config, seed).leaving_out(self.disk.omission())
     }
 
     /// All rows that queries find.
