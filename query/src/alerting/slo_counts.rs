@@ -19,6 +19,7 @@ use trivium_slo::{
 use trivium_storage::Snapshot;
 
 use super::querier::StoreQuerier;
+use super::sql_rows::whole;
 use crate::engine::SqlRequest;
 use crate::state::QueryState;
 
@@ -187,6 +188,8 @@ impl SliceCounter {
                 request.slo.name
             )));
         }
+        // A budget of what is left of a damaged part would be wrong for its whole window.
+        whole(&answer).map_err(|message| QueryError { kind: ErrorKind::Corrupted, message })?;
         Ok(rows)
     }
 }
@@ -375,4 +378,49 @@ fn add_rows(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::damaged_state;
+    use super::super::turns::Turns;
+    use super::*;
+    use crate::testing::NOW;
+
+    const SLOS: &str = "
+slos:
+- name: short queues
+  service: shop
+  objective: 99
+  window: 7d
+  indicator: {sql: \"SELECT time, 1 AS good, 1 AS total FROM metrics WHERE time >= $start AND time < $end\"}
+- name: short queues by PromQL
+  service: shop
+  objective: 99
+  window: 7d
+  indicator: {promql: {bad: queue_length, total: queue_length}}
+";
+
+    /// Scenario: samples that an SLO counts lie in a damaged part. Guarantee: its slices are not measured by what is left, but
+    /// stay due, and why names the part.
+    #[tokio::test]
+    async fn slices_over_a_damaged_part_stay_due() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let state = damaged_state(folder.path()).await;
+        let part = state.storage.parts()[0].id.to_string();
+        let file = trivium_slo::SourceFile { path: "slos.yaml".into(), text: SLOS.into() };
+        let slos = trivium_slo::load(&[file]).expect("SLOs").slos;
+        let querier = Arc::new(StoreQuerier::new(Arc::clone(&state), Turns::unbounded()));
+        let counter = SliceCounter::new(TenantId::DEFAULT, state, querier);
+        for slo in slos {
+            let width = slo.slice.seconds() * 1_000_000_000;
+            let request = |start: i64| {
+                let start = UnixNanos(start.div_euclid(width) * width);
+                SliceRequest { tenant: TenantId::DEFAULT, slo: Arc::clone(&slo), start, count: 2 }
+            };
+            let error = counter.measure(request(NOW - width)).await.expect_err("a sample is missing");
+            assert!(error.message.contains("would be wrong") && error.message.contains(&part), "{error}");
+            counter.measure(request(NOW - 20 * width)).await.expect("those before the damage are measured");
+        }
+    }
 }

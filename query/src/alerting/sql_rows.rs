@@ -7,7 +7,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use trivium_model::{TenantId, UnixNanos};
 use trivium_promql::{Labels, SampleValue, VectorSample};
 
-use crate::engine::SqlRequest;
+use crate::engine::{SqlAnswer, SqlRequest};
 use crate::state::QueryState;
 
 /// Rows of one result; a rule that alerts on more is wrong.
@@ -32,11 +32,17 @@ pub(super) async fn samples(
     if answer.truncated() {
         return Err(format!("the statement answers more than {ROWS_MAX} rows; filter or aggregate"));
     }
+    whole(&answer)?;
+    Ok(samples)
+}
+
+/// Whether a statement of which all rows have come saw all it asked for: evaluating the rest would be wrong.
+pub(super) fn whole(answer: &SqlAnswer) -> Result<(), String> {
     if answer.incomplete() {
         let why = answer.notes().1.join("; ");
         return Err(format!("the statement did not see all rows, so its result would be wrong: {why}"));
     }
-    Ok(samples)
+    Ok(())
 }
 
 fn samples_of(batch: &RecordBatch) -> Result<Vec<VectorSample>, String> {
