@@ -162,6 +162,7 @@ async fn serve_opened(
         tls,
         stop: stop.clone(),
     };
+    let reloading = signals.hangup.take().map(|hangup| tokio::spawn(server::reload_on_hangup(admin.clone(), hangup)));
     let telemetry = telemetry.map(|telemetry| {
         let admin = admin.clone();
         telemetry.start(ingest.pipeline(), move || admin.exposition().ok())
@@ -187,6 +188,9 @@ async fn serve_opened(
     let demo = demo.then(|| tokio::spawn(crate::demo::run_inside(bound, stop.clone())));
     let reason = wait_for_stop(&storage, &stop, &mut signals).await;
     tracing::info!(reason, "stopping");
+    if let Some(reloading) = reloading {
+        reloading.abort();
+    }
     // What rules write last must still be taken.
     alerting.stop().await;
     if let Some(telemetry) = telemetry {
@@ -256,10 +260,12 @@ async fn wait_for_stop(storage: &Storage, stop: &CancellationToken, signals: &mu
     }
 }
 
-/// The signals that ask for an end. Expected from the start: the first process of a container gets none that it does not expect.
+/// The signals that ask for an end, and the one that asks for a reload. Expected from the start: the first process of a container
+/// gets none that it does not expect, and another is ended by SIGHUP.
 struct Signals {
     interrupt: unix::Signal,
     terminate: unix::Signal,
+    hangup: Option<unix::Signal>,
 }
 
 impl Signals {
@@ -268,9 +274,11 @@ impl Signals {
         Ok(Self {
             interrupt: expect(unix::SignalKind::interrupt())?,
             terminate: expect(unix::SignalKind::terminate())?,
+            hangup: Some(expect(unix::SignalKind::hangup())?),
         })
     }
 
+    /// Waits until somebody asks for an end.
     async fn received(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}

@@ -394,7 +394,7 @@ const REFERENCE: [(&str, &str); 59] = [
     (
         "tenants_dir",
         "A folder with the files of the other tenants: in the folder of a tenant's name rules/*.yaml, slos/*.yaml,\n\
-         alertmanager.yml and alerting.yml, each if it is there. Read again by /-/reload. Empty: none.",
+         alertmanager.yml and alerting.yml, each if it is there. Read again by /-/reload and SIGHUP. Empty: none.",
     ),
     (
         "external_url",

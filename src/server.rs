@@ -12,6 +12,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use prometheus_client::registry::Registry;
 use serde_json::json;
+use tokio::signal::unix::Signal;
 use tokio_util::sync::CancellationToken;
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
@@ -225,6 +226,18 @@ async fn reload(State(admin): State<Admin>) -> Response {
             let message = format!("{error}; what was loaded before stays in force");
             (StatusCode::BAD_REQUEST, Json(json!({"error": {"kind": "invalid_argument", "message": message}})))
                 .into_response()
+        }
+    }
+}
+
+/// The same at each SIGHUP, as Prometheus and `systemctl reload` do it. What comes of it is in the log.
+pub(crate) async fn reload_on_hangup(admin: Admin, mut hangup: Signal) {
+    while hangup.recv().await.is_some() {
+        match reload_all(&admin).await {
+            Ok(reloaded) => tracing::info!(?reloaded, "reloaded; settings need a restart"),
+            Err(error) => {
+                tracing::warn!(error, "the configuration was not reloaded; what was loaded before stays in force");
+            }
         }
     }
 }

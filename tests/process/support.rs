@@ -64,6 +64,12 @@ impl Server {
         self.child.wait().expect("the process ends");
     }
 
+    /// SIGHUP: read the files again.
+    pub(crate) fn hang_up(&self) {
+        let sent = Command::new("kill").args(["-HUP", &self.child.id().to_string()]).status().expect("kill runs");
+        assert!(sent.success());
+    }
+
     /// SIGTERM, then waits for the orderly end.
     pub(crate) fn stop(mut self) {
         let sent = Command::new("kill").arg(self.child.id().to_string()).status().expect("kill runs");

@@ -1,4 +1,4 @@
-//! `POST /-/reload`: all or nothing.
+//! `POST /-/reload` and SIGHUP: all or nothing.
 
 use std::path::Path;
 
@@ -76,7 +76,8 @@ async fn pending(server: &Server) -> Value {
     .await
 }
 
-/// Scenario: rules, SLOs, receivers and the scrape configuration change together; then one of the four is wrong, each in turn.
+/// Scenario: rules, SLOs, receivers and the scrape configuration change together; then one of the four is wrong, each in turn;
+/// then they change again, and the process gets SIGHUP.
 /// Guarantee: either all four are replaced or none, and the refusal names the file and what is wrong in it; an alert that was
 /// pending stays so since the same moment.
 #[tokio::test(flavor = "multi_thread")]
@@ -117,5 +118,8 @@ async fn all_files_are_replaced_or_none() {
     configure(folder.path(), "third");
     assert_eq!(reload(&server).await.0, 200);
     until_in_force(&server, "third").await;
+    configure(folder.path(), "fourth");
+    server.hang_up();
+    until_in_force(&server, "fourth").await;
     assert_eq!(pending(&server).await["activeAt"], since);
 }
