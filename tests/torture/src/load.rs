@@ -76,6 +76,20 @@ impl Seen {
         latencies
     }
 
+    /// How many requests a second were acknowledged in each whole minute since some moment.
+    pub(crate) fn acked_per_second_by_minute(&self, since: Instant) -> Vec<f64> {
+        let all = self.latencies.lock().unwrap_or_else(PoisonError::into_inner);
+        let minute = |at: Instant| at.saturating_duration_since(since).as_secs() / 60;
+        let minutes = all.last().map_or(0, |(at, _)| minute(*at));
+        let mut counts = vec![0_u32; usize::try_from(minutes).unwrap_or(0)];
+        for (at, _) in all.iter() {
+            if let Some(count) = usize::try_from(minute(*at)).ok().and_then(|minute| counts.get_mut(minute)) {
+                *count += 1;
+            }
+        }
+        counts.into_iter().map(|count| f64::from(count) / 60.0).collect()
+    }
+
     /// Forgets the latencies up to now: of hours they would be many.
     pub(crate) fn forget_latencies(&self) {
         self.latencies.lock().unwrap_or_else(PoisonError::into_inner).clear();

@@ -23,7 +23,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::plan::{LONG, SHORT, Scenario, Step};
 use crate::run::{Effort, Outcome, Run, say};
 use crate::scenario::{
-    clock, crash_points, damage, disk_full, fsync, hostile, kill, memory, power, read_eio, replay, slow_disk, soak, two,
+    ack, clock, crash_points, damage, disk_full, fsync, hostile, kill, memory, power, read_eio, replay, slow_disk,
+    soak, two,
 };
 
 #[derive(Debug, Parser)]
@@ -197,6 +198,7 @@ async fn one(scenario: Scenario, options: &Options, seed: u64, effort: Effort) -
             let wal_mib = if effort.is_long { 2_048 } else { 32 };
             Box::pin(replay::run(run, effort, wal_mib, options.limit_mib.unwrap_or(LIMIT_MIB))).await
         }
+        Scenario::Ack => Box::pin(ack::run(run, effort)).await,
         Scenario::SlowDisk => Box::pin(slow_disk::run(run, effort)).await,
         Scenario::Clock => Box::pin(clock::run(run, effort)).await,
         Scenario::TwoProcesses => Box::pin(two::run(run, effort)).await,

@@ -22,6 +22,8 @@ pub(crate) enum Scenario {
     Memory,
     /// A large WAL is replayed in a memory cgroup (needs root)
     Replay,
+    /// What durability costs: fdatasync takes 4 ms, or is not waited for (needs strace)
+    Ack,
     /// fdatasync takes 200 ms (needs strace)
     SlowDisk,
     /// The wall clock jumps (needs faketime)
@@ -55,7 +57,7 @@ pub(crate) const SHORT: [Step; 13] = [
 ];
 
 /// About three hours with a release build, and two more for the soak, which is last: an interrupted run has the others.
-pub(crate) const LONG: [Step; 14] = [
+pub(crate) const LONG: [Step; 15] = [
     (Scenario::Kill, 1_000, 3_000),
     (Scenario::Damage, 50_000, 3_000),
     (Scenario::DiskFull, 100, 1_200),
@@ -65,6 +67,7 @@ pub(crate) const LONG: [Step; 14] = [
     (Scenario::PowerCut, 2_000, 1_500),
     (Scenario::Memory, 1, 600),
     (Scenario::Replay, 1, 600),
+    (Scenario::Ack, 1, 90),
     (Scenario::SlowDisk, 1, 60),
     (Scenario::Clock, 50, 300),
     (Scenario::TwoProcesses, 50, 120),
@@ -84,6 +87,7 @@ impl Scenario {
             Self::PowerCut => "power-cut",
             Self::Memory => "memory",
             Self::Replay => "replay",
+            Self::Ack => "ack",
             Self::SlowDisk => "slow-disk",
             Self::Clock => "clock",
             Self::TwoProcesses => "two-processes",

@@ -27,7 +27,7 @@ struct Goal {
 
 const NOT_HERE: fn(&Value, bool) -> Reached = |_, _| Reached { text: String::new(), is_met: false };
 
-const GOALS: [Goal; 13] = [
+const GOALS: [Goal; 21] = [
     Goal {
         name: "G1",
         measure: "kill -9: acknowledged records lost, duplicate, corrupt",
@@ -133,6 +133,22 @@ const GOALS: [Goal; 13] = [
         },
     },
     Goal {
+        name: "G10",
+        measure: "the object store is away: acknowledged records lost, duplicate; the backlog drains",
+        gate: "30 s",
+        long: "0, 0; drained ≤ 2 × the outage",
+        scenario: "",
+        judge: NOT_HERE,
+    },
+    Goal {
+        name: "G11",
+        measure: "Postgres restarts: records lost, duplicate",
+        gate: "3",
+        long: "40 in 10 min: 0, 0; recovered ≤ 5 s each",
+        scenario: "",
+        judge: NOT_HERE,
+    },
+    Goal {
         name: "G12",
         measure: "identical requests sent again, also across a kill: stored twice",
         gate: "1,000: 0",
@@ -145,6 +161,14 @@ const GOALS: [Goal; 13] = [
             let text = format!("{}: {twice} records twice", grouped(resent));
             Reached { text, is_met: resent >= if is_long { 100_000 } else { 1_000 } && twice == 0 }
         },
+    },
+    Goal {
+        name: "G13",
+        measure: "families of bad input that are answered as written",
+        gate: "120 of 120",
+        long: "120 of 120, and a million random mutants: no crash",
+        scenario: "",
+        judge: NOT_HERE,
     },
     Goal {
         name: "G14",
@@ -164,12 +188,63 @@ const GOALS: [Goal; 13] = [
         },
     },
     Goal {
+        name: "G15",
+        measure: "fuzz targets: crashes",
+        gate: "17 × 5 s: 0",
+        long: "17 × 5 min: 0",
+        scenario: "",
+        judge: NOT_HERE,
+    },
+    Goal {
         name: "G16",
         measure: "soak: growth of memory, open files and threads, loss",
         gate: "–",
         long: "2 h: ≤ 1 MiB/h (95 %), 0, 0, 0",
         scenario: "soak",
         judge: soak,
+    },
+    Goal {
+        name: "G17",
+        measure: "routes × credentials: answers that nobody should have got",
+        gate: "0",
+        long: "0",
+        scenario: "",
+        judge: NOT_HERE,
+    },
+    Goal {
+        name: "G18",
+        measure: "payloads of XSS that run, in Chromium",
+        gate: "0",
+        long: "0",
+        scenario: "",
+        judge: NOT_HERE,
+    },
+    Goal {
+        name: "G19",
+        measure: "advisories that are ignored, each with a reason and a date",
+        gate: "≤ 3",
+        long: "≤ 3",
+        scenario: "",
+        judge: NOT_HERE,
+    },
+    Goal {
+        name: "G20",
+        measure: "what durability costs where fdatasync takes 4 ms: acknowledgements at 60 % of the load it can take, throughput",
+        gate: "–",
+        long: "p50 ≤ 12 ms, p99 ≤ 40 ms, ≥ 90 % of the throughput without waiting",
+        scenario: "ack",
+        judge: |outcome, _| {
+            let get = |name| figure(outcome, name);
+            let text = format!(
+                "at {:.0} %: p50 {:.1} ms, p99 {:.1} ms; {:.0} % of the throughput",
+                get("load_percent"),
+                get("ack_p50_ms"),
+                get("ack_p99_ms"),
+                get("throughput_percent")
+            );
+            // The scenario fails where a figure misses its goal.
+            Reached { text, is_met: is_clean(outcome) }
+        },
     },
 ];
 

@@ -1,5 +1,6 @@
 //! One file per kind of misfortune.
 
+pub(crate) mod ack;
 pub(crate) mod clock;
 pub(crate) mod crash_points;
 pub(crate) mod damage;

@@ -51,6 +51,7 @@ struct Phase {
     clients: Summary,
     acked_per_second: f64,
     attempts_per_second: f64,
+    acked_per_second_by_minute: Vec<f64>,
     rss_max: u64,
     group_rss_max: u64,
     seconds: f64,
@@ -121,6 +122,7 @@ async fn phase(
         clients: running.finish().await?,
         acked_per_second: summary.acked as f64 / elapsed,
         attempts_per_second: attempts / elapsed,
+        acked_per_second_by_minute: phase.seen.acked_per_second_by_minute(started),
         rss_max,
         group_rss_max,
         seconds: elapsed,
@@ -141,6 +143,12 @@ async fn recover(clients: &Clients, server: &Server, usual_ms: f64) -> anyhow::R
     Ok(None)
 }
 
+/// Acknowledged requests a second, minute by minute: what is put off, such as merges, comes due later.
+fn by_minute(phase: &Phase) -> String {
+    let minutes: Vec<String> = phase.acked_per_second_by_minute.iter().map(|acked| format!("{acked:.0}")).collect();
+    minutes.join(" ")
+}
+
 fn report(outcome: &mut Outcome, limits: Limits, usual: &Phase, over: &Phase, recovery: Option<Duration>) {
     let goodput = 100.0 * over.acked_per_second / usual.acked_per_second.max(f64::MIN_POSITIVE);
     let offered = over.attempts_per_second / usual.acked_per_second.max(f64::MIN_POSITIVE);
@@ -153,6 +161,8 @@ fn report(outcome: &mut Outcome, limits: Limits, usual: &Phase, over: &Phase, re
     outcome.figure("usual_requests_per_second", usual.acked_per_second);
     outcome.figure("overload_requests_per_second", over.acked_per_second);
     outcome.figure("offered_times_of_usual", offered);
+    outcome.figure("usual_by_minute", by_minute(usual));
+    outcome.figure("overload_by_minute", by_minute(over));
     outcome.figure("goodput_percent", goodput);
     outcome.figure("rss_max_mib", over.rss_max >> 20);
     outcome.figure("cgroup_rss_max_mib", over.group_rss_max >> 20);
