@@ -10,7 +10,7 @@ use crate::ledger::{Fate, Ledger};
 use crate::load::{Clients, Summary, Trouble};
 use crate::machine::{Cgroup, Halves};
 use crate::payload::Stream;
-use crate::run::{Effort, Outcome, Run};
+use crate::run::{Effort, Outcome, Run, say};
 use crate::server::{Launch, Server};
 use foes::Foes;
 
@@ -74,14 +74,16 @@ pub(crate) async fn run(run: Run, effort: Effort, limits: Limits) -> anyhow::Res
     outcome.figure("processors_of_server", halves.as_ref().map(|halves| &halves.of_server));
     let mut server = launch.start()?;
     let total = effort.until.saturating_duration_since(Instant::now());
-    // The length of the run is that of the overload; what is usual is known sooner.
-    let usual_for = (total / 4).min(Duration::from_secs(60));
+    // The length of the run is that of the overload. What is usual is known only when merges of its first minutes have come due.
+    let usual_for = if effort.is_long { total / 2 } else { total / 4 };
     let usual = phase(&clients, &mut server, &group, (CONNECTIONS, Trouble::Insist), usual_for).await?;
+    say_phase(&run, "without overload", &usual);
     let bad = if limits.foes.bad { limits.connections / 5 } else { 0 };
     let foes = Arc::new(Foes::new(clients.http.clone(), &server, run.seed, limits.foes.bombs));
     let enemies = foes.start(bad, if limits.foes.queries { QUERIES } else { 0 });
     let overload = (limits.connections - bad, Trouble::Insist);
     let over = phase(&clients, &mut server, &group, overload, total).await?;
+    say_phase(&run, "overloaded", &over);
     foes.stop();
     let recovery = recover(&clients, &server, usual.clients.ack_p50_ms).await?;
     for enemy in enemies {
@@ -127,6 +129,19 @@ async fn phase(
         group_rss_max,
         seconds: elapsed,
     })
+}
+
+/// Tells of a phase as soon as it is over: reading everything back takes longer than the load.
+fn say_phase(run: &Run, what: &str, phase: &Phase) {
+    let Summary { acked, refused, ack_p99_ms, .. } = phase.clients;
+    say(&format!(
+        "{}: {what}: {:.0} requests a second acknowledged ({acked} in {:.0} s; by minute {}), {refused} refused, p99 {ack_p99_ms:.0} ms, {} MiB",
+        run.name,
+        phase.acked_per_second,
+        phase.seconds,
+        by_minute(phase),
+        phase.rss_max >> 20
+    ));
 }
 
 /// How long it takes until an acknowledgement is as quick as before; `None` when it takes too long.
