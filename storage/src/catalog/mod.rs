@@ -15,6 +15,7 @@ mod sqlite;
 mod state;
 #[cfg(test)]
 mod state_conformance;
+mod sums;
 mod tenant_keys;
 
 use futures::future::BoxFuture;

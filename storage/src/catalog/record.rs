@@ -5,8 +5,9 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow, Row, SqliteConnection};
-use trivium_model::{PartId, RequestKey, TenantId, UnixNanos, WalPosition};
+use trivium_model::{PartId, RequestKey, SignalKind, TenantId, UnixNanos, WalPosition};
 
+use super::sums::Sum;
 use super::{invariant, sqlite::failed};
 use crate::error::Error;
 use crate::part::{PartFile, PartRecord};
@@ -30,6 +31,8 @@ pub(super) struct StoredPart {
     created_at: i64,
     pub(super) removed_at: Option<UnixNanos>,
     pub(super) quarantined: Option<(UnixNanos, String)>,
+    /// That of the row as it was read.
+    sum: Option<i64>,
 }
 
 /// A file of a part in the JSON of the column `files`.
@@ -59,6 +62,11 @@ impl FromRow<'_, SqliteRow> for StoredPart {
             created_at: row.try_get("created_at")?,
             removed_at: row.try_get::<Option<i64>, _>("removed_at")?.map(UnixNanos),
             quarantined: quarantined_at.map(|at| (UnixNanos(at), reason.unwrap_or_default())),
+            sum: match row.try_get("sum") {
+                // An earlier version, opened for reading only.
+                Err(sqlx::Error::ColumnNotFound(_)) => None,
+                sum => sum?,
+            },
         })
     }
 }
@@ -86,7 +94,35 @@ impl StoredPart {
             created_at: part.created_at.0,
             removed_at: None,
             quarantined: None,
+            sum: None,
         })
+    }
+
+    fn sum(&self) -> Sum {
+        let range = [self.first_time, self.last_time, self.first_position, self.last_position, self.rows];
+        let sum = Sum::default().bytes(&self.id).integer(self.tenant).integer(self.signal).integer(self.level);
+        let sum = range.into_iter().fold(sum, Sum::integer).bytes(self.files.as_bytes()).integer(self.created_at);
+        let sum = sum.optional(self.removed_at, |sum, at| sum.integer(at.0));
+        sum.optional(self.quarantined.as_ref(), |sum, (at, reason)| sum.integer(at.0).bytes(reason.as_bytes()))
+    }
+
+    /// [`Error::Corrupted`] when the row is not what was written.
+    pub(super) fn check(&self, path: &Path) -> Result<(), Error> {
+        let id: String = self.id.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.sum().check(self.sum, path, &format!("the row of part {id}"))
+    }
+
+    pub(super) fn rows(&self) -> u64 {
+        self.rows.unsigned_abs()
+    }
+
+    /// Neither replaced nor in quarantine.
+    pub(super) fn is_published(&self) -> bool {
+        self.removed_at.is_none() && self.quarantined.is_none()
+    }
+
+    pub(super) fn is_of(&self, signal: SignalKind) -> bool {
+        self.signal == i64::from(signal.tag())
     }
 
     /// The record, or [`Error::Corrupted`] when the row is not what was written.
@@ -125,10 +161,10 @@ impl StoredPart {
     }
 
     pub(super) async fn insert(self, transaction: &mut SqliteConnection) -> Result<(), Error> {
-        let id = self.id.clone();
+        let (id, sum) = (self.id.clone(), self.sum().stored());
         let inserted = sqlx::query(
             "INSERT INTO parts (id, tenant, signal, level, first_time, last_time, first_position, last_position, \
-             row_count, files, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+             row_count, files, created_at, sum) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
         )
         .bind(self.id)
         .bind(self.tenant)
@@ -141,6 +177,7 @@ impl StoredPart {
         .bind(self.rows)
         .bind(self.files)
         .bind(self.created_at)
+        .bind(sum)
         .execute(transaction)
         .await
         .map_err(failed("insert a part"))?;
@@ -149,6 +186,30 @@ impl StoredPart {
         }
         let id = <[u8; 16]>::try_from(id).map(PartId);
         Err(Error::Internal(format!("part {id:?} is in the catalog already; IDs are never used twice")))
+    }
+
+    /// Writes what may change of a row: whether it is replaced or in quarantine.
+    pub(super) async fn update(self, transaction: &mut SqliteConnection) -> Result<(), Error> {
+        let sum = self.sum().stored();
+        let (quarantined_at, reason) = self.quarantined.map_or((None, None), |(at, reason)| (Some(at.0), Some(reason)));
+        sqlx::query("UPDATE parts SET removed_at = ?, quarantined_at = ?, quarantine_reason = ?, sum = ? WHERE id = ?")
+            .bind(self.removed_at.map(|at| at.0))
+            .bind(quarantined_at)
+            .bind(reason)
+            .bind(sum)
+            .bind(self.id)
+            .execute(transaction)
+            .await
+            .map_err(failed("change the row of a part"))?;
+        Ok(())
+    }
+
+    pub(super) async fn select(transaction: &mut SqliteConnection, part: PartId) -> Result<Option<Self>, Error> {
+        sqlx::query_as("SELECT * FROM parts WHERE id = ?")
+            .bind(part.0.to_vec())
+            .fetch_optional(transaction)
+            .await
+            .map_err(failed("read the row of a part"))
     }
 
     /// Every row, by ID.

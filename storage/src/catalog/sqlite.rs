@@ -5,15 +5,18 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
-use sqlx::{Connection, Row, SqliteConnection, SqlitePool};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Connection, SqliteConnection, SqliteExecutor, SqlitePool};
 use trivium_model::{
     HistoryEvent, Lease, PartId, SignalKind, StateChange, StateFuture, StateRecord, StateStore, TenantId, TimeRange,
     UnixNanos, WalPosition,
 };
 
-use super::record::{StoredPart, decode_keys, encode_keys};
-use super::{Catalog, CatalogState, Publish, QuarantinedPart, Tombstone, invariant, rejected, state, tenant_keys};
+use super::record::{StoredPart, decode_keys};
+use super::sums::{SUMS_VERSION, StoredPublish};
+use super::{
+    Catalog, CatalogState, Publish, QuarantinedPart, Tombstone, invariant, rejected, state, sums, tenant_keys,
+};
 use crate::encryption::TenantKey;
 use crate::error::Error;
 use crate::part::PartRecord;
@@ -23,10 +26,11 @@ use crate::storage::Rejection;
 pub(crate) const FILE_NAME: &str = "catalog.sqlite";
 
 /// The migrations in order; number `i` leads to schema version `i + 1`. A published one never changes.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_state.sql"),
     include_str!("migrations/0003_tenant_keys.sql"),
+    include_str!("migrations/0004_sums.sql"),
 ];
 
 /// The version from which on there are keys of tenants.
@@ -120,7 +124,7 @@ impl SqliteCatalog {
         if is_published(&mut transaction, publish.token).await? {
             return Ok(());
         }
-        let removed_rows = remove_parts(&mut transaction, &publish).await?;
+        let removed_rows = remove_parts(&mut transaction, &publish, &self.path).await?;
         invariant::rows_survive(&publish, removed_rows)?;
         if let Some(position) = publish.wal_position {
             advance_position(&mut transaction, &publish, position).await?;
@@ -135,8 +139,12 @@ impl SqliteCatalog {
     async fn load_state(&self) -> Result<CatalogState, Error> {
         // One read transaction: parts and positions must be of the same moment, or rows would be replayed twice.
         let mut transaction = self.readers.begin().await.map_err(failed("begin to load the state"))?;
+        let has_sums = read_version(&mut *transaction, &self.path).await? >= SUMS_VERSION;
         let mut state = CatalogState::default();
         for stored in StoredPart::select_all(&mut transaction).await? {
+            if has_sums {
+                stored.check(&self.path)?;
+            }
             let part = stored.decode(&self.path)?;
             match (stored.removed_at, stored.quarantined) {
                 (Some(removed_at), _) => state.tombstones.push(Tombstone { part, removed_at }),
@@ -148,6 +156,10 @@ impl SqliteCatalog {
             .fetch_all(&mut *transaction)
             .await
             .map_err(failed("read the WAL positions"))?;
+        if has_sums {
+            sums::check_positions(&mut transaction, &self.path).await?;
+            sums::check_publishes(&mut transaction, &self.path).await?;
+        }
         for (tag, position) in positions {
             let signal = invariant::signal(tag).ok_or_else(|| self.corrupted("the tag of a signal", tag))?;
             state.wal_positions[signal.index()] = WalPosition(position.cast_unsigned());
@@ -187,18 +199,14 @@ impl SqliteCatalog {
 
     async fn quarantine(&self, part: PartId, reason: String, at: UnixNanos) -> Result<(), Error> {
         let action = "quarantine a part";
+        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed(action))?;
+        let stored = StoredPart::select(&mut transaction, part).await?.filter(|stored| stored.removed_at.is_none());
+        let mut stored = stored.ok_or(Error::Conflict { part })?;
+        stored.check(&self.path)?;
         // A part that is in quarantine keeps its first reason and time.
-        let updated = sqlx::query(
-            "UPDATE parts SET quarantined_at = coalesce(quarantined_at, ?), \
-             quarantine_reason = coalesce(quarantine_reason, ?) WHERE id = ? AND removed_at IS NULL",
-        )
-        .bind(at.0)
-        .bind(reason)
-        .bind(part.0.as_slice())
-        .execute(&self.writer)
-        .await
-        .map_err(failed(action))?;
-        if updated.rows_affected() == 0 { Err(Error::Conflict { part }) } else { Ok(()) }
+        stored.quarantined.get_or_insert((at, reason));
+        stored.update(&mut transaction).await?;
+        transaction.commit().await.map_err(failed(action))
     }
 
     async fn return_once(&self, old: PartId, part: PartRecord, wal_begins_after: WalPosition) -> Result<(), Error> {
@@ -394,9 +402,9 @@ fn supported_version() -> u32 {
 }
 
 /// The version of the schema in the file, unless this build does not know it.
-async fn read_version(pool: &SqlitePool, path: &Path) -> Result<u32, Error> {
+async fn read_version<'e>(connection: impl SqliteExecutor<'e>, path: &Path) -> Result<u32, Error> {
     let (found,): (i64,) =
-        sqlx::query_as("PRAGMA user_version").fetch_one(pool).await.map_err(failed("read the schema version"))?;
+        sqlx::query_as("PRAGMA user_version").fetch_one(connection).await.map_err(failed("read the schema version"))?;
     let (found, supported) = (u32::try_from(found).unwrap_or(u32::MAX), supported_version());
     if found > supported {
         return Err(Error::UnknownFormat { path: path.into(), found, supported });
@@ -411,6 +419,9 @@ async fn migrate(writer: &SqlitePool, path: &Path) -> Result<(), Error> {
         let action = "migrate the schema";
         let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed(action))?;
         sqlx::raw_sql(migration).execute(&mut *transaction).await.map_err(failed(action))?;
+        if version == SUMS_VERSION {
+            sums::fill(&mut transaction).await?;
+        }
         // PRAGMA takes no bound parameters; the version is a number of ours.
         let set_version = sqlx::AssertSqlSafe(format!("PRAGMA user_version = {version}"));
         sqlx::raw_sql(set_version).execute(&mut *transaction).await.map_err(failed(action))?;
@@ -429,22 +440,16 @@ async fn is_published(transaction: &mut SqliteConnection, token: [u8; 16]) -> Re
 }
 
 /// Turns the removed parts into tombstones; answers how many rows they hold.
-async fn remove_parts(transaction: &mut SqliteConnection, publish: &Publish) -> Result<u64, Error> {
+async fn remove_parts(transaction: &mut SqliteConnection, publish: &Publish, path: &Path) -> Result<u64, Error> {
     let mut rows = 0_u64;
     for &part in &publish.remove {
-        let removed: Option<SqliteRow> = sqlx::query(
-            "UPDATE parts SET removed_at = ? WHERE id = ? AND signal = ? \
-             AND removed_at IS NULL AND quarantined_at IS NULL RETURNING row_count",
-        )
-        .bind(publish.at.0)
-        .bind(part.0.as_slice())
-        .bind(i64::from(publish.signal.tag()))
-        .fetch_optional(&mut *transaction)
-        .await
-        .map_err(failed("remove a part"))?;
-        let removed = removed.ok_or(Error::Conflict { part })?;
-        let part_rows: u32 = removed.try_get(0).map_err(failed("read the rows of a removed part"))?;
-        rows += u64::from(part_rows);
+        let stored = StoredPart::select(&mut *transaction, part).await?;
+        let stored = stored.filter(|stored| stored.is_published() && stored.is_of(publish.signal));
+        let mut stored = stored.ok_or(Error::Conflict { part })?;
+        stored.check(path)?;
+        rows += stored.rows();
+        stored.removed_at = Some(publish.at);
+        stored.update(&mut *transaction).await?;
     }
     Ok(rows)
 }
@@ -464,12 +469,17 @@ async fn set_position(
     signal: SignalKind,
     position: WalPosition,
 ) -> Result<(), Error> {
-    sqlx::query("INSERT INTO wal_positions (signal, position) VALUES (?, ?) ON CONFLICT DO UPDATE SET position = excluded.position")
-        .bind(i64::from(signal.tag()))
-        .bind(position.0.cast_signed())
-        .execute(transaction)
-        .await
-        .map_err(failed("advance the WAL position"))?;
+    let (tag, position) = (i64::from(signal.tag()), position.0.cast_signed());
+    sqlx::query(
+        "INSERT INTO wal_positions (signal, position, sum) VALUES (?, ?, ?) \
+         ON CONFLICT DO UPDATE SET position = excluded.position, sum = excluded.sum",
+    )
+    .bind(tag)
+    .bind(position)
+    .bind(sums::of_position(tag, position).stored())
+    .execute(transaction)
+    .await
+    .map_err(failed("advance the WAL position"))?;
     Ok(())
 }
 
@@ -483,16 +493,17 @@ async fn position_of(transaction: &mut SqliteConnection, signal: SignalKind) -> 
 }
 
 async fn insert_publish(transaction: &mut SqliteConnection, publish: &Publish) -> Result<(), Error> {
-    // A publish without requests is remembered as long as one whose requests came when it was made.
-    let last_received = publish.request_keys.iter().map(|&(_, received_at)| received_at).fold(publish.at, Ord::max);
+    let stored = StoredPublish::encode(publish);
+    let sum = stored.sum().stored();
     sqlx::query(
-        "INSERT INTO publishes (token, signal, published_at, last_received, request_keys) VALUES (?, ?, ?, ?, ?)",
+        "INSERT INTO publishes (token, signal, published_at, last_received, request_keys, sum) VALUES (?, ?, ?, ?, ?, ?)",
     )
-    .bind(publish.token.as_slice())
-    .bind(i64::from(publish.signal.tag()))
-    .bind(publish.at.0)
-    .bind(last_received.0)
-    .bind(encode_keys(&publish.request_keys))
+    .bind(stored.token)
+    .bind(stored.signal)
+    .bind(stored.published_at)
+    .bind(stored.last_received)
+    .bind(stored.request_keys)
+    .bind(sum)
     .execute(transaction)
     .await
     .map_err(failed("remember a publish"))?;
