@@ -103,7 +103,7 @@ fn scan_as(fs: &dyn FileSystem, folder: &Path, clean: Option<WalPosition>) -> Re
             }
             Err(error) => return Err(error),
         };
-        state.read_file(path, &bytes, clean.is_none() && index + 1 == paths.len())?;
+        state.read_file(path, &bytes, FileEnd::of(fs, &paths, index, clean))?;
     }
     state.compare_with_marks(folder, clean, newest, &paths);
     let WalRecovery { frames, damage, begins_after, .. } = state.report;
@@ -113,7 +113,7 @@ fn scan_as(fs: &dyn FileSystem, folder: &Path, clean: Option<WalPosition>) -> Re
 /// Reads one WAL file, wherever it lies, as if it had been closed in order.
 pub fn scan_file(fs: &dyn FileSystem, path: &Path) -> Result<Scan, Error> {
     let mut state = Recovery::default();
-    state.read_file(path, &fs.read(path)?, false)?;
+    state.read_file(path, &fs.read(path)?, FileEnd::Durable)?;
     let WalRecovery { frames, damage, begins_after, .. } = state.report;
     Ok(Scan { files: 1, frames, damage, begins_after })
 }
@@ -125,6 +125,28 @@ struct Recovery {
     previous_sum: Option<u32>,
     /// The position that comes next; `None` before the first file.
     next: Option<WalPosition>,
+}
+
+/// What is known of the end of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FileEnd {
+    /// It is the last one, and a crash may have left a part of a group there.
+    MayBeTorn,
+    /// The header of the next file says where the log ended when that was begun: what lies behind was torn then, and there was no
+    /// room to write the file anew without it.
+    LogEndedAt(WalPosition),
+    /// All of it was durable.
+    Durable,
+}
+
+impl FileEnd {
+    fn of(fs: &dyn FileSystem, paths: &[PathBuf], index: usize, clean: Option<WalPosition>) -> Self {
+        let Some(next) = paths.get(index + 1) else {
+            return if clean.is_none() { Self::MayBeTorn } else { Self::Durable };
+        };
+        let header = fs.read_start(next, FILE_HEADER_BYTES).ok().and_then(|bytes| FileHeader::decode(&bytes).ok());
+        header.map_or(Self::Durable, |header| Self::LogEndedAt(header.after))
+    }
 }
 
 /// One file as it was read.
@@ -200,8 +222,7 @@ fn missing(first: WalPosition, end: WalPosition) -> String {
 }
 
 impl Recovery {
-    /// `may_be_torn`: a crash may have left the end of this file.
-    fn read_file(&mut self, path: &Path, bytes: &Bytes, may_be_torn: bool) -> Result<FileContent, Error> {
+    fn read_file(&mut self, path: &Path, bytes: &Bytes, end: FileEnd) -> Result<FileContent, Error> {
         let mut content = FileContent { valid_bytes: FILE_HEADER_BYTES.min(bytes.len()), ..FileContent::default() };
         match FileHeader::decode(bytes) {
             Ok(header) => self.read_header(path, header, &mut content),
@@ -216,7 +237,7 @@ impl Recovery {
             }
         }
         content.salt = salt_of(path, bytes);
-        self.read_frames(path, bytes, may_be_torn, &mut content);
+        self.read_frames(path, bytes, end, &mut content);
         Ok(content)
     }
 
@@ -246,11 +267,11 @@ impl Recovery {
         self.go_on_at(first);
     }
 
-    fn read_frames(&mut self, path: &Path, bytes: &Bytes, may_be_torn: bool, content: &mut FileContent) {
+    fn read_frames(&mut self, path: &Path, bytes: &Bytes, end_of_file: FileEnd, content: &mut FileContent) {
         let pieces: Vec<Piece> = pieces(bytes, content.salt).collect();
         // Only the last group can be torn: all before it was durable when its first byte was written.
         let durable_before = pieces.iter().map(|piece| piece.durable_before).max().unwrap_or_default();
-        let is_torn = |next: WalPosition| may_be_torn && next >= durable_before;
+        let is_torn = |next: WalPosition| end_of_file == FileEnd::MayBeTorn && next >= durable_before;
         let mut gap = None;
         for piece in pieces {
             let position = match &piece.content {
@@ -273,7 +294,10 @@ impl Recovery {
             content.frames += frames;
         }
         let Some(Piece { offset, end, content: Content::Gap(highest), .. }) = gap else { return };
-        if is_torn(self.next.unwrap_or_default()) && end - offset <= GROUP_BYTES_ON_DISK_MAX {
+        let next = self.next.unwrap_or_default();
+        let log_ended =
+            matches!(end_of_file, FileEnd::LogEndedAt(last) if last.next() == next && next >= durable_before);
+        if log_ended || is_torn(next) && end - offset <= GROUP_BYTES_ON_DISK_MAX {
             self.report.torn_bytes += (end - offset) as u64;
         } else {
             self.damage(path, offset..end, "no intact frame up to the end of the file".into(), content);
@@ -431,7 +455,7 @@ pub(super) fn recover(fs: &dyn FileSystem, folder: &Path) -> Result<(Vec<WalFile
     for (index, path) in paths.iter().enumerate() {
         let is_last = index + 1 == paths.len();
         let bytes = fs.read(path)?;
-        let content = state.read_file(path, &bytes, is_last && clean.is_none())?;
+        let content = state.read_file(path, &bytes, FileEnd::of(fs, &paths, index, clean))?;
         files.extend(state.repair(fs, path, &bytes, content, is_last)?);
     }
     state.compare_with_marks(folder, clean, newest, &paths);

@@ -283,6 +283,29 @@ fn without_room_for_a_copy_the_damaged_file_stays_and_the_start_goes_on() {
     assert_eq!(open(&fs).expect("it opens").1.damage, []);
 }
 
+/// The next starts took for damage what a start on a full disk had left as it was.
+#[test]
+fn a_torn_end_that_a_full_disk_kept_is_no_damage_later() {
+    for (fs, context) in cut_ends(&without_mark(&written(3))) {
+        let path = files(&fs)[0].clone();
+        let torn = fs.read(&path).expect("readable").to_vec();
+        let (wal, _) = open(&fs).expect("a torn end is normal");
+        assert_eq!(append(&wal, 7).expect("it goes on"), WalPosition(3));
+        wal.close();
+        // As it would be without room for a copy.
+        fs.damage(&path, |bytes| bytes.clone_from(&torn));
+        assert_eq!(scan(&fs, folder()).expect("a scan").damage, [], "{context}");
+        let (wal, report) = open(&fs).expect("it opens");
+        assert_eq!((numbers(&wal), &report.damage[..]), (vec![1, 2, 7], &[][..]), "{context}");
+        wal.close();
+        // What was durable when the next file was begun is damage when it is missing.
+        let frame_2 = FILE_HEADER_BYTES + FRAME_HEADER_BYTES + 61;
+        fs.damage(&path, |bytes| bytes[frame_2 + 9] ^= 1);
+        let (wal, report) = open(&fs).expect("it opens");
+        assert_eq!((numbers(&wal), report.damage.is_empty()), (vec![1, 7], false), "{context}");
+    }
+}
+
 #[test]
 fn a_file_that_vanishes_under_a_scan_is_no_damage() {
     let whole = written(9);
