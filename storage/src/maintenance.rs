@@ -187,6 +187,7 @@ impl Inner {
 
     /// Drops parts of which every row is older than the retention.
     pub(crate) async fn expire(self: &Arc<Self>) -> Result<(), Error> {
+        self.settle_doubts().await;
         let now = self.clock.now();
         for signal in SignalKind::ALL {
             let Some(retention) = self.config.retention(signal) else { continue };

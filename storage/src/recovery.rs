@@ -173,6 +173,7 @@ fn inner(
         shredding: tokio::sync::RwLock::new(()),
         wal,
         retired: Mutex::new(Retired::default()),
+        in_doubt: Mutex::default(),
         resting: Mutex::default(),
         unchecked: Mutex::default(),
         rejections: Mutex::new(Vec::new()),

@@ -17,7 +17,7 @@ use arrow::datatypes::TimestampNanosecondType;
 use bytes::Bytes;
 use trivium_model::{PartId, SignalKind, TenantId, WalPosition};
 
-use crate::catalog::Publish;
+use crate::catalog::{CatalogState, Publish};
 use crate::compaction::{self, Haste, WINDOW_NANOS};
 use crate::error::Error;
 use crate::fs::FileSystem;
@@ -175,6 +175,7 @@ impl Inner {
     /// Does one merge that is due; `false` when none is.
     pub(crate) async fn compact_once(self: &Arc<Self>, signal: SignalKind) -> Result<bool, Error> {
         let _one_at_a_time = self.compacting.lock().await;
+        self.settle_doubts().await;
         for (tenant, parts) in self.parts_by_tenant(signal) {
             let records = parts.iter().map(|part| part.record());
             let records: Vec<&PartRecord> = records.filter(|record| !self.is_resting(record.id)).collect();
@@ -218,28 +219,6 @@ impl Inner {
         self.metrics.compactions.get_or_create(&signal.into()).inc();
         self.metrics.compacted_rows.get_or_create(&signal.into()).inc_by(rows);
         Ok(())
-    }
-
-    /// After a failed commit only the catalog knows whether parts are published. Those that are not would take room until the
-    /// next start, and others after the next attempt.
-    async fn discard_unless_published(self: &Arc<Self>, mut records: Vec<PartRecord>) {
-        if records.is_empty() {
-            return;
-        }
-        let state = match self.catalog.load().await {
-            Ok(state) => state,
-            Err(error) => {
-                tracing::warn!(%error, "it is not known whether parts were published; their files stay until the next start");
-                return;
-            }
-        };
-        records.retain(|record| !state.parts.iter().any(|part| part.id == record.id));
-        let inner = Arc::clone(self);
-        let discarded = blocking(move || {
-            records.iter().for_each(|record| inner.discard(record));
-            Ok(())
-        });
-        drop(discarded.await);
     }
 
     fn write_merged(
@@ -293,14 +272,50 @@ impl Inner {
         };
         let inner = Arc::clone(self);
         let replaced = tokio::spawn(async move {
-            let published = inner.publish_surely(&publish).await;
-            match published {
+            match inner.publish_surely(&publish).await {
                 Ok(()) => inner.serve(&publish),
-                Err(_) => inner.discard_unless_published(publish.add).await,
+                // Unless it was made all the same.
+                Err(error) if !inner.settle(publish).await => return Err(error),
+                Err(_) => {}
             }
-            published
+            Ok(())
         });
         replaced.await.unwrap_or_else(|error| Err(Error::Internal(error.to_string())))
+    }
+
+    /// What became of a replacement that ended in an error: `true` when it was made, and is served now. One that was not made
+    /// leaves no files, which would take room until the next start, and others after the next attempt. One of which nothing
+    /// can be said is asked for again before the next one.
+    async fn settle(self: &Arc<Self>, publish: Publish) -> bool {
+        match self.catalog.load().await {
+            Ok(state) if was_made(&publish, &state) => {
+                self.serve(&publish);
+                true
+            }
+            Ok(_) => {
+                let inner = Arc::clone(self);
+                let discarded = blocking(move || {
+                    publish.add.iter().for_each(|record| inner.discard(record));
+                    Ok(())
+                });
+                drop(discarded.await);
+                false
+            }
+            Err(error) => {
+                tracing::warn!(%error, "it is not known whether parts were replaced; it is looked up before the next merge");
+                lock(&self.in_doubt).push(publish);
+                false
+            }
+        }
+    }
+
+    /// Looks up the replacements of which nothing could be said. Whoever chooses parts calls it before, or would choose some that
+    /// are gone.
+    pub(crate) async fn settle_doubts(self: &Arc<Self>) {
+        let doubts = std::mem::take(&mut *lock(&self.in_doubt));
+        for publish in doubts {
+            self.settle(publish).await;
+        }
     }
 
     /// Shows queries what was published.
@@ -313,6 +328,12 @@ impl Inner {
         };
         lock(&self.retired).add(&removed);
     }
+}
+
+/// Whether a replacement is in the catalog: all that it adds, and nothing of what it removes.
+fn was_made(publish: &Publish, state: &CatalogState) -> bool {
+    let is_published = |id: PartId| state.parts.iter().any(|part| part.id == id);
+    publish.add.iter().all(|part| is_published(part.id)) && !publish.remove.iter().any(|&part| is_published(part))
 }
 
 /// Whether a merge may have failed because of what it read. Reading all of it once more costs as much as the merge.

@@ -13,7 +13,7 @@ use trivium_model::{Clock, PartId, RequestKey, SignalKind, StateStore, TenantId,
 
 use crate::buffer::Committed;
 use crate::canary::Canary;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Publish};
 use crate::config::StorageConfig;
 use crate::crash_loop::Starts;
 use crate::described::{Descriptions, MetricDescription};
@@ -141,6 +141,8 @@ pub(crate) struct Inner {
     pub(crate) tables: [RwLock<Table>; 3],
     pub(crate) remembered: Mutex<RememberedRequests>,
     pub(crate) retired: Mutex<Retired>,
+    /// Replacements of parts that ended in an error, and of which the catalog could not be asked whether they were made.
+    pub(crate) in_doubt: Mutex<Vec<Publish>>,
     /// Parts that could not be read, and until when they are left out of merges.
     pub(crate) resting: Mutex<HashMap<PartId, UnixNanos>>,
     /// Parts that are served though the start could not find out whether they are sound.

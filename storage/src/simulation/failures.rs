@@ -42,6 +42,40 @@ fn files_that_could_not_be_removed_are_removed_later() {
     }
 }
 
+/// A change of the catalog was made, its answer was lost, and so were the next attempts: the parts that it had replaced were served
+/// on, and each later attempt to drop or merge them failed until the next start.
+#[test]
+fn a_change_is_served_whose_answer_is_lost_with_all_attempts() {
+    for (change, failing) in [Step::Expire, Step::Merge(SignalKind::Logs)]
+        .into_iter()
+        .flat_map(|step| (0..24).map(move |failing| (step.clone(), failing)))
+    {
+        let tidied = run(async {
+            let mut world = world();
+            assert!(world.start().await?, "nothing keeps it from starting");
+            for _ in 0..4 {
+                world.step(append(SignalKind::Logs)).await?;
+                world.step(Step::Seal(SignalKind::Logs)).await?;
+            }
+            if matches!(change, Step::Expire) {
+                world.step(Step::Wait(Duration::from_secs(20 * 3600))).await?;
+            }
+            let first = world.disk.operations() + failing;
+            world.disk.fail(first..first + 3, Fault::Full);
+            world.step(change.clone()).await?;
+            world.disk.fail(0..0, Fault::Full);
+            let failures = world.disk.failures();
+            world.step(change.clone()).await?;
+            assert_eq!(world.disk.failures(), failures, "nothing excuses the second attempt");
+            // What could not be removed either is removed by the next start.
+            let mut world = world.next(End::Killed, 2);
+            assert!(world.start().await?, "nothing keeps it from starting");
+            world.tidy().await
+        });
+        assert_eq!(tidied, Ok(()), "{change:?}, {failing}");
+    }
+}
+
 /// A start, requests, seals, a merge, retention of nothing; a failure somewhere; a power cut.
 async fn live_with(fault: Option<(u64, Fault)>) -> Result<u64, String> {
     let mut world = world();
