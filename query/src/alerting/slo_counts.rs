@@ -389,12 +389,12 @@ mod tests {
 
     const SLOS: &str = "
 slos:
-- name: short queues
+- name: short-queues
   service: shop
   objective: 99
   window: 7d
   indicator: {sql: \"SELECT time, 1 AS good, 1 AS total FROM metrics WHERE time >= $start AND time < $end\"}
-- name: short queues by PromQL
+- name: short-queues-by-promql
   service: shop
   objective: 99
   window: 7d
