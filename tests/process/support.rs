@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_trivium");
 
 /// How long anything may take before a test gives up; generous, because it is never waited for when all is well.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A running server, killed when dropped.
 pub(crate) struct Server {

@@ -127,7 +127,7 @@ impl SqliteCatalog {
         let removed_rows = remove_parts(&mut transaction, &publish, &self.path).await?;
         invariant::rows_survive(&publish, removed_rows)?;
         if let Some(position) = publish.wal_position {
-            advance_position(&mut transaction, &publish, position).await?;
+            advance_position(&mut transaction, &publish, position, &self.path).await?;
         }
         for part in &publish.add {
             StoredPart::encode(part)?.insert(&mut transaction).await?;
@@ -226,7 +226,7 @@ impl SqliteCatalog {
         if known.is_some() {
             return Err(Error::Conflict { part: old });
         }
-        let position = position_of(&mut transaction, part.signal).await?;
+        let position = position_of(&mut transaction, part.signal, &self.path).await?;
         invariant::is_published_up_to(&part, position.max(wal_begins_after))?;
         if part.last_position > position {
             // The catalog that knew it was lost; what the WAL does not hold any more is in parts like this one.
@@ -458,8 +458,9 @@ async fn advance_position(
     transaction: &mut SqliteConnection,
     publish: &Publish,
     position: WalPosition,
+    path: &Path,
 ) -> Result<(), Error> {
-    let before = position_of(&mut *transaction, publish.signal).await?;
+    let before = position_of(&mut *transaction, publish.signal, path).await?;
     invariant::position_grows(publish, before, position)?;
     set_position(transaction, publish.signal, position).await
 }
@@ -483,7 +484,12 @@ async fn set_position(
     Ok(())
 }
 
-async fn position_of(transaction: &mut SqliteConnection, signal: SignalKind) -> Result<WalPosition, Error> {
+async fn position_of(
+    transaction: &mut SqliteConnection,
+    signal: SignalKind,
+    path: &Path,
+) -> Result<WalPosition, Error> {
+    sums::check_positions(&mut *transaction, path).await?;
     let position: Option<(i64,)> = sqlx::query_as("SELECT position FROM wal_positions WHERE signal = ?")
         .bind(i64::from(signal.tag()))
         .fetch_optional(transaction)

@@ -124,7 +124,8 @@ impl StoredPublish {
     }
 }
 
-/// Gives every row its sum; what is damaged already is not found any more.
+/// Gives every row its sum. What is damaged already is not found any more, but for what the
+/// constraints of the tables exclude: SQLite looks at them when a column is added.
 pub(super) async fn fill(transaction: &mut SqliteConnection) -> Result<(), Error> {
     let action = "sum the rows of the catalog";
     for part in StoredPart::select_all(&mut *transaction).await? {

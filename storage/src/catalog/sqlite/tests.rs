@@ -137,6 +137,9 @@ async fn a_value_that_was_changed_is_found_and_not_built_upon() {
         assert!(matches!(error, Error::Corrupted { .. }), "{change}: {error}");
         assert!(!catalog.check_integrity().await.expect("the check runs").is_empty(), "{change}");
         let part = seal(1, 1..=1).add.remove(0).id;
+        if change.contains("positions") {
+            catalog.publish(seal(2, 3..=3)).await.expect_err("the position would get a new sum");
+        }
         if change.contains("parts") {
             catalog.quarantine_part(part, "again".into(), UnixNanos(1)).await.expect_err("the row would get a new sum");
             catalog.load().await.expect_err("it is still damaged");
@@ -168,6 +171,24 @@ async fn an_earlier_catalog_gets_its_sums() {
     assert_eq!(catalog.load().await.expect("the sums are there"), before);
     execute(&catalog, "UPDATE parts SET level = 9").await;
     catalog.load().await.expect_err("the sums are checked");
+}
+
+/// What no row could be is not summed: SQLite looks at the constraints of the table when a column is added.
+#[tokio::test]
+async fn an_earlier_catalog_with_a_reversed_range_is_refused() {
+    let folder = folder();
+    let catalog = open(folder.path()).await;
+    catalog.publish(seal(1, 1..=1)).await.expect("the publish is sound");
+    execute(
+        &catalog,
+        "PRAGMA ignore_check_constraints = ON; UPDATE parts SET first_time = last_time + 1; PRAGMA user_version = 3; \
+         ALTER TABLE parts DROP COLUMN sum; ALTER TABLE wal_positions DROP COLUMN sum; \
+         ALTER TABLE publishes DROP COLUMN sum",
+    )
+    .await;
+    catalog.close().await;
+    let error = SqliteCatalog::open(folder.path()).await.expect_err("a damaged row");
+    assert!(error.to_string().contains("constraint failed"), "{error}");
 }
 
 #[tokio::test]
