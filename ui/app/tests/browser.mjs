@@ -8,7 +8,8 @@ import { after, before, test } from "node:test";
 import { chromium } from "playwright-core";
 
 import { described } from "./described.mjs";
-import { HOSTILE, send_hostile, send_large, send_mesh, serve_dist, start, start_with_logins } from "./server.mjs";
+import { PAYLOADS, send_payloads, trace_of } from "./payloads.mjs";
+import { HOSTILE, send_hostile, send_large, send_mesh, serve_dist, start, start_empty, start_with_logins } from "./server.mjs";
 
 const binary = process.env.TRIVIUM_BINARY ?? process.argv[2];
 const shots = process.env.TRIVIUM_UI_SHOTS ?? new URL("../../../target/ui-shots/", import.meta.url).pathname;
@@ -149,6 +150,36 @@ test("hostile telemetry is text where it is shown", async () => {
   await page.getByRole("tabpanel").getByText(HOSTILE.name, { exact: true }).first().waitFor();
   await clean();
   await close();
+});
+
+test("forty payloads are text on every page that shows telemetry", async () => {
+  const empty = await start_empty(binary);
+  try {
+    await send_payloads(empty.otlp);
+    const { page, clean, close } = await open("/logs", { at: empty.http });
+    const visit = async (path) => {
+      await page.goto(empty.http + path);
+      await page.locator("main > *").first().waitFor();
+      await page.waitForFunction(() => !document.querySelector('main [aria-label="Loading"]'), null, { timeout: 30_000 });
+      const handlers = await page.evaluate(() => [...document.querySelectorAll("body *")].filter((each) => [...each.attributes].some((attribute) => attribute.name.startsWith("on") || /^\s*(javascript|data:text\/html)/i.test(attribute.value) && ["href", "src", "action", "formaction"].includes(attribute.name))).map((each) => each.outerHTML.slice(0, 200)));
+      assert.deepEqual(handlers, [], path);
+      await clean();
+    };
+    const shared = ["/logs?columns=exception.type", "/logs?view=patterns", "/traces", "/services", "/services?view=failing", "/traces?view=heat", "/promql?q=payload_requests_total", "/status",
+      "/sql?q=SELECT%20body%2C%20service_name%2C%20severity_text%2C%20attributes%20FROM%20logs%20LIMIT%2050", "/sql?q=SELECT%20name%2C%20status_message%2C%20attributes%20FROM%20spans%20LIMIT%2050"];
+    for (const path of shared) await visit(path);
+    for (const [number, payload] of PAYLOADS.entries()) {
+      const text = encodeURIComponent(payload);
+      await visit(`/trace/${trace_of(number)}?span=${trace_of(number).slice(16)}`);
+      assert.ok((await page.locator("main").innerText()).includes(payload), `${payload} is not shown as it is`);
+      await visit(`/services/${text}`);
+      await visit(`/logs?query=${encodeURIComponent(`"${payload.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`)}`);
+      await visit(`/traces?service=${text}`);
+    }
+    await close();
+  } finally {
+    empty.stop();
+  }
 });
 
 test("an ID typed into the search opens its story, by keyboard alone", async () => {

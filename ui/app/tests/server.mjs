@@ -11,6 +11,9 @@ const READY_MS = 240_000;
 /** Starts the binary with `--demo` on free ports; resolves when its hour of history is in. */
 export const start = (binary) => serve(binary, ["--demo"], DEMO_SENT);
 
+/** Starts the binary without telemetry. */
+export const start_empty = (binary) => serve(binary, [], "");
+
 /** Starts the binary as it asks who one is; `first_token` reads the token of the first admin from its folder. */
 export async function start_with_logins(binary) {
   const server = await serve(binary, ["--auth", "required"], "");
