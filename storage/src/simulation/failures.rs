@@ -19,17 +19,22 @@ fn world() -> World {
     World::new(Moment::first(), config(1 << 20, 1200), 1)
 }
 
+async fn with_four_parts() -> Result<World, String> {
+    let mut world = world();
+    assert!(world.start().await?, "nothing keeps it from starting");
+    for _ in 0..4 {
+        world.step(append(SignalKind::Logs)).await?;
+        world.step(Step::Seal(SignalKind::Logs)).await?;
+    }
+    Ok(world)
+}
+
 /// Files of replaced parts whose removal failed were nobody's until the next start.
 #[test]
 fn files_that_could_not_be_removed_are_removed_later() {
     for failing in 0..3 {
         let tidied = run(async {
-            let mut world = world();
-            assert!(world.start().await?, "nothing keeps it from starting");
-            for _ in 0..4 {
-                world.step(append(SignalKind::Logs)).await?;
-                world.step(Step::Seal(SignalKind::Logs)).await?;
-            }
+            let mut world = with_four_parts().await?;
             world.step(Step::Merge(SignalKind::Logs)).await?;
             // A file, a folder, the catalog's answer.
             let operation = world.disk.operations() + [1, 3, 17][failing];
@@ -51,12 +56,7 @@ fn a_change_is_served_whose_answer_is_lost_with_all_attempts() {
         .flat_map(|step| (0..24).map(move |failing| (step.clone(), failing)))
     {
         let tidied = run(async {
-            let mut world = world();
-            assert!(world.start().await?, "nothing keeps it from starting");
-            for _ in 0..4 {
-                world.step(append(SignalKind::Logs)).await?;
-                world.step(Step::Seal(SignalKind::Logs)).await?;
-            }
+            let mut world = with_four_parts().await?;
             if matches!(change, Step::Expire) {
                 world.step(Step::Wait(Duration::from_secs(20 * 3600))).await?;
             }
