@@ -7,8 +7,8 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow, Row, SqliteConnection};
 use trivium_model::{PartId, RequestKey, SignalKind, TenantId, UnixNanos, WalPosition};
 
-use super::sums::Sum;
-use super::{invariant, sqlite::failed};
+use super::sums::{Sum, stored_sum};
+use super::{Publish, invariant, sqlite::failed};
 use crate::error::Error;
 use crate::part::{PartFile, PartRecord};
 
@@ -62,11 +62,7 @@ impl FromRow<'_, SqliteRow> for StoredPart {
             created_at: row.try_get("created_at")?,
             removed_at: row.try_get::<Option<i64>, _>("removed_at")?.map(UnixNanos),
             quarantined: quarantined_at.map(|at| (UnixNanos(at), reason.unwrap_or_default())),
-            sum: match row.try_get("sum") {
-                // An earlier version, opened for reading only.
-                Err(sqlx::Error::ColumnNotFound(_)) => None,
-                sum => sum?,
-            },
+            sum: stored_sum(row)?,
         })
     }
 }
@@ -218,7 +214,144 @@ impl StoredPart {
     }
 }
 
-pub(super) fn encode_keys(keys: &[(RequestKey, UnixNanos)]) -> Vec<u8> {
+/// A row of the table `wal_positions`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StoredPosition {
+    signal: i64,
+    position: i64,
+    /// That of the row as it was read.
+    sum: Option<i64>,
+}
+
+impl FromRow<'_, SqliteRow> for StoredPosition {
+    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
+        Ok(Self { signal: row.try_get("signal")?, position: row.try_get("position")?, sum: stored_sum(row)? })
+    }
+}
+
+impl StoredPosition {
+    pub(super) fn encode(signal: SignalKind, position: WalPosition) -> Self {
+        Self { signal: signal.tag().into(), position: position.0.cast_signed(), sum: None }
+    }
+
+    fn sum(&self) -> Sum {
+        Sum::default().integer(self.signal).integer(self.position)
+    }
+
+    /// [`Error::Corrupted`] when the row is not what was written.
+    pub(super) fn check(&self, path: &Path) -> Result<(), Error> {
+        let Self { signal, position, sum } = self;
+        self.sum().check(*sum, path, &format!("the WAL position {position} of signal {signal}"))
+    }
+
+    /// The tag of the signal, and the position.
+    pub(super) fn decode(self) -> (i64, WalPosition) {
+        (self.signal, WalPosition(self.position.cast_unsigned()))
+    }
+
+    /// In the place of the one before.
+    pub(super) async fn write(self, transaction: &mut SqliteConnection) -> Result<(), Error> {
+        sqlx::query(
+            "INSERT INTO wal_positions (signal, position, sum) VALUES (?, ?, ?) \
+             ON CONFLICT DO UPDATE SET position = excluded.position, sum = excluded.sum",
+        )
+        .bind(self.signal)
+        .bind(self.position)
+        .bind(self.sum().stored())
+        .execute(transaction)
+        .await
+        .map_err(failed("advance the WAL position"))?;
+        Ok(())
+    }
+
+    pub(super) async fn select(transaction: &mut SqliteConnection, signal: SignalKind) -> Result<Option<Self>, Error> {
+        sqlx::query_as("SELECT * FROM wal_positions WHERE signal = ?")
+            .bind(i64::from(signal.tag()))
+            .fetch_optional(transaction)
+            .await
+            .map_err(failed("read the WAL position"))
+    }
+
+    pub(super) async fn select_all(transaction: &mut SqliteConnection) -> Result<Vec<Self>, Error> {
+        let rows = sqlx::query_as("SELECT * FROM wal_positions").fetch_all(transaction).await;
+        rows.map_err(failed("read the WAL positions"))
+    }
+}
+
+/// A row of the table `publishes`.
+#[derive(Clone, Debug)]
+pub(super) struct StoredPublish {
+    pub(super) token: Vec<u8>,
+    signal: i64,
+    published_at: i64,
+    last_received: i64,
+    pub(super) request_keys: Vec<u8>,
+    /// That of the row as it was read.
+    sum: Option<i64>,
+}
+
+impl FromRow<'_, SqliteRow> for StoredPublish {
+    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            token: row.try_get("token")?,
+            signal: row.try_get("signal")?,
+            published_at: row.try_get("published_at")?,
+            last_received: row.try_get("last_received")?,
+            request_keys: row.try_get("request_keys")?,
+            sum: stored_sum(row)?,
+        })
+    }
+}
+
+impl StoredPublish {
+    pub(super) fn encode(publish: &Publish) -> Self {
+        // A publish without requests is remembered as long as one whose requests came when it was made.
+        let received = publish.request_keys.iter().map(|&(_, received_at)| received_at);
+        Self {
+            token: publish.token.to_vec(),
+            signal: publish.signal.tag().into(),
+            published_at: publish.at.0,
+            last_received: received.fold(publish.at, Ord::max).0,
+            request_keys: encode_keys(&publish.request_keys),
+            sum: None,
+        }
+    }
+
+    pub(super) fn sum(&self) -> Sum {
+        let times = [self.signal, self.published_at, self.last_received];
+        times.into_iter().fold(Sum::default().bytes(&self.token), Sum::integer).bytes(&self.request_keys)
+    }
+
+    /// [`Error::Corrupted`] when the row is not what was written.
+    pub(super) fn check(&self, path: &Path) -> Result<(), Error> {
+        self.sum().check(self.sum, path, "the row of a publish and its requests")
+    }
+
+    pub(super) async fn insert(self, transaction: &mut SqliteConnection) -> Result<(), Error> {
+        let sum = self.sum().stored();
+        sqlx::query(
+            "INSERT INTO publishes (token, signal, published_at, last_received, request_keys, sum) \
+             VALUES (?, ?, ?, ?, ?, ?)",
+        )
+        .bind(self.token)
+        .bind(self.signal)
+        .bind(self.published_at)
+        .bind(self.last_received)
+        .bind(self.request_keys)
+        .bind(sum)
+        .execute(transaction)
+        .await
+        .map_err(failed("remember a publish"))?;
+        Ok(())
+    }
+
+    pub(super) async fn select_all(transaction: &mut SqliteConnection) -> Result<Vec<Self>, Error> {
+        let rows = sqlx::query_as("SELECT * FROM publishes").fetch_all(transaction).await;
+        rows.map_err(failed("read the remembered requests"))
+    }
+}
+
+fn encode_keys(keys: &[(RequestKey, UnixNanos)]) -> Vec<u8> {
     let mut blob = Vec::with_capacity(keys.len() * KEY_BYTES);
     for (key, received_at) in keys {
         blob.extend_from_slice(&key.0);

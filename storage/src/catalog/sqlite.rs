@@ -12,8 +12,8 @@ use trivium_model::{
     UnixNanos, WalPosition,
 };
 
-use super::record::{StoredPart, decode_keys};
-use super::sums::{SUMS_VERSION, StoredPublish};
+use super::record::{StoredPart, StoredPosition, StoredPublish, decode_keys};
+use super::sums::SUMS_VERSION;
 use super::{
     Catalog, CatalogState, Publish, QuarantinedPart, Tombstone, invariant, rejected, state, sums, tenant_keys,
 };
@@ -132,7 +132,7 @@ impl SqliteCatalog {
         for part in &publish.add {
             StoredPart::encode(part)?.insert(&mut transaction).await?;
         }
-        insert_publish(&mut transaction, &publish).await?;
+        StoredPublish::encode(&publish).insert(&mut transaction).await?;
         transaction.commit().await.map_err(failed("commit a publish"))
     }
 
@@ -152,25 +152,21 @@ impl SqliteCatalog {
                 (None, None) => state.parts.push(part),
             }
         }
-        let positions: Vec<(i64, i64)> = sqlx::query_as("SELECT signal, position FROM wal_positions")
-            .fetch_all(&mut *transaction)
-            .await
-            .map_err(failed("read the WAL positions"))?;
-        if has_sums {
-            sums::check_positions(&mut transaction, &self.path).await?;
-            sums::check_publishes(&mut transaction, &self.path).await?;
-        }
-        for (tag, position) in positions {
+        for stored in StoredPosition::select_all(&mut transaction).await? {
+            if has_sums {
+                stored.check(&self.path)?;
+            }
+            let (tag, position) = stored.decode();
             let signal = invariant::signal(tag).ok_or_else(|| self.corrupted("the tag of a signal", tag))?;
-            state.wal_positions[signal.index()] = WalPosition(position.cast_unsigned());
+            state.wal_positions[signal.index()] = position;
         }
-        let blobs: Vec<(Vec<u8>,)> = sqlx::query_as("SELECT request_keys FROM publishes WHERE request_keys <> x''")
-            .fetch_all(&mut *transaction)
-            .await
-            .map_err(failed("read the remembered requests"))?;
-        for (blob,) in blobs {
-            let keys = decode_keys(&blob).ok_or_else(|| self.corrupted("request keys of 24 bytes each", blob.len()))?;
-            state.request_keys.extend(keys);
+        for stored in StoredPublish::select_all(&mut transaction).await? {
+            if has_sums {
+                stored.check(&self.path)?;
+            }
+            let keys = decode_keys(&stored.request_keys);
+            let bytes = stored.request_keys.len();
+            state.request_keys.extend(keys.ok_or_else(|| self.corrupted("request keys of 24 bytes each", bytes))?);
         }
         Ok(state)
     }
@@ -200,9 +196,11 @@ impl SqliteCatalog {
     async fn quarantine(&self, part: PartId, reason: String, at: UnixNanos) -> Result<(), Error> {
         let action = "quarantine a part";
         let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed(action))?;
-        let stored = StoredPart::select(&mut transaction, part).await?.filter(|stored| stored.removed_at.is_none());
-        let mut stored = stored.ok_or(Error::Conflict { part })?;
+        let mut stored = StoredPart::select(&mut transaction, part).await?.ok_or(Error::Conflict { part })?;
         stored.check(&self.path)?;
+        if stored.removed_at.is_some() {
+            return Err(Error::Conflict { part });
+        }
         // A part that is in quarantine keeps its first reason and time.
         stored.quarantined.get_or_insert((at, reason));
         stored.update(&mut transaction).await?;
@@ -230,7 +228,7 @@ impl SqliteCatalog {
         invariant::is_published_up_to(&part, position.max(wal_begins_after))?;
         if part.last_position > position {
             // The catalog that knew it was lost; what the WAL does not hold any more is in parts like this one.
-            set_position(&mut transaction, part.signal, part.last_position).await?;
+            StoredPosition::encode(part.signal, part.last_position).write(&mut transaction).await?;
         }
         StoredPart::encode(&part)?.insert(&mut transaction).await?;
         transaction.commit().await.map_err(failed(action))
@@ -443,10 +441,11 @@ async fn is_published(transaction: &mut SqliteConnection, token: [u8; 16]) -> Re
 async fn remove_parts(transaction: &mut SqliteConnection, publish: &Publish, path: &Path) -> Result<u64, Error> {
     let mut rows = 0_u64;
     for &part in &publish.remove {
-        let stored = StoredPart::select(&mut *transaction, part).await?;
-        let stored = stored.filter(|stored| stored.is_published() && stored.is_of(publish.signal));
-        let mut stored = stored.ok_or(Error::Conflict { part })?;
+        let mut stored = StoredPart::select(&mut *transaction, part).await?.ok_or(Error::Conflict { part })?;
         stored.check(path)?;
+        if !stored.is_published() || !stored.is_of(publish.signal) {
+            return Err(Error::Conflict { part });
+        }
         rows += stored.rows();
         stored.removed_at = Some(publish.at);
         stored.update(&mut *transaction).await?;
@@ -462,26 +461,7 @@ async fn advance_position(
 ) -> Result<(), Error> {
     let before = position_of(&mut *transaction, publish.signal, path).await?;
     invariant::position_grows(publish, before, position)?;
-    set_position(transaction, publish.signal, position).await
-}
-
-async fn set_position(
-    transaction: &mut SqliteConnection,
-    signal: SignalKind,
-    position: WalPosition,
-) -> Result<(), Error> {
-    let (tag, position) = (i64::from(signal.tag()), position.0.cast_signed());
-    sqlx::query(
-        "INSERT INTO wal_positions (signal, position, sum) VALUES (?, ?, ?) \
-         ON CONFLICT DO UPDATE SET position = excluded.position, sum = excluded.sum",
-    )
-    .bind(tag)
-    .bind(position)
-    .bind(sums::of_position(tag, position).stored())
-    .execute(transaction)
-    .await
-    .map_err(failed("advance the WAL position"))?;
-    Ok(())
+    StoredPosition::encode(publish.signal, position).write(transaction).await
 }
 
 async fn position_of(
@@ -489,31 +469,9 @@ async fn position_of(
     signal: SignalKind,
     path: &Path,
 ) -> Result<WalPosition, Error> {
-    sums::check_positions(&mut *transaction, path).await?;
-    let position: Option<(i64,)> = sqlx::query_as("SELECT position FROM wal_positions WHERE signal = ?")
-        .bind(i64::from(signal.tag()))
-        .fetch_optional(transaction)
-        .await
-        .map_err(failed("read the WAL position"))?;
-    Ok(position.map_or(WalPosition::ZERO, |(position,)| WalPosition(position.cast_unsigned())))
-}
-
-async fn insert_publish(transaction: &mut SqliteConnection, publish: &Publish) -> Result<(), Error> {
-    let stored = StoredPublish::encode(publish);
-    let sum = stored.sum().stored();
-    sqlx::query(
-        "INSERT INTO publishes (token, signal, published_at, last_received, request_keys, sum) VALUES (?, ?, ?, ?, ?, ?)",
-    )
-    .bind(stored.token)
-    .bind(stored.signal)
-    .bind(stored.published_at)
-    .bind(stored.last_received)
-    .bind(stored.request_keys)
-    .bind(sum)
-    .execute(transaction)
-    .await
-    .map_err(failed("remember a publish"))?;
-    Ok(())
+    let Some(stored) = StoredPosition::select(transaction, signal).await? else { return Ok(WalPosition::ZERO) };
+    stored.check(path)?;
+    Ok(stored.decode().1)
 }
 
 #[cfg(test)]

@@ -147,6 +147,9 @@ async fn a_value_that_was_changed_is_found_and_not_built_upon() {
     }
 }
 
+const TO_VERSION_3: &str = "ALTER TABLE parts DROP COLUMN sum; ALTER TABLE wal_positions DROP COLUMN sum; \
+                            ALTER TABLE publishes DROP COLUMN sum; PRAGMA user_version = 3";
+
 /// Rows of version 3 get their sums, and are as they were.
 #[tokio::test]
 async fn an_earlier_catalog_gets_its_sums() {
@@ -157,12 +160,7 @@ async fn an_earlier_catalog_gets_its_sums() {
     let part = seal(2, 2..=2).add.remove(0).id;
     catalog.quarantine_part(part, "checksum differs".into(), UnixNanos(7)).await.expect("it is published");
     let before = catalog.load().await.expect("the catalog loads");
-    execute(
-        &catalog,
-        "ALTER TABLE parts DROP COLUMN sum; ALTER TABLE wal_positions DROP COLUMN sum; \
-         ALTER TABLE publishes DROP COLUMN sum; PRAGMA user_version = 3",
-    )
-    .await;
+    execute(&catalog, TO_VERSION_3).await;
     catalog.close().await;
     let reading = SqliteCatalog::open_read_only(folder.path()).await.expect("nothing is migrated");
     assert_eq!(reading.load().await.expect("it loads without sums"), before);
@@ -179,13 +177,8 @@ async fn an_earlier_catalog_with_a_reversed_range_is_refused() {
     let folder = folder();
     let catalog = open(folder.path()).await;
     catalog.publish(seal(1, 1..=1)).await.expect("the publish is sound");
-    execute(
-        &catalog,
-        "PRAGMA ignore_check_constraints = ON; UPDATE parts SET first_time = last_time + 1; PRAGMA user_version = 3; \
-         ALTER TABLE parts DROP COLUMN sum; ALTER TABLE wal_positions DROP COLUMN sum; \
-         ALTER TABLE publishes DROP COLUMN sum",
-    )
-    .await;
+    execute(&catalog, "PRAGMA ignore_check_constraints = ON; UPDATE parts SET first_time = last_time + 1").await;
+    execute(&catalog, TO_VERSION_3).await;
     catalog.close().await;
     let error = SqliteCatalog::open(folder.path()).await.expect_err("a damaged row");
     assert!(error.to_string().contains("constraint failed"), "{error}");
