@@ -272,13 +272,12 @@ impl Inner {
         };
         let inner = Arc::clone(self);
         let replaced = tokio::spawn(async move {
-            match inner.publish_surely(&publish).await {
-                Ok(()) => inner.serve(&publish),
-                // Unless it was made all the same.
-                Err(error) if !inner.settle(publish).await => return Err(error),
-                Err(_) => {}
-            }
-            Ok(())
+            let Err(error) = inner.publish_surely(&publish).await else {
+                inner.serve(&publish);
+                return Ok(());
+            };
+            // It may have been made all the same.
+            if inner.settle(publish).await { Ok(()) } else { Err(error) }
         });
         replaced.await.unwrap_or_else(|error| Err(Error::Internal(error.to_string())))
     }

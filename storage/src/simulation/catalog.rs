@@ -65,7 +65,10 @@ impl Catalog for SimulatedCatalog {
     }
 
     fn load(&self) -> BoxFuture<'_, Result<CatalogState, Error>> {
-        self.kept.load()
+        Box::pin(async {
+            self.disk.begin_reading("load", table("load")).map_err(lost("load"))?;
+            self.kept.load().await
+        })
     }
 
     fn purge_tombstones(&self, parts: Vec<PartId>) -> BoxFuture<'_, Result<(), Error>> {

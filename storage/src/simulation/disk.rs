@@ -295,7 +295,7 @@ impl Disk {
     }
 
     /// Reading has no number, and fails when the process is no more or the disk fails altogether.
-    fn read_from(&self, action: &'static str, path: &Path) -> Result<PathBuf, Error> {
+    pub(super) fn begin_reading(&self, action: &'static str, path: &Path) -> Result<(), Error> {
         let mut control = self.control();
         let now = control.operations;
         if control.stop_at.is_some_and(|stop| now >= stop) {
@@ -305,6 +305,12 @@ impl Disk {
             control.failures += 1;
             return Err(failed(action, path, ErrorKind::Other));
         }
+        Ok(())
+    }
+
+    /// [`Self::begin_reading`]; where it lies on the disk.
+    fn read_from(&self, action: &'static str, path: &Path) -> Result<PathBuf, Error> {
+        self.begin_reading(action, path)?;
         Ok(self.inside(path))
     }
 

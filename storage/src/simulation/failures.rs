@@ -51,17 +51,18 @@ fn files_that_could_not_be_removed_are_removed_later() {
 /// on, and each later attempt to drop or merge them failed until the next start.
 #[test]
 fn a_change_is_served_whose_answer_is_lost_with_all_attempts() {
-    for (change, failing) in [Step::Expire, Step::Merge(SignalKind::Logs)]
-        .into_iter()
-        .flat_map(|step| (0..24).map(move |failing| (step.clone(), failing)))
-    {
+    let changes = [Step::Expire, Step::Merge(SignalKind::Logs)].into_iter();
+    // Of a disk that cannot be read either nothing can be looked up until later.
+    let faulty = changes.flat_map(|step| [Fault::Full, Fault::Unreadable].map(|fault| (step.clone(), fault)));
+    for ((change, fault), failing) in faulty.flat_map(|each| (0..24).map(move |failing| (each.clone(), failing))) {
         let tidied = run(async {
             let mut world = with_four_parts().await?;
             if matches!(change, Step::Expire) {
                 world.step(Step::Wait(Duration::from_secs(20 * 3600))).await?;
             }
             let first = world.disk.operations() + failing;
-            world.disk.fail(first..first + 3, Fault::Full);
+            // The answer, both further attempts, and what is looked up after them.
+            world.disk.fail(first..first + 4, fault);
             world.step(change.clone()).await?;
             world.disk.fail(0..0, Fault::Full);
             let failures = world.disk.failures();
@@ -72,7 +73,7 @@ fn a_change_is_served_whose_answer_is_lost_with_all_attempts() {
             assert!(world.start().await?, "nothing keeps it from starting");
             world.tidy().await
         });
-        assert_eq!(tidied, Ok(()), "{change:?}, {failing}");
+        assert_eq!(tidied, Ok(()), "{change:?}, {fault:?}, {failing}");
     }
 }
 

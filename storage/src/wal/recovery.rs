@@ -92,8 +92,8 @@ fn scan_as(fs: &dyn FileSystem, folder: &Path, clean: Option<WalPosition>) -> Re
     let mut state = Recovery::default();
     // Before the files are listed: a server that runs may begin newer ones, and keeps the newest.
     let newest = read_mark(fs, folder, Mark::Newest)?;
-    let paths = wal_files(fs, folder)?;
-    for (index, path) in paths.iter().enumerate() {
+    let files = wal_files(fs, folder)?;
+    for (index, Listed { path, .. }) in files.iter().enumerate() {
         let bytes = match fs.read(path) {
             Ok(bytes) => bytes,
             Err(_) if !fs.exists(path)? => {
@@ -103,11 +103,11 @@ fn scan_as(fs: &dyn FileSystem, folder: &Path, clean: Option<WalPosition>) -> Re
             }
             Err(error) => return Err(error),
         };
-        state.read_file(path, &bytes, FileEnd::of(fs, &paths, index, clean))?;
+        state.read_file(path, &bytes, FileEnd::of(files.get(index + 1), clean))?;
     }
-    state.compare_with_marks(folder, clean, newest, &paths);
+    state.compare_with_marks(folder, clean, newest, &files);
     let WalRecovery { frames, damage, begins_after, .. } = state.report;
-    Ok(Scan { files: paths.len(), frames, damage, begins_after })
+    Ok(Scan { files: files.len(), frames, damage, begins_after })
 }
 
 /// Reads one WAL file, wherever it lies, as if it had been closed in order.
@@ -140,13 +140,20 @@ enum FileEnd {
 }
 
 impl FileEnd {
-    fn of(fs: &dyn FileSystem, paths: &[PathBuf], index: usize, clean: Option<WalPosition>) -> Self {
-        let Some(next) = paths.get(index + 1) else {
-            return if clean.is_none() { Self::MayBeTorn } else { Self::Durable };
-        };
-        let header = fs.read_start(next, FILE_HEADER_BYTES).ok().and_then(|bytes| FileHeader::decode(&bytes).ok());
-        header.map_or(Self::Durable, |header| Self::LogEndedAt(header.after))
+    fn of(next: Option<&Listed>, clean: Option<WalPosition>) -> Self {
+        match next {
+            None if clean.is_none() => Self::MayBeTorn,
+            Some(Listed { header: Some(header), .. }) => Self::LogEndedAt(header.after),
+            _ => Self::Durable,
+        }
     }
+}
+
+/// A file of the folder; its header when it checks out.
+#[derive(Debug)]
+struct Listed {
+    path: PathBuf,
+    header: Option<FileHeader>,
 }
 
 /// One file as it was read.
@@ -176,7 +183,7 @@ struct Hole {
 
 /// The files of a folder in the order of what they hold, whatever their names: files that exchanged their names lose
 /// nothing.
-fn wal_files(fs: &dyn FileSystem, folder: &Path) -> Result<Vec<PathBuf>, Error> {
+fn wal_files(fs: &dyn FileSystem, folder: &Path) -> Result<Vec<Listed>, Error> {
     let mut files = Vec::new();
     for path in fs.list(folder)? {
         if path.extension().is_none_or(|extension| extension != "wal") {
@@ -188,16 +195,17 @@ fn wal_files(fs: &dyn FileSystem, folder: &Path) -> Result<Vec<PathBuf>, Error> 
             Err(_) if !fs.exists(&path)? => None,
             Err(error) => return Err(error),
         };
-        let first = header.map(|header| header.first).or_else(|| named_first(&path));
-        files.push((first.map_or(u64::MAX, |first| first.0), path));
+        files.push(Listed { path, header });
     }
-    files.sort();
-    Ok(files.into_iter().map(|(_, path)| path).collect())
+    let first = |file: &Listed| file.header.map(|header| header.first).or_else(|| named_first(&file.path));
+    files.sort_by_cached_key(|file| (first(file).map_or(u64::MAX, |first| first.0), file.path.clone()));
+    Ok(files)
 }
 
 /// The WAL files of a folder in the order in which a server that runs beside us removes them: oldest first.
 pub(crate) fn copy_order(fs: &dyn FileSystem, folder: &Path) -> Result<Vec<PathBuf>, Error> {
-    if fs.exists(folder)? { wal_files(fs, folder) } else { Ok(Vec::new()) }
+    let files = if fs.exists(folder)? { wal_files(fs, folder)? } else { Vec::new() };
+    Ok(files.into_iter().map(|file| file.path).collect())
 }
 
 fn named_first(path: &Path) -> Option<WalPosition> {
@@ -341,10 +349,10 @@ impl Recovery {
         folder: &Path,
         clean: Option<WalPosition>,
         newest: Option<WalPosition>,
-        paths: &[PathBuf],
+        files: &[Listed],
     ) {
         let is_older =
-            |first: WalPosition| paths.iter().filter_map(|path| named_first(path)).all(|named| named < first);
+            |first: WalPosition| files.iter().filter_map(|file| named_first(&file.path)).all(|named| named < first);
         // By their names: of two files that were exchanged for each other both are there.
         if let Some(first) = newest.filter(|&first| is_older(first)) {
             let problem =
@@ -451,14 +459,14 @@ pub(super) fn recover(fs: &dyn FileSystem, folder: &Path) -> Result<(Vec<WalFile
     let mut state = Recovery::default();
     state.report.unclean = clean.is_none();
     let mut files = Vec::new();
-    let paths = wal_files(fs, folder)?;
-    for (index, path) in paths.iter().enumerate() {
-        let is_last = index + 1 == paths.len();
+    let listed = wal_files(fs, folder)?;
+    for (index, Listed { path, .. }) in listed.iter().enumerate() {
+        let next = listed.get(index + 1);
         let bytes = fs.read(path)?;
-        let content = state.read_file(path, &bytes, FileEnd::of(fs, &paths, index, clean))?;
-        files.extend(state.repair(fs, path, &bytes, content, is_last)?);
+        let content = state.read_file(path, &bytes, FileEnd::of(next, clean))?;
+        files.extend(state.repair(fs, path, &bytes, content, next.is_none())?);
     }
-    state.compare_with_marks(folder, clean, newest, &paths);
+    state.compare_with_marks(folder, clean, newest, &listed);
     state.report.files = files.len();
     Ok((files, state.report))
 }
