@@ -91,6 +91,7 @@ struct Opened {
     entrances: PerListener<Entrance>,
     servers: [Serving; 3],
     signals: Signals,
+    hangup: unix::Signal,
     stop: CancellationToken,
     storage: Storage,
     catalog: Arc<SqliteCatalog>,
@@ -105,6 +106,8 @@ async fn run(
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let mut registry = Registry::default();
     let mut signals = Signals::expect()?;
+    // A process that does not expect it is ended by it; what was asked for before the store is open is done then.
+    let hangup = unix::signal(unix::SignalKind::hangup()).context("cannot expect SIGHUP")?;
     let listeners = listeners::bind(config, &clock, &mut registry, config.auth == Authentication::Required).await?;
     let (bound, tls) = (listeners.bound, listeners.tls.clone());
     let stop = CancellationToken::new();
@@ -119,7 +122,7 @@ async fn run(
     };
     let (storage, catalog, _lock) = opened;
     let (open, open_catalog) = (storage.clone(), Arc::clone(&catalog));
-    let opened = Opened { clock, registry, bound, tls, entrances, servers, signals, stop, storage, catalog };
+    let opened = Opened { clock, registry, bound, tls, entrances, servers, signals, hangup, stop, storage, catalog };
     let ended = serve_opened(config, demo, telemetry, query, opened).await;
     if ended.is_err() {
         // A start that ends at a mistake in some file did not crash.
@@ -135,7 +138,8 @@ async fn serve_opened(
     query: &Runtime,
     opened: Opened,
 ) -> anyhow::Result<ExitCode> {
-    let Opened { clock, mut registry, bound, tls, entrances, servers, mut signals, stop, storage, catalog } = opened;
+    let Opened { clock, mut registry, bound, tls, entrances, servers, mut signals, hangup, stop, storage, catalog } =
+        opened;
     let redacting = Redacting::start(&config.redaction_file, &mut registry)?;
     let ingest = build_ingest(config, redacting.as_ref(), &storage, &clock, &mut registry);
     let state = build_query(config, bound, &storage, &clock, &mut registry);
@@ -162,7 +166,7 @@ async fn serve_opened(
         tls,
         stop: stop.clone(),
     };
-    let reloading = signals.hangup.take().map(|hangup| tokio::spawn(server::reload_on_hangup(admin.clone(), hangup)));
+    let reloading = tokio::spawn(server::reload_on_hangup(admin.clone(), hangup));
     let telemetry = telemetry.map(|telemetry| {
         let admin = admin.clone();
         telemetry.start(ingest.pipeline(), move || admin.exposition().ok())
@@ -188,9 +192,7 @@ async fn serve_opened(
     let demo = demo.then(|| tokio::spawn(crate::demo::run_inside(bound, stop.clone())));
     let reason = wait_for_stop(&storage, &stop, &mut signals).await;
     tracing::info!(reason, "stopping");
-    if let Some(reloading) = reloading {
-        reloading.abort();
-    }
+    reloading.abort();
     // What rules write last must still be taken.
     alerting.stop().await;
     if let Some(telemetry) = telemetry {
@@ -260,12 +262,10 @@ async fn wait_for_stop(storage: &Storage, stop: &CancellationToken, signals: &mu
     }
 }
 
-/// The signals that ask for an end, and the one that asks for a reload. Expected from the start: the first process of a container
-/// gets none that it does not expect, and another is ended by SIGHUP.
+/// The signals that ask for an end. Expected from the start: the first process of a container gets none that it does not expect.
 struct Signals {
     interrupt: unix::Signal,
     terminate: unix::Signal,
-    hangup: Option<unix::Signal>,
 }
 
 impl Signals {
@@ -274,11 +274,9 @@ impl Signals {
         Ok(Self {
             interrupt: expect(unix::SignalKind::interrupt())?,
             terminate: expect(unix::SignalKind::terminate())?,
-            hangup: Some(expect(unix::SignalKind::hangup())?),
         })
     }
 
-    /// Waits until somebody asks for an end.
     async fn received(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
