@@ -174,6 +174,11 @@ impl Halves {
         keep_to(&join(ours))?;
         Ok(Some(halves))
     }
+
+    /// What keeps a server to its half, in front of its command.
+    pub(crate) fn wrapper(&self) -> [&str; 3] {
+        ["taskset", "-c", &self.of_server]
+    }
 }
 
 impl Drop for Halves {

@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::bail;
+
 use crate::ledger::Ledger;
 use crate::load::{Clients, Summary, Trouble};
 use crate::machine::{Halves, can_trace};
@@ -24,6 +26,9 @@ const P50_MS_MAX: f64 = 12.0;
 const P99_MS_MAX: f64 = 40.0;
 const THROUGHPUT_PERCENT_MIN: f64 = 90.0;
 
+/// How often a phase looks whether its server is there.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
 /// A load, and what came of it.
 struct Phase {
     clients: Summary,
@@ -39,16 +44,16 @@ pub(crate) async fn run(run: Run, effort: Effort) -> anyhow::Result<Outcome> {
     let mut outcome = run.outcome();
     outcome.cycles = 1;
     let halves = Halves::split()?;
-    let of_server = halves.as_ref().map(|halves| halves.of_server.clone());
     let time = effort.until.saturating_duration_since(Instant::now()) / 3;
-    let instant = phase(&run, &clients, of_server.as_deref(), INSTANT, (Trouble::GoOn, time)).await?;
-    let durable = phase(&run, &clients, of_server.as_deref(), FOUR_MS, (Trouble::GoOn, time)).await?;
+    let instant = phase(&run, &clients, halves.as_ref(), INSTANT, (Trouble::GoOn, time)).await?;
+    let durable = phase(&run, &clients, halves.as_ref(), FOUR_MS, (Trouble::GoOn, time)).await?;
     // Each connection sends, waits for the answer, and rests so long that all together send their share.
     let beat_ms = 1e3 * CONNECTIONS as f64 / (SHARE * durable.acked_per_second).max(f64::MIN_POSITIVE);
     let rest = Trouble::Pace((beat_ms - durable.clients.ack_p50_ms * SHARE).max(1.0).round() as u64);
-    let usual = phase(&run, &clients, of_server.as_deref(), FOUR_MS, (rest, time)).await?;
+    let usual = phase(&run, &clients, halves.as_ref(), FOUR_MS, (rest, time)).await?;
+    outcome.figure("processors_of_server", halves.as_ref().map(|halves| &halves.of_server));
     drop(halves);
-    report(&mut outcome, of_server.as_deref(), &instant, &durable, &usual);
+    report(&mut outcome, &instant, &durable, &usual);
     run.read_back(&clients, "after the load", &mut outcome).await?;
     run.finish(outcome, &clients)
 }
@@ -57,29 +62,37 @@ pub(crate) async fn run(run: Run, effort: Effort) -> anyhow::Result<Outcome> {
 async fn phase(
     run: &Run,
     clients: &Clients,
-    processors: Option<&str>,
+    halves: Option<&Halves>,
     disk: &str,
     (trouble, time): (Trouble, Duration),
 ) -> anyhow::Result<Phase> {
-    let pinned = processors.map(|processors| ["taskset", "-c", processors]);
+    let pinned = halves.map(Halves::wrapper);
     // Only fdatasync stops for strace; every other call runs as ever.
     let traced = ["strace", "-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync", "-e", disk];
     let wrapper: Vec<&str> = pinned.iter().flatten().copied().chain(traced).collect();
-    let server = run.launch().wrapper(&wrapper).start()?;
+    let mut server = run.launch().wrapper(&wrapper).start()?;
     let phase = clients.phase();
     let started = Instant::now();
     let running = phase.start(&server, CONNECTIONS, trouble);
-    tokio::time::sleep(time).await;
+    // So long is measured, and no longer than there is something to measure.
+    while started.elapsed() < time {
+        if let Some(status) = server.ended() {
+            bail!("the server ended with {status}: {}", server.said());
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
     let elapsed = started.elapsed().as_secs_f64();
     let summary = running.finish().await?;
     server.kill()?;
+    if summary.broken > 0 {
+        bail!("{} requests were answered nothing by a server that was well", summary.broken);
+    }
     Ok(Phase { acked_per_second: summary.acked as f64 / elapsed, clients: summary })
 }
 
-fn report(outcome: &mut Outcome, processors: Option<&str>, instant: &Phase, durable: &Phase, usual: &Phase) {
+fn report(outcome: &mut Outcome, instant: &Phase, durable: &Phase, usual: &Phase) {
     let percent = |of: f64, all: f64| 100.0 * of / all.max(f64::MIN_POSITIVE);
     let throughput = percent(durable.acked_per_second, instant.acked_per_second);
-    outcome.figure("processors_of_server", processors);
     outcome.figure("requests_per_second_not_synced", instant.acked_per_second);
     outcome.figure("requests_per_second_durable", durable.acked_per_second);
     outcome.figure("throughput_percent", throughput);

@@ -68,7 +68,7 @@ pub(crate) async fn run(run: Run, effort: Effort, limits: Limits) -> anyhow::Res
     let mut outcome = run.outcome();
     outcome.cycles = 1;
     let halves = Halves::split()?;
-    let pinned = halves.as_ref().map(|halves| ["taskset", "-c", &halves.of_server]);
+    let pinned = halves.as_ref().map(Halves::wrapper);
     let launch = run.launch().wrapper(pinned.as_ref().map_or(&[], |words| words));
     let launch = Launch { cgroup: Some(group.path.clone()), ..launch };
     outcome.figure("processors_of_server", halves.as_ref().map(|halves| &halves.of_server));
