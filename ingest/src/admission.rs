@@ -21,7 +21,7 @@ const RETRY_MILLIS: std::ops::Range<u64> = 1_000..3_000;
 const MEMORY_OF_BYTE: usize = 5;
 
 /// What a request that waits in line for room holds meanwhile: a buffer of its connection, in which its body begins. A line may hold
-/// as much as the budget; none of it is counted there.
+/// as much as the budget; none of it is counted there. Nor is what a refusal holds that is kept back.
 const WAITING_BYTES: usize = 16 * 1024;
 
 /// Places in line at least. There is always one to let in when another ends: refusing all leaves the server idle until one of the
@@ -33,6 +33,11 @@ const PLACES_MIN: usize = 64;
 /// back so much later.
 const LINE_WAIT: Duration = Duration::from_millis(300);
 
+/// How long a refusal for overload is kept back. Clients that come back sooner than they are asked to cost a server that has no time
+/// left a tenth of a millisecond each, as much as thirty records; until it has its answer a client does not come back. With the
+/// line it is told within a second.
+const KEPT_BACK: Duration = Duration::from_millis(700);
+
 /// The gate that every request passes. What does not fit soon is refused as retryable.
 #[derive(Debug)]
 pub(crate) struct Admission {
@@ -43,6 +48,8 @@ pub(crate) struct Admission {
     /// Places in the line, and its head: who holds the lock is let in next, and others behind it in the order of their coming.
     places: Semaphore,
     head: Mutex<()>,
+    /// Refusals that may be kept back at once; others are told at once.
+    kept_back: Semaphore,
     /// Told when room was made, or when nobody is let in any more.
     changed: Notify,
     draining: AtomicBool,
@@ -58,6 +65,7 @@ impl Admission {
             in_flight_gauge,
             places: Semaphore::new(places(config.in_flight_bytes_max)),
             head: Mutex::new(()),
+            kept_back: Semaphore::new(places(config.in_flight_bytes_max)),
             changed: Notify::new(),
             draining: AtomicBool::new(false),
             refusals: AtomicU64::new(0),
@@ -89,6 +97,17 @@ impl Admission {
 
     fn overloaded(&self) -> Error {
         Error::Overloaded { in_flight_bytes_max: self.in_flight_bytes_max, retry_after: self.retry_after() }
+    }
+
+    /// Waits before a refusal for overload is told, see [`KEPT_BACK`]; with any other error it returns at once. What the request holds
+    /// is to be given back before.
+    pub(crate) async fn keep_back(&self, error: &Error) {
+        if !matches!(error, Error::Overloaded { .. }) || self.draining.load(Ordering::Acquire) {
+            return;
+        }
+        if let Ok(_place) = self.kept_back.try_acquire() {
+            tokio::time::sleep(KEPT_BACK).await;
+        }
     }
 
     /// From now on no request is let in; those inside end as usual.
@@ -220,6 +239,10 @@ fn gauge_bytes(bytes: usize) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
+    use futures::FutureExt;
+
     use super::*;
 
     fn admission(in_flight_bytes_max: usize) -> Arc<Admission> {
@@ -314,6 +337,23 @@ mod tests {
         gone.abort();
         assert!(gone.await.expect_err("its client went away").is_cancelled());
         admission.enter(2).await.expect("nobody is before it");
+    }
+
+    #[tokio::test]
+    async fn a_refusal_for_overload_is_kept_back_and_only_that() {
+        let admission = admission(100);
+        let overloaded = admission.overloaded();
+        let at_once = |error: &Error| admission.keep_back(error).now_or_never().is_some();
+        assert!(!at_once(&overloaded));
+        assert!(at_once(&Error::TooLarge), "a client that is told its mistake need not wait");
+        let begun = Instant::now();
+        admission.keep_back(&overloaded).await;
+        assert!(begun.elapsed() >= KEPT_BACK);
+        let others: Vec<_> = (0..PLACES_MIN).map(|_| admission.kept_back.try_acquire().expect("a place")).collect();
+        assert!(at_once(&overloaded), "so many are kept back and no more");
+        drop(others);
+        admission.drain();
+        assert!(at_once(&overloaded), "a server that ends keeps nobody");
     }
 
     #[tokio::test]

@@ -14,7 +14,11 @@ mod status;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::request::Parts;
+use axum::body::Body;
+use http::Version;
+use http::header::EXPECT;
+use http::request::Parts;
+use http_body::Body as _;
 use tokio_util::task::TaskTracker;
 use trivium_model::{SignalKind, TenantId};
 
@@ -50,6 +54,19 @@ impl Receiver {
         self.pipeline.quotas().admit(tenant, signal)?;
         self.admission.enter(plain_bytes).await
     }
+
+    /// Gives up the body of a refused request, over HTTP/1.1 by reading it to its end.
+    fn let_go(&self, parts: &Parts, body: Body) {
+        if sends_on(parts, &body) {
+            self.discarding.spawn(body::discard(body));
+        }
+    }
+}
+
+/// Whether the client may still be sending, and must be let finish to hear our refusal. Over HTTP/2 a refusal stops it by
+/// itself, and with `Expect: 100-continue` it waits for us; reading would tell it to go on.
+fn sends_on(parts: &Parts, body: &Body) -> bool {
+    parts.version < Version::HTTP_2 && !parts.headers.contains_key(EXPECT) && !body.is_end_stream()
 }
 
 /// Whose records a request carries: what the layer that knows the credential put into its extensions, and nothing that the

@@ -52,6 +52,10 @@ async fn handle(State(receiver): State<Arc<Receiver>>, request: Request<Body>) -
         Some(signal) => receiver.call(signal, &parts, &mut body).await.map(|outcome| (signal, outcome)),
         None => Err(Error::UnknownPath { path: parts.uri.path().to_owned(), advice: PATH_ADVICE }),
     };
+    drop(body);
+    if let Err(error) = &result {
+        receiver.admission.keep_back(error).await;
+    }
     let (code, response) = match result {
         Ok((signal, outcome)) => (Code::Ok, success(signal, &outcome)),
         Err(error) => status::grpc(&error),

@@ -8,11 +8,10 @@ use axum::extract::State;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
-    ACCESS_CONTROL_REQUEST_METHOD, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, ORIGIN, VARY,
+    ACCESS_CONTROL_REQUEST_METHOD, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ORIGIN, VARY,
 };
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
-use http_body::Body as _;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use trivium_model::{SignalKind, WireFormat, limit};
 
 use super::body::{self, Bounds};
@@ -44,8 +43,9 @@ async fn handle(State(receiver): State<Arc<Receiver>>, request: Request<Body>) -
         Some(signal) => receiver.take(signal, &format, &parts, &mut body).await.map(|outcome| (signal, outcome)),
         None => Err(Error::UnknownPath { path: parts.uri.path().to_owned(), advice: PATH_ADVICE }),
     };
-    if result.is_err() && sends_on(&parts, &body) {
-        receiver.discarding.spawn(body::discard(body));
+    if let Err(error) = &result {
+        receiver.let_go(&parts, body);
+        receiver.admission.keep_back(error).await;
     }
     let format = format.unwrap_or(PayloadFormat::Json);
     let mut response = match result {
@@ -89,12 +89,6 @@ impl Receiver {
             ExportRequest { tenant: tenant_of(parts), signal, wire_format: WireFormat::Otlp, format, coding, body };
         self.pipeline.export_reserved(request, reservation).await
     }
-}
-
-/// Whether the client may still be sending, and must be let finish to hear our refusal. Over HTTP/2 a refusal stops it by
-/// itself, and with `Expect: 100-continue` it waits for us; reading would tell it to go on.
-pub(super) fn sends_on(parts: &Parts, body: &Body) -> bool {
-    parts.version < Version::HTTP_2 && !parts.headers.contains_key(EXPECT) && !body.is_end_stream()
 }
 
 fn format_of(headers: &HeaderMap) -> Result<PayloadFormat, Error> {

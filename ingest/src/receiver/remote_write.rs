@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use trivium_model::{SignalKind, WireFormat, limit};
 
 use super::body::{self, Bounds};
-use super::otlp_http::{declared_bytes, lossy, sends_on};
+use super::otlp_http::{declared_bytes, lossy};
 use super::{Receiver, response, status, tenant_of};
 use crate::decode::Written;
 use crate::error::Error;
@@ -39,8 +39,9 @@ pub(crate) fn router(receiver: Arc<Receiver>) -> Router {
 async fn handle(State(receiver): State<Arc<Receiver>>, request: Request<Body>) -> Response<Body> {
     let (parts, mut body) = request.into_parts();
     let result = receiver.take_write(&parts, &mut body).await;
-    if result.is_err() && sends_on(&parts, &body) {
-        receiver.discarding.spawn(body::discard(body));
+    if let Err(error) = &result {
+        receiver.let_go(&parts, body);
+        receiver.admission.keep_back(error).await;
     }
     let (written, mut response) = match result {
         Ok(outcome) => (outcome.written, answer(&outcome)),
