@@ -17,7 +17,7 @@ mod share {
     /// there are three signals: 12/64.
     pub(super) const BUFFER: u64 = 64;
     /// Half of what it could be: what connections hold, 40 KiB each and twice that while they wait, is counted nowhere.
-    pub(super) const IN_FLIGHT: u64 = 20;
+    pub(super) const IN_FLIGHT: u64 = 16;
     pub(super) const PAGE_CACHE: u64 = 32;
     pub(super) const QUERIES: u64 = 10;
     pub(super) const SERIES_CACHE: u64 = 8;
@@ -159,7 +159,7 @@ mod tests {
         assert_eq!(config, Config::default());
         let lowered = fit(&mut config, Some(512 << 20));
         assert_eq!(lowered.len(), 8, "{lowered:?}");
-        assert_eq!((config.buffer_mib, config.in_flight_mib, config.page_cache_mib), (7, 22, 14));
+        assert_eq!((config.buffer_mib, config.in_flight_mib, config.page_cache_mib), (7, 28, 14));
         assert_eq!((config.query_memory_mib, config.query_concurrency), (44, 2));
         assert_eq!((config.series_cache_mib, config.promql_cache_mib), (56, 14));
         assert_eq!(config.promql_samples_max, 1_957_341);
