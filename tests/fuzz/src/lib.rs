@@ -5,14 +5,11 @@
 //! [`fuzz`] is deterministic: a target, a seed and a number name one input. See `README.md` for how to run it longer.
 
 mod corpus;
-mod mutate;
-mod random;
 mod run;
 mod targets;
-mod wire;
 
 #[cfg(test)]
 mod tests;
 
 pub use run::{Found, Outcome, Plan, fuzz, replay};
-pub use targets::{Kind, Target, targets};
+pub use targets::{Target, targets};

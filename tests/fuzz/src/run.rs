@@ -4,8 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::mutate::mutated;
-use crate::random::Random;
+use trivium_mutate::{Random, mutated};
+
 use crate::targets::Target;
 
 /// Inputs that did not end in a panic and are mutated further; the oldest makes room.

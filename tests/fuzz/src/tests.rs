@@ -2,6 +2,8 @@ use super::*;
 
 use std::time::Duration;
 
+use trivium_mutate::Kind;
+
 /// What the server gives the threads that evaluate queries.
 const STACK_BYTES: usize = 8 << 20;
 

@@ -19,9 +19,9 @@ use crate::server::{Rows, Server, binary};
 /// MiB that the server may have in memory at any moment, with the settings of [`FLAGS`]. What it may hold: 128 of requests in
 /// work and about as much decoded, 128 of queries, as much of PromQL samples and again when series are joined, three buffers of
 /// 16 with what is sealed of them (one of which a request of 64 of labels may overshoot), caches of 128, and the rest.
-const PEAK_MIB_MAX: u64 = 1_024;
+pub(crate) const PEAK_MIB_MAX: u64 = 1_024;
 
-const FLAGS: [&str; 14] = [
+pub(crate) const FLAGS: [&str; 14] = [
     "--in-flight-mib",
     "128",
     "--query-memory-mib",
@@ -44,15 +44,20 @@ const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded")
 
 /// What a door said, in the terms of [`Expect`].
 #[derive(Debug)]
-struct Said {
-    status: u16,
+pub(crate) struct Said {
+    pub(crate) status: u16,
     /// The code of gRPC, where there is one.
-    code: Option<i32>,
+    pub(crate) code: Option<i32>,
     partial: Option<PartialSuccess>,
-    text: String,
+    pub(crate) text: String,
 }
 
 impl Said {
+    /// No status is right that blames the server without asking for another attempt.
+    pub(crate) fn blames_the_server(&self) -> bool {
+        self.status == 0 || (self.status >= 500 && !matches!(self.status, 501 | 503 | 504))
+    }
+
     fn of_protobuf(reply: &Reply) -> Self {
         let decoded = ExportResponse::decode(reply.body.clone()).unwrap_or_default();
         let partial = if reply.status == 200 { decoded.partial_success } else { None };
@@ -74,8 +79,13 @@ impl Said {
         Self { status: reply.status, code: Some(reply.grpc_code()), partial, text }
     }
 
+    /// A status with its text.
+    pub(crate) fn bare(status: u16, text: String) -> Self {
+        Self { status, code: None, partial: None, text }
+    }
+
     fn plain(reply: &Reply) -> Self {
-        Self { status: reply.status, code: None, partial: None, text: reply.text() }
+        Self::bare(reply.status, reply.text())
     }
 
     /// Remote write says in a refusal that the rest is stored.
@@ -105,7 +115,7 @@ async fn otlp(server: &Server, signal: Signal, by_grpc: bool, message: Vec<u8>) 
 
 fn of_raw(answer: &str) -> Said {
     let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
-    Said { status, code: None, partial: None, text: answer.to_owned() }
+    Said::bare(status, answer.to_owned())
 }
 
 async fn write(server: &Server, version: u8, block: Vec<u8>) -> Said {
@@ -118,14 +128,13 @@ async fn write(server: &Server, version: u8, block: Vec<u8>) -> Said {
     Said::of_write(&http1(&server.api, Method::POST, path, &headers, block.into()).await)
 }
 
-/// Sends a case, by gRPC where it goes both ways and `by_grpc` says so.
-async fn send(server: &Server, case: &Case, by_grpc: bool, service: &str) -> Said {
-    let input = (case.input)(service);
+/// Sends an input through a door, by gRPC where it goes both ways and `by_grpc` says so.
+pub(crate) async fn send(server: &Server, door: Door, by_grpc: bool, input: Vec<u8>) -> Said {
     let lossy = |input: &[u8]| String::from_utf8_lossy(input).into_owned();
     let api = |method, path: String, headers, body: Bytes| async move {
         Said::plain(&http1(&server.api, method, &path, headers, body).await)
     };
-    match case.door {
+    match door {
         Door::Otlp(signal) => otlp(server, signal, by_grpc, input).await,
         Door::Json(signal) => {
             Said::of_json(signal, &http1(&server.http, Method::POST, signal.http_path(), &[JSON], input.into()).await)
@@ -178,7 +187,7 @@ fn judge(expect: &Expect, said: &Said, stored: u64) -> Vec<String> {
         }
     };
     let accepted = said.status == 200 && said.code.is_none_or(|code| code == 0);
-    must(said.status < 500 || matches!(said.status, 501 | 503 | 504), format!("status {}", said.status));
+    must(!said.blames_the_server(), format!("status {}", said.status));
     let rows = match expect {
         Expect::Stored(rows) => {
             must(accepted && said.partial.is_none(), "it was not taken whole".into());
@@ -226,6 +235,25 @@ fn altered(counters: &BTreeMap<String, f64>, door: Door, cause: &str) -> f64 {
     counters.get(&name).copied().unwrap_or(0.0)
 }
 
+/// After bad input: a good record is taken and found, by HTTP and by gRPC, and nothing is held for requests that are over.
+pub(crate) async fn ailments(server: &Server, service: &str) -> Vec<String> {
+    let mut ailments = Vec::new();
+    for by_grpc in [false, true] {
+        let service = format!("{service}-{by_grpc}");
+        let said = otlp(server, Signal::Logs, by_grpc, build::good_log(&service)).await;
+        let sql = format!("SELECT body FROM logs WHERE service_name = '{service}'");
+        let found = server.rows_of(&sql).await;
+        if said.partial.is_some() || found != serde_json::json!([["good"]]) {
+            ailments.push(format!("a good request afterwards: {said:?}, {found}"));
+        }
+    }
+    let held = server.counters().await.get("trivium_ingest_in_flight_bytes").copied();
+    if held != Some(0.0) {
+        ailments.push(format!("{held:?} bytes are still held as in flight"));
+    }
+    ailments
+}
+
 /// Runs cases one after the other and remembers what went wrong.
 struct Driver {
     server: Server,
@@ -266,8 +294,9 @@ impl Driver {
         };
         let begun = Instant::now();
         // No answer at all is a problem of the case, not the end of the table.
-        let said = AssertUnwindSafe(send(&self.server, case, by_grpc, &service)).catch_unwind().await;
-        let said = said.unwrap_or_else(|_| Said { status: 0, code: None, partial: None, text: "no answer".into() });
+        let said =
+            AssertUnwindSafe(send(&self.server, case.door, by_grpc, (case.input)(&service))).catch_unwind().await;
+        let said = said.unwrap_or_else(|_| Said::bare(0, "no answer".into()));
         let took = begun.elapsed();
         self.requests += 1;
         let rows = self.server.rows().await;
@@ -318,20 +347,10 @@ impl Driver {
     async fn check_health(&mut self, family: &str) {
         assert!(self.server.is_alive(), "the server is gone after {family}:\n{}", self.problems.join("\n"));
         println!("{family}: peak {} MiB", std::mem::take(&mut self.peak));
-        for by_grpc in [false, true] {
-            let service = self.service();
-            let said = otlp(&self.server, Signal::Logs, by_grpc, build::good_log(&service)).await;
-            let sql = format!("SELECT body FROM logs WHERE service_name = '{service}'");
-            let found = self.server.rows_of(&sql).await;
-            if said.partial.is_some() || found != serde_json::json!([["good"]]) {
-                self.problems.push(format!("{family}: a good request afterwards: {said:?}, {found}"));
-            }
-        }
+        let service = self.service();
+        let ailments = ailments(&self.server, &service).await;
+        self.problems.extend(ailments.into_iter().map(|ailment| format!("{family}: {ailment}")));
         self.rows = self.server.rows().await;
-        let held = self.server.counters().await.get("trivium_ingest_in_flight_bytes").copied();
-        if held != Some(0.0) {
-            self.problems.push(format!("{family}: {held:?} bytes are still held as in flight"));
-        }
     }
 }
 

@@ -14,6 +14,8 @@ mod driver;
 #[cfg(test)]
 mod families;
 #[cfg(test)]
+mod mutants;
+#[cfg(test)]
 mod pressure;
 #[cfg(test)]
 mod reply;

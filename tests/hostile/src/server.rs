@@ -54,6 +54,11 @@ impl Server {
         Self::launch(binary, flags, &["--log-level", "error"], false)
     }
 
+    /// One whose errors are kept.
+    pub(crate) fn start_watched(binary: &PathBuf, flags: &[&str]) -> Self {
+        Self::launch(binary, flags, &["--log-level", "error"], true)
+    }
+
     /// One whose log is kept, all of it that there can be of use to anybody.
     pub(crate) fn start_logged(binary: &PathBuf, flags: &[&str]) -> Self {
         Self::launch(binary, flags, &["--log-level", "debug"], true)

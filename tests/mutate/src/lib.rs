@@ -1,13 +1,28 @@
 //! One input from another: bytes flipped, cut, doubled; words exchanged; fields of messages changed with their framing kept
 //! right, so that what lies behind the framing is reached.
 
-use crate::corpus;
-use crate::random::Random;
-use crate::targets::Kind;
-use crate::wire;
+mod random;
+mod wire;
+
+pub use random::Random;
+
+/// How inputs are made from one another.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// Any bytes.
+    Bytes,
+    /// Text of words; these are worth trying anywhere.
+    Text(&'static [&'static str]),
+    /// A message whose framing is kept right.
+    Protobuf,
+}
 
 /// Bytes of an input: enough for every limit of depth, small enough for many inputs a second.
-const BYTES_MAX: usize = 64 * 1024;
+pub const BYTES_MAX: usize = 64 * 1024;
+
+/// What text may be nested in.
+const BRACKETS: [(&str, &str); 8] =
+    [("(", ")"), ("[", "]"), ("{", "}"), ("{{", "}}"), ("\"", "\""), ("abs(", ")"), ("-", ""), ("{{if .}}", "{{end}}")];
 
 const NUMBERS: [&str; 16] = [
     "0",
@@ -28,8 +43,9 @@ const NUMBERS: [&str; 16] = [
     "0x7fffffffffffffff",
 ];
 
-/// A new input from a corpus.
-pub(crate) fn mutated(kind: Kind, corpus: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
+/// A new input from a corpus, of 64 KiB at most: one of them, changed in one to four places. The same source of chance and the same
+/// corpus make the same inputs.
+pub fn mutated(kind: Kind, corpus: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
     let mut input = random.pick(corpus).cloned().unwrap_or_default();
     for _ in 0..=random.below(4) {
         match kind {
@@ -133,7 +149,7 @@ fn text(input: &mut Vec<u8>, words: &[&str], corpus: &[Vec<u8>], random: &mut Ra
             list.insert(at, piece.repeat(count));
         }
         8 => {
-            let (open, close) = *random.pick(&corpus::BRACKETS).unwrap_or(&("(", ")"));
+            let (open, close) = *random.pick(&BRACKETS).unwrap_or(&("(", ")"));
             let count = 1 << random.below(12);
             let end = at + random.below(list.len() - at + 1);
             list.insert(end, close.repeat(count));

@@ -19,17 +19,7 @@ mod wal;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
-
-/// How inputs are made from one another.
-#[derive(Clone, Copy, Debug)]
-pub enum Kind {
-    /// Any bytes.
-    Bytes,
-    /// Text of words; these are worth trying anywhere.
-    Text(&'static [&'static str]),
-    /// A message whose framing is kept right.
-    Protobuf,
-}
+use trivium_mutate::Kind;
 
 /// What a target says of an input: whether it could be read, or how the model disagrees.
 type Run = Box<dyn Fn(&[u8]) -> Result<bool, String>>;
