@@ -228,6 +228,16 @@ impl Server {
         times
     }
 
+    /// The same since then. Threads end, and their time with them.
+    pub(crate) fn processor_time_since(&self, before: &BTreeMap<String, (f64, f64)>) -> BTreeMap<String, (f64, f64)> {
+        let mut times = self.processor_time();
+        for (name, (ran, waited)) in &mut times {
+            let (ran_before, waited_before) = before.get(name).copied().unwrap_or_default();
+            (*ran, *waited) = ((*ran - ran_before).max(0.0), (*waited - waited_before).max(0.0));
+        }
+        times
+    }
+
     /// How the process ended; `None` while it runs.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.child.as_mut()?.try_wait().ok().flatten()

@@ -217,13 +217,8 @@ impl Hostile {
         let running = phase.start(&self.server, CLIENTS, Trouble::GoOn);
         meanwhile(self, &phase.seen).await;
         let seconds = started.elapsed().as_secs_f64();
-        let mut now = self.server.processor_time();
-        for (name, (ran, waited)) in &mut now {
-            let (ran_before, waited_before) = threads.get(name).copied().unwrap_or_default();
-            // Threads end, and their time with them.
-            (*ran, *waited) = ((*ran - ran_before).max(0.0), (*waited - waited_before).max(0.0));
-        }
-        Ok(Phase { clients: running.finish().await?, seconds, threads: now })
+        let threads = self.server.processor_time_since(&threads);
+        Ok(Phase { clients: running.finish().await?, seconds, threads })
     }
 
     async fn ask_all(&mut self, effort: Effort, seen: &Seen) {

@@ -3,6 +3,7 @@
 
 mod foes;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -54,7 +55,16 @@ struct Phase {
     acked_per_second_by_minute: Vec<f64>,
     rss_max: u64,
     group_rss_max: u64,
+    /// What the threads of each name had of a processor for each acknowledged request, in microseconds.
+    threads: BTreeMap<String, f64>,
     seconds: f64,
+}
+
+/// What the server can take is measured on both sides of the overload.
+struct Phases {
+    before: Phase,
+    over: Phase,
+    after: Phase,
 }
 
 pub(crate) async fn run(run: Run, effort: Effort, limits: Limits) -> anyhow::Result<Outcome> {
@@ -73,11 +83,11 @@ pub(crate) async fn run(run: Run, effort: Effort, limits: Limits) -> anyhow::Res
     let launch = Launch { cgroup: Some(group.path.clone()), ..launch };
     outcome.figure("processors_of_server", halves.as_ref().map(|halves| &halves.of_server));
     let mut server = launch.start()?;
+    // The length of the run is that of the overload.
     let total = effort.until.saturating_duration_since(Instant::now());
-    // The length of the run is that of the overload. What is usual is known only when merges of its first minutes have come due.
-    let usual_for = if effort.is_long { total / 2 } else { total / 4 };
-    let usual = phase(&clients, &mut server, &group, (CONNECTIONS, Trouble::Insist), usual_for).await?;
-    say_phase(&run, "without overload", &usual);
+    let usual = (CONNECTIONS, Trouble::Insist);
+    let before = phase(&clients, &mut server, &group, usual, total / 4).await?;
+    say_phase(&run, "before the overload", &before);
     let bad = if limits.foes.bad { limits.connections / 5 } else { 0 };
     let foes = Arc::new(Foes::new(clients.http.clone(), &server, run.seed, limits.foes.bombs));
     let enemies = foes.start(bad, if limits.foes.queries { QUERIES } else { 0 });
@@ -85,12 +95,15 @@ pub(crate) async fn run(run: Run, effort: Effort, limits: Limits) -> anyhow::Res
     let over = phase(&clients, &mut server, &group, overload, total).await?;
     say_phase(&run, "overloaded", &over);
     foes.stop();
-    let recovery = recover(&clients, &server, usual.clients.ack_p50_ms).await?;
+    let recovery = recover(&clients, &server, before.clients.ack_p50_ms).await?;
     for enemy in enemies {
         enemy.await?;
     }
     foes.report(&mut outcome);
-    report(&mut outcome, limits, &usual, &over, recovery);
+    // The same once more: by now merges have come due, and a machine that others share may have become slower or quicker.
+    let after = phase(&clients, &mut server, &group, usual, total / 4).await?;
+    say_phase(&run, "after the overload", &after);
+    report(&mut outcome, limits, &Phases { before, over, after }, recovery);
     if let Some(status) = server.ended() {
         outcome.fail(format!("the server ended with {status}: {}", server.said()));
     }
@@ -109,7 +122,7 @@ async fn phase(
     time: Duration,
 ) -> anyhow::Result<Phase> {
     let phase = clients.phase();
-    let started = Instant::now();
+    let (started, threads) = (Instant::now(), server.processor_time());
     let running = phase.start(server, connections, trouble);
     let (mut rss_max, mut group_rss_max) = (0, 0);
     while started.elapsed() < time && server.ended().is_none() {
@@ -119,6 +132,9 @@ async fn phase(
     }
     let elapsed = started.elapsed().as_secs_f64();
     let summary = phase.seen.summary();
+    let micros = |seconds: f64| (1e6 * seconds / summary.acked.max(1) as f64).round();
+    let threads = server.processor_time_since(&threads).into_iter().map(|(name, (ran, _))| (name, micros(ran)));
+    let threads = threads.filter(|(_, micros)| *micros > 0.0).collect();
     let attempts = (summary.acked + summary.refused + summary.broken) as f64;
     Ok(Phase {
         clients: running.finish().await?,
@@ -127,6 +143,7 @@ async fn phase(
         acked_per_second_by_minute: phase.seen.acked_per_second_by_minute(started),
         rss_max,
         group_rss_max,
+        threads,
         seconds: elapsed,
     })
 }
@@ -135,12 +152,13 @@ async fn phase(
 fn say_phase(run: &Run, what: &str, phase: &Phase) {
     let Summary { acked, refused, ack_p99_ms, .. } = phase.clients;
     say(&format!(
-        "{}: {what}: {:.0} requests a second acknowledged ({acked} in {:.0} s; by minute {}), {refused} refused, p99 {ack_p99_ms:.0} ms, {} MiB",
+        "{}: {what}: {:.0} requests a second acknowledged ({acked} in {:.0} s; by minute {}), {refused} refused, p99 {ack_p99_ms:.0} ms, {} MiB, microseconds of processor each: {:?}",
         run.name,
         phase.acked_per_second,
         phase.seconds,
         by_minute(phase),
-        phase.rss_max >> 20
+        phase.rss_max >> 20,
+        phase.threads
     ));
 }
 
@@ -164,27 +182,31 @@ fn by_minute(phase: &Phase) -> String {
     minutes.join(" ")
 }
 
-fn report(outcome: &mut Outcome, limits: Limits, usual: &Phase, over: &Phase, recovery: Option<Duration>) {
-    let goodput = 100.0 * over.acked_per_second / usual.acked_per_second.max(f64::MIN_POSITIVE);
-    let offered = over.attempts_per_second / usual.acked_per_second.max(f64::MIN_POSITIVE);
+fn report(outcome: &mut Outcome, limits: Limits, phases: &Phases, recovery: Option<Duration>) {
+    let Phases { before, over, after } = phases;
+    let usual = f64::midpoint(before.acked_per_second, after.acked_per_second).max(f64::MIN_POSITIVE);
+    let (goodput, offered) = (100.0 * over.acked_per_second / usual, over.attempts_per_second / usual);
     let rss_percent = 100 * (over.rss_max >> 20) / limits.mib;
     outcome.figure("limit_mib", limits.mib);
     outcome.figure("connections", limits.connections);
     outcome.figure("overload_seconds", over.seconds);
-    outcome.figure("usual", &usual.clients);
+    outcome.figure("before", &before.clients);
     outcome.figure("overload", &over.clients);
-    outcome.figure("usual_requests_per_second", usual.acked_per_second);
+    outcome.figure("after", &after.clients);
+    outcome.figure("usual_requests_per_second", usual);
     outcome.figure("overload_requests_per_second", over.acked_per_second);
     outcome.figure("offered_times_of_usual", offered);
-    outcome.figure("usual_by_minute", by_minute(usual));
-    outcome.figure("overload_by_minute", by_minute(over));
+    for (name, phase) in [("before", before), ("overload", over), ("after", after)] {
+        outcome.figure(&format!("{name}_by_minute"), by_minute(phase));
+        outcome.figure(&format!("{name}_microseconds_of_threads"), &phase.threads);
+    }
     outcome.figure("goodput_percent", goodput);
     outcome.figure("rss_max_mib", over.rss_max >> 20);
     outcome.figure("cgroup_rss_max_mib", over.group_rss_max >> 20);
     outcome.figure("rss_percent_of_limit", rss_percent);
     outcome.figure("recovery_ms", recovery.map(|time| time.as_millis()));
     outcome.figure("ack_p99_within_goal", over.clients.ack_p99_ms <= ACK_P99_MS_GOAL);
-    let bad = over.clients.bad_refusals + usual.clients.bad_refusals;
+    let bad = [before, over, after].iter().map(|phase| phase.clients.bad_refusals).sum::<u64>();
     outcome.figure("refusals_without_hint", bad);
     if bad > 0 {
         outcome.fail(format!("a refusal that loses data: {:?}", over.clients.first_bad_refusal));
