@@ -25,8 +25,8 @@ const ROUND: u64 = 1_000;
 /// How many are under way at once.
 const WORKERS: u64 = 8;
 
-/// A query of chance may run for ever: it is stopped soon, for the sake of the others.
-const QUERY_TIMEOUT: [&str; 2] = ["--query-timeout", "2s"];
+/// A query of chance may run for ever, and a backtest begin in 1970: they are stopped soon, for the sake of the others.
+const TIMEOUTS: [&str; 4] = ["--query-timeout", "2s", "--backtest-timeout", "2s"];
 
 /// How long a server that was sent half a request may wait for the rest of it before it is told that none comes.
 const REST: Duration = Duration::from_millis(100);
@@ -158,7 +158,7 @@ async fn send_some(server: &Server, doors: &[Opened], random: &mut Random, count
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_mutant_ends_the_server_or_is_answered_500() {
     let Some(binary) = binary() else { return };
-    let mut server = Arc::new(Server::start_watched(&binary, &[&FLAGS[..], &QUERY_TIMEOUT].concat()));
+    let mut server = Arc::new(Server::start_watched(&binary, &[&FLAGS[..], &TIMEOUTS].concat()));
     let doors = Arc::new(doors());
     let (mutants, seed) = (asked("TRIVIUM_MUTANTS").unwrap_or(MUTANTS), asked("TRIVIUM_MUTANTS_SEED").unwrap_or(1));
     let mut workers: Vec<Random> = (0..WORKERS).map(|worker| Random::new(seed << 8 | worker)).collect();
